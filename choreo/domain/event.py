@@ -1,0 +1,98 @@
+"""What travels on the bus: a topic, and the event of one run that is published under it.
+
+Laws: both are frozen values. An id is derived from run and topic, never drawn, so a replay makes the same ids again.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from choreo.domain.outcome import Outcome
+
+
+class Fact(StrEnum):
+    """What happened, in the past tense."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
+    COMPLETED = "completed"
+    STUCK = "stuck"
+
+
+class Command(StrEnum):
+    """What is asked for, in the imperative. Only the orchestrator asks."""
+
+    EXECUTE = "execute"
+    COMPENSATE = "compensate"
+
+
+class Topic(Struct, frozen=True, gc=False):
+    """The address of one fact (or command) of one position, shared by every run of an itinerary.
+
+    `name` is the address on the bus, `source` the participant that publishes there. A topic of the saga itself has neither
+    step nor position.
+    """
+
+    name: str
+    fact: Fact | Command
+    source: str
+    step: str | None = None
+    position: int = -1
+
+    @property
+    def event(self) -> str:
+        """What the trace calls it: `step.succeeded`, `saga.started`."""
+        return f"{'saga' if self.step is None else 'step'}.{self.fact}"
+
+
+class Run(Struct, frozen=True, gc=False):
+    """One execution of a saga.
+
+    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `fail_position` is the position
+    whose local transaction is to refuse, `fail_compensation` the step whose compensation is to keep failing: the two
+    mishaps that a caller may ask for.
+    """
+
+    id: str
+    saga_id: str | int
+    fail_position: int | None = None
+    fail_compensation: str | None = None
+
+
+class Defect(Struct, frozen=True, gc=False):
+    """An exception that no service should raise: `summary` in one line, and the `traceback` as text."""
+
+    summary: str
+    traceback: str
+
+
+class Event(Struct, frozen=True, gc=False):
+    """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that brought it about."""
+
+    topic: Topic
+    run: Run
+    cause: Topic | None = None
+    detail: str | Defect | Outcome | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.run.id}/{self.topic.name}"
+
+    @property
+    def causation_id(self) -> str | None:
+        return None if self.cause is None else f"{self.run.id}/{self.cause.name}"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed, where it did."""
+        detail = self.detail
+        if detail is None or type(detail) is str:
+            return detail
+        return detail.summary if type(detail) is Defect else detail.reason
+
+
+Events = tuple[Event, ...]

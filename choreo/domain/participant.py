@@ -1,0 +1,117 @@
+"""A participant: a service bound to one step of a saga, reacting to its neighbours.
+
+Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but in
+`_execute` and `_compensate`. The rules are those of the neighbour protocol (docs/explanation/protocol.md), one row each in
+`TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from choreo.domain.event import Command, Defect, Event, Events, Fact, Run, Topic
+from choreo.domain.plan import Plan
+from choreo.domain.reaction import (
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    NOTHING,
+    STUCK,
+    SUCCEEDED,
+    WAITING,
+    Cell,
+    Moves,
+    Phase,
+    moves,
+)
+from choreo.domain.service import Refused, Service
+
+COMPENSATION_ATTEMPTS = 3
+
+HAS_FAILED, HAS_CANCELLED, HAS_COMPENSATED = Cell(FAILED), Cell(CANCELLED), Cell(COMPENSATED)
+
+
+class Signal(Enum):
+    """What an event means to the participant that hears it."""
+
+    GO = "every predecessor has succeeded, or the orchestrator says execute"
+    STOP = "the saga goes backward, and this step has not begun"
+    BACK = "every successor has ended backward, or the orchestrator says compensate"
+
+
+def step_topic(plan: Plan, position: int, fact: Fact | Command, source: str | None = None) -> Topic:
+    """`step/<name>/<fact>`; the second step of a name has `/2` behind it, so that a topic is one position's alone."""
+    step, occurrence = plan.steps[position], plan.occurrences[position]
+    name = f"step/{step}/{fact}/{occurrence + 1}" if occurrence else f"step/{step}/{fact}"
+    return Topic(name, fact, step if source is None else source, step, position)
+
+
+class Participant:
+    """Bound to the step at `position`. `quiet` participants need not tell anyone that they were cancelled."""
+
+    def __init__(self, plan: Plan, position: int, service: Service, quiet: bool = False) -> None:
+        self.position = position
+        self.step = plan.steps[position]
+        self.succeeded = step_topic(plan, position, Fact.SUCCEEDED)
+        self.failed = step_topic(plan, position, Fact.FAILED)
+        self.cancelled = None if quiet else step_topic(plan, position, Fact.CANCELLED)
+        self.compensated = step_topic(plan, position, Fact.COMPENSATED)
+        self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
+        self._execute = service.execute
+        self._compensate = service.compensate
+        self._suffix = f"/{position}"
+
+    def moves(self, signal: Signal) -> Moves:
+        return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
+
+    def _forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        run = event.run
+        if run.fail_position == self.position:
+            return self._fail(event, f"{self.step} was told to refuse")
+        try:
+            receipt = self._execute(run.id + self._suffix)
+        except Refused as refusal:
+            return self._fail(event, str(refusal))
+        except Exception as error:
+            return self._fail(event, _defect(error))
+        return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
+
+    def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
+        return HAS_FAILED, (Event(self.failed, event.run, event.topic, why),)
+
+    def _cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if self.cancelled is None:
+            return HAS_CANCELLED, NOTHING
+        return HAS_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
+
+    def _backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        run, attempt = event.run, 1
+        while (why := self._try_to_compensate(cell, run)) is not None:
+            if attempt == COMPENSATION_ATTEMPTS:
+                return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, run, event.topic, why),)
+            attempt += 1
+        return HAS_COMPENSATED, (Event(self.compensated, run, event.topic),)
+
+    def _try_to_compensate(self, cell: Cell, run: Run) -> str | Defect | None:
+        """Why it did not work, or None if it did."""
+        if run.fail_compensation == self.step:
+            return f"the compensation of {self.step} was told to fail"
+        try:
+            self._compensate(run.id + self._suffix, cell.receipt)
+        except Refused as refusal:
+            return str(refusal)
+        except Exception as error:
+            return _defect(error)
+        return None
+
+
+TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {
+    Signal.GO: {WAITING: Participant._forward},
+    Signal.STOP: {WAITING: Participant._cancel},
+    Signal.BACK: {WAITING: Participant._cancel, SUCCEEDED: Participant._backward},
+}
+
+
+def _defect(error: Exception) -> Defect:
+    summary = f"{type(error).__name__}: {error}"
+    return Defect(summary, "".join(traceback.format_exception(error)))

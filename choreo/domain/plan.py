@@ -1,0 +1,87 @@
+"""An itinerary, and the plan that is computed from it once: who precedes and who follows whom.
+
+Laws: a plan is a value and knows no style. Steps are known by position, so one name may stand in a saga twice.
+Neighbours are tuples that a whole group shares, so a plan is as large as its itinerary, not as its dependencies.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+Itinerary = tuple[str | tuple[str, ...], ...]
+"""Steps in their order; a nested tuple is a group that runs in parallel."""
+
+STEPS_MAX = 100_000
+DEPENDENCIES_MAX = 250_000
+
+
+class PlanTooLarge(ValueError):
+    """An itinerary beyond the bounds that keep one request from eating the process."""
+
+
+class Plan(Struct, frozen=True):
+    """Neighbours by position.
+
+    `first` and `last` are the positions without predecessors and without successors; `occurrences` counts, for each
+    step, the steps of the same name before it.
+    """
+
+    steps: tuple[str, ...]
+    predecessors: tuple[tuple[int, ...], ...]
+    successors: tuple[tuple[int, ...], ...]
+    occurrences: tuple[int, ...]
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+
+    def position_of(self, step: str | None) -> int | None:
+        """The first position of that name, or None where no step has it."""
+        return self.steps.index(step) if step in self.steps else None
+
+
+def plan(itinerary: Itinerary) -> Plan:
+    """Compute who precedes and follows whom. Raises `PlanTooLarge`.
+
+    Every member of a group follows every member of the group before it. An empty group is nothing to do.
+    """
+    levels = list(_levels(itinerary))
+    _bound(levels)
+    steps = tuple(step for group in itinerary for step in _members(group))
+    predecessors: list[tuple[int, ...]] = []
+    successors: list[tuple[int, ...]] = []
+    for index, level in enumerate(levels):
+        before = levels[index - 1] if index else ()
+        after = levels[index + 1] if index + 1 < len(levels) else ()
+        predecessors.extend([before] * len(level))
+        successors.extend([after] * len(level))
+    first, last = (levels[0], levels[-1]) if levels else ((), ())
+    return Plan(steps, tuple(predecessors), tuple(successors), tuple(_occurrences(steps)), first, last)
+
+
+def _members(group: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (group,) if isinstance(group, str) else group
+
+
+def _levels(itinerary: Itinerary) -> Iterator[tuple[int, ...]]:
+    position = 0
+    for group in itinerary:
+        size = len(_members(group))
+        if size:
+            yield tuple(range(position, position + size))
+        position += size
+
+
+def _occurrences(steps: Sequence[str]) -> Iterator[int]:
+    seen: dict[str, int] = {}
+    for step in steps:
+        occurrence = seen.get(step, 0)
+        seen[step] = occurrence + 1
+        yield occurrence
+
+
+def _bound(levels: Sequence[tuple[int, ...]]) -> None:
+    count = sum(map(len, levels))
+    if count > STEPS_MAX:
+        raise PlanTooLarge(f"steps: expected at most {STEPS_MAX} steps, got {count}")
+    dependencies = sum(len(before) * len(after) for before, after in zip(levels, levels[1:], strict=False))
+    if dependencies > DEPENDENCIES_MAX:
+        raise PlanTooLarge(f"steps: expected at most {DEPENDENCIES_MAX} dependencies between groups, got {dependencies}")

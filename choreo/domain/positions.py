@@ -1,0 +1,43 @@
+"""A set of positions that mostly fills up from the first one: a value, cheap to change however long the saga.
+
+Laws: every position below `below` is in the set; `beyond` has a bit for each further one, the lowest for `below`. The form
+is canonical (the lowest bit is never set), so equal sets are equal values.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class Positions(Struct, frozen=True, gc=False):
+    """Adding to, or taking from, the edge of the set costs what lies beyond the edge and no more."""
+
+    below: int = 0
+    beyond: int = 0
+
+    def __contains__(self, position: object) -> bool:
+        if not isinstance(position, int):
+            return False
+        return position < self.below or bool(self.beyond >> (position - self.below) & 1)
+
+    def covers(self, positions: Sequence[int]) -> bool:
+        """Whether all of the ascending positions are in the set."""
+        return not positions or positions[-1] < self.below or all(p in self for p in positions)
+
+    def add(self, position: int) -> "Positions":
+        if position < self.below:
+            return self
+        below, beyond = self.below, self.beyond | 1 << (position - self.below)
+        filled = (beyond ^ (beyond + 1)).bit_length() - 1  # how many of the lowest bits are set
+        return Positions(below + filled, beyond >> filled)
+
+    def remove(self, position: int) -> "Positions":
+        if position >= self.below:
+            return Positions(self.below, self.beyond & ~(1 << (position - self.below)))
+        kept = self.below - position
+        return Positions(position, (self.beyond << kept | (1 << kept) - 1) & ~1)
+
+    def descending(self) -> list[int]:
+        """The positions, the last one first."""
+        top = self.below + self.beyond.bit_length()
+        return [position for position in range(top - 1, -1, -1) if position in self]

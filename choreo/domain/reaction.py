@@ -1,0 +1,90 @@
+"""The form of every reaction, and the rows of a style's table.
+
+Laws: a cell is a value; a reaction returns the next cell and the events to publish, and changes nothing else. What a
+reaction may do in which state is looked up, not decided.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.domain.event import Event, Events, Topic
+
+NOTHING: Events = ()
+
+
+class Phase(IntEnum):
+    """Where a participant stands in one run. A number, because it indexes the transitions."""
+
+    WAITING = 0
+    SUCCEEDED = 1
+    FAILED = 2
+    CANCELLED = 3
+    COMPENSATED = 4
+    STUCK = 5
+
+
+# Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
+WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK = Phase
+
+
+class Cell(Struct, frozen=True, gc=False):
+    """The memory of one participant of one run.
+
+    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back.
+    """
+
+    phase: Phase = WAITING
+    heard: int = 0
+    receipt: Any = None
+
+
+Reaction = Callable[[Any, Event], tuple[Any, Events]]
+"""Cell and event in, next cell and published events out."""
+
+Moves = tuple[Reaction | None, ...]
+"""The reaction to one kind of event, by the phase of the cell; None: the event changes nothing in that phase."""
+
+
+def moves(by_phase: Mapping[Phase, Reaction]) -> Moves:
+    return tuple(by_phase.get(phase) for phase in Phase)
+
+
+class Subscription(Struct, frozen=True, eq=False):
+    """One row of a style's table: who hears a topic, and how it reacts. `seat` is the place of the hearer's cell."""
+
+    topic: Topic
+    seat: int
+    hearer: str
+    moves: Moves
+
+    def react(self, cell: Any, event: Event) -> tuple[Any, Events]:
+        reaction = self.moves[cell.phase]
+        return (cell, NOTHING) if reaction is None else reaction(cell, event)
+
+
+class Gather:
+    """Waits for all of several neighbours: counts who was heard from, and reacts when the last one was.
+
+    `offset` keeps the bits of two gatherings in one cell apart.
+    """
+
+    def __init__(self, positions: Sequence[int], offset: int = 0) -> None:
+        self.bits = {position: 1 << (index + offset) for index, position in enumerate(positions)}
+        self.all = sum(self.bits.values())
+
+    def before(self, reactions: Moves) -> Moves:
+        """The same reactions, held back until every neighbour was heard from."""
+
+        def gather(cell: Any, event: Event) -> tuple[Any, Events]:
+            heard = cell.heard | self.bits[event.topic.position]
+            cell = replace(cell, heard=heard)
+            reaction = reactions[cell.phase]
+            if heard & self.all != self.all or reaction is None:
+                return cell, NOTHING
+            return reaction(cell, event)
+
+        return (gather,) * len(reactions)

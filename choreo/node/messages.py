@@ -1,0 +1,213 @@
+"""What the node understands and what it answers: the types of the messages, their decoding and the text of the replies.
+
+Laws: one schema, the types below. The fast decoder reads it straight from the bytes; whatever it does not take is decoded
+again with care, checked against the same types, and refused with the field, what was expected and what came.
+"""
+
+import json
+import re
+from json.encoder import encode_basestring_ascii
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from choreo.domain.outcome import Outcome, State
+
+NOT_SUPPORTED = 10
+MALFORMED_REQUEST = 12
+CRASH = 13
+
+COMPLETED = State.COMPLETED
+
+
+class Execute(Struct, gc=False, tag_field="type", tag="execute"):
+    """A saga to run. A nested tuple among the steps is a group that runs in parallel."""
+
+    saga_id: str | int
+    steps: tuple[str | tuple[str, ...], ...]
+    msg_id: int | UnsetType = UNSET
+    fail_step: str | None = None
+    fail_compensation: str | None = None
+    style: Literal["choreography", "orchestration"] = "choreography"
+    in_reply_to: Any = UNSET
+
+
+class Init(Struct, tag_field="type", tag="init"):
+    """Maelstrom's handshake: who we are."""
+
+    node_id: str
+    msg_id: int | UnsetType = UNSET
+    in_reply_to: Any = UNSET
+
+
+Body = Execute | Init
+
+
+class Message(Struct, gc=False):
+    """A body with its envelope; a bare body is a message without addresses."""
+
+    body: Body
+    src: str | None = None
+    dest: str | None = None
+
+
+class Malformed(Exception):
+    """A message that cannot be carried out: the code and text of the error, and as much of the address as came."""
+
+    def __init__(self, text: str, code: int = MALFORMED_REQUEST, body: Any = None, outer: Any = None) -> None:
+        super().__init__(text)
+        self.code = code
+        msg_id = body.get("msg_id") if isinstance(body, dict) else None
+        self.msg_id: int | UnsetType = msg_id if type(msg_id) is int else UNSET
+        addresses = (outer.get("src"), outer.get("dest")) if isinstance(outer, dict) and outer is not body else (None, None)
+        self.src, self.dest = (address if isinstance(address, str) else None for address in addresses)
+        self.is_reply = isinstance(body, dict) and "in_reply_to" in body
+
+
+decode = msgspec.json.Decoder(Message).decode
+"""A message with its envelope, valid in every field; raises one of `DECODE_ERRORS` otherwise."""
+
+_decode_body = msgspec.json.Decoder(Body).decode
+
+DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
+
+EXPECTED = {
+    "type": "a string",
+    "saga_id": "a string or an integer",
+    "steps": "an array of step names",
+    "msg_id": "an integer",
+    "fail_step": "a string or null",
+    "fail_compensation": "a string or null",
+    "style": '"choreography" or "orchestration"',
+    "node_id": "a string",
+    "src": "a string",
+    "dest": "a string",
+    "body": "an object",
+}
+KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init}
+
+ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
+MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
+
+
+def decode_bare(data: bytes) -> Message | None:
+    """A bare body, valid in every field, or None."""
+    if b'"body"' in data:
+        return None
+    try:
+        return Message(_decode_body(data))
+    except DECODE_ERRORS:
+        return None
+
+
+def decode_with_care(data: bytes) -> Message:
+    """Decode what the fast decoder refused: a bare body, odd but legal JSON, or a mistake. Raises `Malformed`."""
+    outer = _json_object(data)
+    body = outer.get("body", outer)
+    if not isinstance(body, dict):
+        raise Malformed(_mismatch("body", body), outer=outer)
+    src, dest = (outer.get("src"), outer.get("dest")) if body is not outer else (None, None)
+    for name, value in (("src", src), ("dest", dest)):
+        if not isinstance(value, str | None):
+            raise Malformed(_mismatch(name, value), body=body, outer=outer)
+    kind = body.get("type")
+    if not isinstance(kind, str):
+        raise Malformed(_mismatch("type", kind, "type" in body), body=body, outer=outer)
+    if kind not in KINDS:
+        text = f"type: expected {' or '.join(map(quote, KINDS))}, got {_shown(kind)}"
+        raise Malformed(text, NOT_SUPPORTED, body, outer)
+    try:
+        return Message(msgspec.convert(body, KINDS[kind]), src, dest)
+    except msgspec.ValidationError as error:
+        raise Malformed(_in_our_words(str(error), body), body=body, outer=outer) from None
+
+
+def looks_like_message(line: bytes) -> bool:
+    """Whether the line is a message of its own, be it right or wrong in its fields."""
+    line = line.strip()
+    if not (line.startswith(b"{") and line.endswith(b"}")):
+        return False
+    try:
+        outer = _json_object(line)
+    except Malformed:
+        return False
+    return "type" in outer or isinstance(outer.get("body"), dict)
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise Malformed(f"expected UTF-8, got the byte 0x{data[error.start]:02x} at offset {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"expected JSON, got something else at offset {error.pos}: {error.msg}") from None
+    except RecursionError:
+        raise Malformed("expected JSON that is nested less deeply") from None
+    except ValueError as error:  # an integer beyond what Python converts
+        raise Malformed(f"expected JSON with numbers of a sane size: {error}") from None
+    if not isinstance(value, dict):
+        raise Malformed(f"expected a message (a JSON object), got {_shown(value)}")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise Malformed(f"expected JSON, got {name}, which JSON does not have")
+
+
+def _in_our_words(error: str, body: dict[str, Any]) -> str:
+    """From msgspec's words, which name the place, to ours, which show what stood there."""
+    if missing := MISSING_FIELD.search(error):
+        return _mismatch(missing[1], None, came=False)
+    found = ERROR_PATH.search(error)
+    keys = re.findall(r"\w+", found[1]) if found else []
+    value: Any = body
+    for key in keys:
+        value = value[int(key) if isinstance(value, list) else key]
+    path = "".join(f"[{key}]" if key.isdigit() else key for key in keys)
+    return _mismatch(path, value)
+
+
+def _mismatch(path: str, value: object, came: bool = True) -> str:
+    expected = "a string" if "[" in path else EXPECTED[path]
+    return f"{path}: expected {expected}, got {_shown(value) if came else 'nothing'}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+quote = encode_basestring_ascii
+"""A string as JSON, the way `json.dumps` writes it."""
+
+
+def reply_text(request: Execute, outcome: Outcome) -> str:
+    """The reply, as `json.dumps` would write it, only faster."""
+    saga_id = request.saga_id
+    head = f"{_in_reply_to(request.msg_id)}\"saga_id\": {quote(saga_id) if type(saga_id) is str else saga_id}"
+    if outcome.state is COMPLETED:
+        return f'{{"type": "saga_completed", {head}, "state": "completed", "completed_steps": {outcome.completed_steps}}}'
+    compensated = ", ".join(map(quote, outcome.compensated_steps))
+    if outcome.stuck_step is None:
+        return f'{{"type": "saga_compensated", {head}, "state": "compensated", "compensated_steps": [{compensated}]}}'
+    return (
+        f'{{"type": "saga_stuck", {head}, "state": "stuck", '
+        f'"compensated_steps": [{compensated}], "stuck_step": {quote(outcome.stuck_step)}}}'
+    )
+
+
+def init_ok_text(request: Init) -> str:
+    return '{"type": "init_ok"}' if request.msg_id is UNSET else f'{{"type": "init_ok", "in_reply_to": {request.msg_id}}}'
+
+
+def error_text(msg_id: int | UnsetType, code: int, text: str) -> str:
+    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(text)}}}'
+
+
+def envelope_text(src: str, dest: str | None, body: str) -> str:
+    return f'{{"src": {quote(src)}, "dest": {"null" if dest is None else quote(dest)}, "body": {body}}}'
+
+
+def _in_reply_to(msg_id: int | UnsetType) -> str:
+    return "" if msg_id is UNSET else f'"in_reply_to": {msg_id}, '

@@ -1,0 +1,186 @@
+"""One conversation: bytes in, bytes out.
+
+Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that comes
+in raises: a mistake becomes an error reply, a defect of a service becomes one too.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable
+
+from msgspec import UNSET
+
+from choreo.domain.plan import PlanTooLarge
+from choreo.node.framing import Frame, Framer, Text
+from choreo.node.messages import (
+    CRASH,
+    DECODE_ERRORS,
+    MALFORMED_REQUEST,
+    Execute,
+    Init,
+    Malformed,
+    Message,
+    decode,
+    decode_bare,
+    decode_with_care,
+    envelope_text,
+    error_text,
+    init_ok_text,
+    looks_like_message,
+    reply_text,
+)
+from choreo.runners.in_process import InProcessRunner
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Session:
+    """Feed it what was read; it returns what is to be written.
+
+    `log` takes a line for people, where there is nobody to reply to.
+    """
+
+    def __init__(
+        self,
+        runner: InProcessRunner,
+        log: Callable[[str], None],
+        envelope: bool = False,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+    ) -> None:
+        self._runner = runner
+        self._log = log
+        self._node_id: str | None = None
+        self._envelope = envelope
+        self._message_bytes_max = message_bytes_max
+        self._framer = Framer(message_bytes_max)
+        self._is_framing = False
+        self._tail: list[bytes] = []  # the last line, which has no newline yet
+        self._tail_size = 0
+        self._is_discarding = False  # the rest of a line that was too long
+        self._replies: list[str] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Handle the lines that `data` completes, and return their replies."""
+        end = data.rfind(b"\n") + 1
+        if end:
+            lines = b"".join([*self._tail, data[:end]]).split(b"\n")
+            lines.pop()
+            self._tail, self._tail_size = [], 0
+            if self._is_discarding:
+                self._is_discarding = False
+                del lines[0]
+            self._handle(lines)
+        if end < len(data):
+            self._keep(data[end:])
+        return self._flush()
+
+    def end(self) -> bytes:
+        """Handle what is left at the end of the input."""
+        rest, self._tail = b"".join(self._tail), []
+        if rest and not self._is_discarding:
+            self._handle([rest])
+        self._answer_frames(self._framer.give_up())
+        return self._flush()
+
+    def _flush(self) -> bytes:
+        replies = self._replies
+        if not replies:
+            return b""
+        replies.append("")
+        data = "\n".join(replies).encode()
+        replies.clear()
+        return data
+
+    def _handle(self, lines: list[bytes]) -> None:
+        """The fast path: a line that is a valid message. Everything else is taken with care."""
+        for line in lines:
+            try:
+                message = decode(line)
+            except DECODE_ERRORS:
+                self._handle_with_care(line)
+                continue
+            if self._is_framing or len(line) > self._message_bytes_max:
+                self._handle_with_care(line)
+            else:
+                self._answer(message)
+
+    def _handle_with_care(self, line: bytes) -> None:
+        line = line.removeprefix(BYTE_ORDER_MARK)
+        is_small = len(line) <= self._message_bytes_max
+        if is_small and not self._is_framing and (message := decode_bare(line)) is not None:
+            self._answer(message)
+            return
+        if is_small and self._is_framing and looks_like_message(line):
+            self._answer_frames(self._framer.give_up())
+            self._answer_frames([Text(line)])
+        else:
+            self._answer_frames(self._framer.feed(line + b"\n"))
+        self._is_framing = not self._framer.is_idle
+
+    def _keep(self, data: bytes) -> None:
+        """Hold a line that has no newline yet, as long as it is not too long for any message."""
+        if self._is_discarding:
+            return
+        self._tail.append(data)
+        self._tail_size += len(data)
+        if self._tail_size <= self._message_bytes_max:
+            return
+        frames, rest = self._framer.complete_values(b"".join(self._tail))
+        self._answer_frames(frames)
+        self._tail, self._tail_size = [rest], len(rest)
+        if len(rest) > self._message_bytes_max:
+            self._tail, self._tail_size, self._is_discarding = [], 0, True
+            self._refuse(Malformed(f"expected a message of at most {self._message_bytes_max} bytes, got a larger one"))
+
+    def _answer_frames(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            try:
+                if not isinstance(frame, Text):
+                    raise Malformed(frame.why)
+                message = decode_with_care(frame.data)
+            except Malformed as malformed:
+                self._refuse(malformed)
+            else:
+                self._answer(message)
+
+    def _answer(self, message: Message) -> None:
+        body = message.body
+        if self._envelope and body.in_reply_to is not UNSET:
+            return  # itself a reply: answering it would be answered in turn
+        if type(body) is Execute:
+            self._reply(self._execute(body), message.src, message.dest)
+        else:
+            self._introduce(body, message.src)
+
+    def _execute(self, request: Execute) -> str:
+        try:
+            outcome = self._runner.execute(
+                request.saga_id, request.steps, request.fail_step, request.fail_compensation, request.style
+            )
+        except PlanTooLarge as error:
+            return error_text(request.msg_id, MALFORMED_REQUEST, str(error))
+        except Exception as error:
+            self._log(traceback.format_exc())
+            return error_text(request.msg_id, CRASH, f"{type(error).__name__}: {error}")
+        if outcome.defect is not None:
+            return error_text(request.msg_id, CRASH, outcome.defect)
+        return reply_text(request, outcome)
+
+    def _introduce(self, request: Init, src: str | None) -> None:
+        """From now on replies carry an envelope; so does this one, unless the request came without."""
+        self._node_id = request.node_id
+        self._envelope = self._envelope or src is not None
+        self._reply(init_ok_text(request), src, None)
+        self._envelope = True
+
+    def _refuse(self, malformed: Malformed) -> None:
+        if self._envelope and (malformed.is_reply or malformed.src is None):
+            if not malformed.is_reply:
+                self._log(str(malformed))
+            return
+        self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), malformed.src, malformed.dest)
+
+    def _reply(self, text: str, src: str | None, dest: str | None) -> None:
+        if self._envelope:
+            text = envelope_text(self._node_id or dest or "choreo", src, text)
+        self._replies.append(text)

@@ -1,0 +1,76 @@
+"""The node's two streams: reads what is there, writes the replies before it waits for more.
+
+Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of what was
+read. A reader that goes away ends the node quietly.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+CHUNK_BYTES = 64 * 1024
+
+
+class Conversation(Protocol):
+    """What `serve` feeds: bytes in, bytes out."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+def serve(conversation: Conversation, source: int, sink: int) -> None:
+    """Read from `source` until it ends or a signal says stop, and write the replies to `sink`."""
+    try:
+        with stop_signals() as stopped:
+            while data := _read(source, stopped):
+                _write(sink, conversation.feed(data))
+            _write(sink, conversation.end())
+    except BrokenPipeError:
+        pass  # nobody reads the replies any more
+
+
+@contextmanager
+def stop_signals() -> Iterator[int]:
+    """SIGINT and SIGTERM make the yielded descriptor readable, and do nothing else while the block runs."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield reader
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(reader)
+        os.close(writer)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """The descriptor tells; nothing is interrupted."""
+
+
+def _read(source: int, stopped: int) -> bytes:
+    """What is there, or nothing once the input has ended or a signal came."""
+    while True:
+        ready, _, _ = select.select([source, stopped], [], [])
+        if stopped in ready:
+            return b""
+        try:
+            return os.read(source, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+
+
+def _write(sink: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(sink, view) :]
+        except BlockingIOError:
+            select.select([], [sink], [])

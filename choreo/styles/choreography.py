@@ -1,0 +1,104 @@
+"""Choreography: every participant hears its neighbours, and nobody directs.
+
+The table has a row for each thing that a participant must know: what its predecessors achieved, how its successors ended,
+and, at a join, that a predecessor will never succeed. A chain needs the first two only.
+"""
+
+from collections.abc import Iterator
+
+from choreo.domain.coordinator import Collected, Coordinator
+from choreo.domain.event import Topic
+from choreo.domain.participant import Participant, Signal
+from choreo.domain.plan import Plan
+from choreo.domain.reaction import Cell, Gather, Moves, Subscription
+from choreo.domain.service import ServiceOf
+from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
+
+
+def choreography(plan: Plan, service_of: ServiceOf) -> Table:
+    """Compile the plan to the table in which the services find each other by events alone."""
+    coordinator = Coordinator(plan)
+    participants = [
+        Participant(plan, position, service_of(step), quiet=not _must_tell_cancelled(plan, position))
+        for position, step in enumerate(plan.steps)
+    ]
+    count = len(participants)
+    rows = [
+        *_forward_rows(plan, participants),
+        *_stop_rows(plan, participants),
+        *_backward_rows(plan, participants, coordinator),
+        *_coordinator_rows(plan, participants, coordinator),
+        *hear_outcomes(count + 1, coordinator.outcomes),
+    ]
+    cells = (*[Cell()] * count, Collected(), Cell())
+    return Table(plan, tuple(rows), (*plan.steps, Coordinator.NAME, CLIENT), cells)
+
+
+def _must_tell_cancelled(plan: Plan, position: int) -> bool:
+    """A join, or a step before a join: a predecessor of either may wait to compensate."""
+    before, after = plan.predecessors[position], plan.successors[position]
+    if not after:
+        return len(before) > 1 or len(plan.last) > 1
+    return len(before) > 1 or any(len(plan.predecessors[successor]) > 1 for successor in after)
+
+
+def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscription]:
+    for me in participants:
+        before = plan.predecessors[me.position]
+        go = me.moves(Signal.GO)
+        if len(before) > 1:
+            go = Gather(before).before(go)
+        for topic in [participants[p].succeeded for p in before] or [STARTED]:
+            yield _row(topic, me, go)
+
+
+def _stop_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscription]:
+    """At a join: another predecessor may have succeeded, and waits to hear that this step will not begin."""
+    for me in participants:
+        before = plan.predecessors[me.position]
+        if len(before) > 1:
+            stop = me.moves(Signal.STOP)
+            for predecessor in before:
+                for topic in _ends(participants[predecessor]):
+                    yield _row(topic, me, stop)
+
+
+def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:
+    """Last step first, so that the members of a group compensate in the reverse of the order in which they began."""
+    for me in reversed(participants):
+        after = plan.successors[me.position]
+        back = me.moves(Signal.BACK)
+        if len(after) > 1:
+            back = Gather(after, offset=len(plan.predecessors[me.position])).before(back)
+        for successor in after:
+            for topic in _ends(participants[successor]):
+                yield _row(topic, me, back)
+        if not after and coordinator.is_join:
+            yield _row(coordinator.cancelled, me, back)
+
+
+def _coordinator_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:
+    def row(topic: Topic, moves: Moves) -> Subscription:
+        return Subscription(topic, len(participants), Coordinator.NAME, moves)
+
+    if not participants:
+        yield row(STARTED, coordinator.started())
+    for position in plan.last:
+        yield row(participants[position].succeeded, coordinator.succeeded())
+    for participant in participants:
+        ended = coordinator.ended(participant.position)
+        for topic in _ends(participant):
+            yield row(topic, ended)
+        yield row(participant.compensation_failed, coordinator.compensation_failed())
+
+
+def _ends(participant: Participant) -> Iterator[Topic]:
+    """The topics under which a participant says that it ended backward."""
+    yield participant.failed
+    if participant.cancelled is not None:
+        yield participant.cancelled
+    yield participant.compensated
+
+
+def _row(topic: Topic, participant: Participant, moves: Moves) -> Subscription:
+    return Subscription(topic, participant.position, participant.step, moves)

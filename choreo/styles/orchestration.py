@@ -1,0 +1,48 @@
+"""Orchestration: one participant commands all others, and hears nobody but them.
+
+The same plan, the same participants and the same services as in choreography; only the table differs. A participant hears
+its own two commands, and the orchestrator hears every reply.
+"""
+
+from collections.abc import Iterator
+
+from choreo.domain.event import Command
+from choreo.domain.orchestrator import Directed, Orchestrator
+from choreo.domain.participant import Participant, Signal
+from choreo.domain.plan import Plan
+from choreo.domain.reaction import Cell, Subscription
+from choreo.domain.service import ServiceOf
+from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
+
+
+def orchestration(plan: Plan, service_of: ServiceOf) -> Table:
+    """Compile the plan to the table in which everything passes through the orchestrator."""
+    orchestrator = Orchestrator(plan)
+    participants = [Participant(plan, position, service_of(step)) for position, step in enumerate(plan.steps)]
+    rows = [
+        *_command_rows(participants, orchestrator),
+        *_reply_rows(participants, orchestrator),
+        *hear_outcomes(len(participants) + 1, orchestrator.outcomes),
+    ]
+    cells = (*[Cell()] * len(participants), Directed(), Cell())
+    return Table(plan, tuple(rows), (*plan.steps, Orchestrator.NAME, CLIENT), cells)
+
+
+def _command_rows(participants: list[Participant], orchestrator: Orchestrator) -> Iterator[Subscription]:
+    for me in participants:
+        for command, signal in ((Command.EXECUTE, Signal.GO), (Command.COMPENSATE, Signal.BACK)):
+            topic = orchestrator.commands[command][me.position]
+            yield Subscription(topic, me.position, me.step, me.moves(signal))
+
+
+def _reply_rows(participants: list[Participant], orchestrator: Orchestrator) -> Iterator[Subscription]:
+    seat = len(participants)
+    yield Subscription(STARTED, seat, Orchestrator.NAME, orchestrator.started())
+    for participant in participants:
+        for topic, moves in (
+            (participant.succeeded, orchestrator.succeeded()),
+            (participant.failed, orchestrator.failed()),
+            (participant.compensated, orchestrator.compensated()),
+            (participant.compensation_failed, orchestrator.compensation_failed()),
+        ):
+            yield Subscription(topic, seat, Orchestrator.NAME, moves)
