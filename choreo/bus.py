@@ -10,7 +10,6 @@ from typing import Any
 from pyee import EventEmitter
 
 from choreo.domain.event import Event, Events
-from choreo.domain.reaction import Subscription
 from choreo.styles.table import Table
 
 
@@ -18,32 +17,44 @@ class UnheardEvent(RuntimeError):
     """An event was published under a topic to which nobody has subscribed: the wiring is wrong."""
 
 
+NOBODY: tuple[()] = ()
+
 Cells = list[Any]
 """The memory of one run: the cell of every seat."""
 
 
-class Bus:
-    """One emitter wired after one table; it carries every run of the table's itinerary."""
+class Bus(EventEmitter):
+    """One emitter wired after one table; it carries every run of the table's itinerary. Its listeners are subscriptions."""
 
     def __init__(self, table: Table, publish: Callable[[Events], None]) -> None:
-        self._emitter = EventEmitter()
+        super().__init__()
+        self._publish = publish
         for subscription in table.subscriptions:
-            self._emitter.on(subscription.topic.name, _receiver(subscription, publish))
+            self.add_listener(subscription.topic.name, subscription)
 
-    def drain(self, pending: list[Event], cells: Cells) -> None:
-        """Emit what is pending, in order, and what is published meanwhile, until nothing is left."""
-        emit = self._emitter.emit
+    def drain(self, pending: list[Event], cells: Cells, observe: Callable[[Event], None] | None = None) -> None:
+        """Emit what is pending, in order, and what is published meanwhile, until nothing is left.
+
+        `observe` is shown each event before it is emitted. Raises `UnheardEvent`.
+        """
+        emit = self.emit
         for event in pending:
+            if observe is not None:
+                observe(event)
             if not emit(event.topic.name, event, cells):
-                raise UnheardEvent(event.topic.name)
+                raise UnheardEvent(f"nobody has subscribed to {event.topic.name!r}")
 
+    def _call_handlers(self, event: str, args: tuple[Event, Cells], kwargs: dict[str, Any]) -> bool:
+        """How `emit` reaches the listeners of a topic.
 
-def _receiver(subscription: Subscription, publish: Callable[[Events], None]) -> Callable[[Event, Cells], None]:
-    seat, react = subscription.seat, subscription.react
-
-    def receive(event: Event, cells: Cells) -> None:
-        cells[seat], events = react(cells[seat], event)
-        if events:
-            publish(events)
-
-    return receive
+        pyee copies them under a lock first, for they may change meanwhile. Once wired, a bus never changes, and the copy
+        is a third of the cost of an event (docs/decisions/004-bus.md).
+        """
+        published, cells = args
+        subscriptions = self._events.get(event, NOBODY)
+        for subscription in subscriptions:
+            seat = subscription.seat
+            cells[seat], events = subscription.react(cells[seat], published)
+            if events:
+                self._publish(events)
+        return bool(subscriptions)

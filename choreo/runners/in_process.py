@@ -1,7 +1,9 @@
 """The in-process runner: first in, first out, in memory.
 
-Laws: one run at a time, in constant stack; what belongs to a run goes when it ends, and wirings are kept within a bound.
+Laws: one run at a time, in constant stack. What belongs to a run goes when it ends; wirings are kept within a bound.
 """
+
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -10,25 +12,43 @@ from choreo.domain.event import Event, Run
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary, plan
 from choreo.domain.service import ServiceOf
-from choreo.styles.choreography import choreography
-from choreo.styles.orchestration import orchestration
-from choreo.styles.table import STARTED, Style, Table
-
-STYLES: dict[str, Style] = {"choreography": choreography, "orchestration": orchestration}
+from choreo.styles import STYLES, Style
+from choreo.styles.table import STARTED, Table
 
 WIRED_STEPS_MAX = 20_000
+"""Wirings are remembered up to so many steps in all; with more, the oldest go."""
 
 
-class Wiring(Struct):
+class NoOutcome(RuntimeError):
+    """Nothing is left to deliver, and the run has no outcome: somebody who had to react did not."""
+
+
+class Wiring(Struct, frozen=True, eq=False):
+    """An itinerary in one style, compiled and on its bus."""
+
     table: Table
     bus: Bus
 
 
 class InProcessRunner:
-    def __init__(self, service_of: ServiceOf) -> None:
+    """Executes sagas over an in-process bus.
+
+    `observe` is shown every event as it is published. `styles` are the styles by name; wrapping one is how a caller
+    watches, or disturbs, what happens on the bus.
+    """
+
+    def __init__(
+        self,
+        service_of: ServiceOf,
+        styles: Mapping[str, Style] = STYLES,
+        observe: Callable[[Event], None] | None = None,
+    ) -> None:
         self._service_of = service_of
+        self._styles = styles
+        self._observe = observe
         self._pending: list[Event] = []
         self._wirings: dict[tuple[str, Itinerary], Wiring] = {}
+        self._wired_steps = 0
         self._runs = 0
 
     def execute(
@@ -39,22 +59,34 @@ class InProcessRunner:
         fail_compensation: str | None = None,
         style: str = "choreography",
     ) -> Outcome:
-        wiring = self._wirings.get((style, steps))
-        if wiring is None:
-            wiring = self._wire(style, steps)
-        table = wiring.table
+        """Run a saga to its end.
+
+        `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
+        step whose compensation is to keep failing. Raises `PlanTooLarge` for an itinerary beyond the bounds, and
+        `NoOutcome` or `UnheardEvent` where the wiring is wrong.
+        """
+        wiring = self._wirings.get((style, steps)) or self._wire(style, steps)
+        table, pending = wiring.table, self._pending
+        fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
-        run = Run(f"run-{self._runs}", saga_id, None if fail_step is None else table.plan.position_of(fail_step), fail_compensation)
+        run = Run(f"run-{self._runs}", saga_id, fail_position, fail_compensation)
         cells = list(table.cells)
-        pending = self._pending
         pending.append(Event(STARTED, run))
         try:
-            wiring.bus.drain(pending, cells)
+            wiring.bus.drain(pending, cells, self._observe)
         finally:
             pending.clear()
-        return cells[-1].receipt
+        outcome = cells[-1].receipt
+        if outcome is None:
+            raise NoOutcome(f"{run.id} of saga {saga_id!r} came to rest without an outcome")
+        return outcome  # type: ignore[no-any-return]  # the client's receipt is what the outcome event carried
 
-    def _wire(self, style, steps):
-        table = STYLES[style](plan(steps), self._service_of)
-        w = self._wirings[style, steps] = Wiring(table, Bus(table, self._pending.extend))
-        return w
+    def _wire(self, style: str, steps: Itinerary) -> Wiring:
+        table = self._styles[style](plan(steps), self._service_of)
+        wiring = Wiring(table, Bus(table, self._pending.extend))
+        self._wired_steps += len(table.cells)
+        while self._wired_steps > WIRED_STEPS_MAX and self._wirings:
+            oldest = self._wirings.pop(next(iter(self._wirings)))
+            self._wired_steps -= len(oldest.table.cells)
+        self._wirings[style, steps] = wiring
+        return wiring

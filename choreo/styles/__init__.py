@@ -1,1 +1,11 @@
-"""choreo."""
+"""Who reacts to what: each style compiles a plan to one table of subscriptions."""
+
+from collections.abc import Mapping
+
+from choreo.styles.choreography import choreography
+from choreo.styles.orchestration import orchestration
+from choreo.styles.table import Style, Table
+
+__all__ = ["STYLES", "Style", "Table", "choreography", "orchestration"]
+
+STYLES: Mapping[str, Style] = {"choreography": choreography, "orchestration": orchestration}

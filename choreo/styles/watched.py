@@ -1,0 +1,55 @@
+"""Styles wrapped: the same table, with somebody looking on, or with a hearer who is down.
+
+Laws: a table is data, so both are a rewriting of its rows; neither the participants nor the bus know.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from choreo.domain.event import Event, Events
+from choreo.domain.plan import Plan
+from choreo.domain.reaction import NOTHING, Reaction, Subscription
+from choreo.domain.service import ServiceOf
+from choreo.styles.table import Style, Table
+
+Delivered = Callable[[Event, str], None]
+"""Told of a delivery: the event, and who hears it."""
+
+
+def watched(style: Style, delivered: Delivered) -> Style:
+    """The same style; `delivered` is told of every delivery before the hearer reacts."""
+
+    def compile_watched(plan: Plan, service_of: ServiceOf) -> Table:
+        return _rewritten(style(plan, service_of), lambda row: _watch(row, delivered))
+
+    return compile_watched
+
+
+def with_down(style: Style, hearer: str) -> Style:
+    """The same style while `hearer` is down: what is delivered to it is lost."""
+
+    def compile_with_down(plan: Plan, service_of: ServiceOf) -> Table:
+        return _rewritten(style(plan, service_of), lambda row: _silence(row) if row.hearer == hearer else row)
+
+    return compile_with_down
+
+
+def _rewritten(table: Table, rewrite: Callable[[Subscription], Subscription]) -> Table:
+    return replace(table, subscriptions=tuple(map(rewrite, table.subscriptions)))
+
+
+def _watch(row: Subscription, delivered: Delivered) -> Subscription:
+    def watch(reaction: Reaction | None) -> Reaction:
+        def react(cell: Any, event: Event) -> tuple[Any, Events]:
+            delivered(event, row.hearer)
+            return (cell, NOTHING) if reaction is None else reaction(cell, event)
+
+        return react
+
+    return replace(row, moves=tuple(map(watch, row.moves)))
+
+
+def _silence(row: Subscription) -> Subscription:
+    return replace(row, moves=(None,) * len(row.moves))
