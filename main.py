@@ -1,8 +1,8 @@
-from choreo.node.session import Session
-from choreo.node.streams import serve
-from choreo.runners.in_process import InProcessRunner
-from services.simulated import Simulated
+"""The stdin node: `python main.py` is `choreo node`."""
+
 import sys
-s=Simulated()
-session=Session(InProcessRunner(lambda step: s), lambda l: print(l, file=sys.stderr))
-serve(session,0,1)
+
+from choreo.node.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

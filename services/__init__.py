@@ -1,1 +1,60 @@
-"""choreo."""
+"""The services, found by the names of the steps that they serve.
+
+Laws: imports nothing of choreo but its domain. A service is one file in this folder, with a class that has `steps`,
+`execute` and `compensate`; putting the file here is all that it takes. Any other step gets the simulated service.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Protocol
+
+from choreo.domain.service import Service, ServiceOf
+from services.simulated import Simulated
+
+__all__ = ["catalogue"]
+
+
+class NamedService(Service, Protocol):
+    """A service that says which steps are its own."""
+
+    steps: tuple[str, ...]
+
+
+def catalogue() -> ServiceOf:
+    """Open every service afresh, with its defaults, and return what finds the service of a step.
+
+    Raises `TypeError` where `steps` is not a tuple, and `ValueError` where two services claim one step.
+    """
+    simulated = Simulated()
+    by_step: dict[str, Service] = {}
+    for kind in _kinds():
+        service = kind()
+        for step in service.steps:
+            if step in by_step:
+                raise ValueError(f"{step!r}: expected one service, got {_name(type(by_step[step]))} and {_name(kind)}")
+            by_step[step] = service
+
+    def service_of(step: str) -> Service:
+        return by_step.get(step, simulated)
+
+    return service_of
+
+
+def _kinds() -> Iterator[type[NamedService]]:
+    """Every class of this folder that has steps, in the order of the file names."""
+    for found in iter_modules(__path__):
+        module = import_module(f"{__name__}.{found.name}")
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and getattr(kind, "steps", ()):
+                yield _with_a_tuple_of_steps(kind)
+
+
+def _with_a_tuple_of_steps(kind: type[NamedService]) -> type[NamedService]:
+    if not isinstance(kind.steps, tuple):
+        raise TypeError(f"{_name(kind)}.steps: expected a tuple of step names, got {kind.steps!r}")
+    return kind
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -30,6 +30,10 @@ class Command(StrEnum):
     COMPENSATE = "compensate"
 
 
+SAGA_EVENTS = {word: f"saga.{word}" for word in (*Fact, *Command)}
+STEP_EVENTS = {word: f"step.{word}" for word in (*Fact, *Command)}
+
+
 class Topic(Struct, frozen=True, gc=False):
     """The address of one fact (or command) of one position, shared by every run of an itinerary.
 
@@ -46,7 +50,7 @@ class Topic(Struct, frozen=True, gc=False):
     @property
     def event(self) -> str:
         """What the trace calls it: `step.succeeded`, `saga.started`."""
-        return f"{'saga' if self.step is None else 'step'}.{self.fact}"
+        return (SAGA_EVENTS if self.step is None else STEP_EVENTS)[self.fact]
 
 
 class Run(Struct, frozen=True, gc=False):
@@ -90,9 +94,9 @@ class Event(Struct, frozen=True, gc=False):
     def reason(self) -> str | None:
         """Why it failed, where it did."""
         detail = self.detail
-        if detail is None or type(detail) is str:
+        if detail is None or isinstance(detail, str):
             return detail
-        return detail.summary if type(detail) is Defect else detail.reason
+        return detail.summary if isinstance(detail, Defect) else detail.reason
 
 
 Events = tuple[Event, ...]

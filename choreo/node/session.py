@@ -37,7 +37,7 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 class Session:
     """Feed it what was read; it returns what is to be written.
 
-    `log` takes a line for people, where there is nobody to reply to.
+    `log` takes a line for people, where there is nobody to reply to. `replied` is shown the body of every reply.
     """
 
     def __init__(
@@ -46,9 +46,11 @@ class Session:
         log: Callable[[str], None],
         envelope: bool = False,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
+        replied: Callable[[str], None] | None = None,
     ) -> None:
         self._runner = runner
         self._log = log
+        self._replied = replied
         self._node_id: str | None = None
         self._envelope = envelope
         self._message_bytes_max = message_bytes_max
@@ -181,6 +183,8 @@ class Session:
         self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), malformed.src, malformed.dest)
 
     def _reply(self, text: str, src: str | None, dest: str | None) -> None:
+        if self._replied is not None:
+            self._replied(text)
         if self._envelope:
             text = envelope_text(self._node_id or dest or "choreo", src, text)
         self._replies.append(text)

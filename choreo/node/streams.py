@@ -23,12 +23,16 @@ class Conversation(Protocol):
     def end(self) -> bytes: ...
 
 
-def serve(conversation: Conversation, source: int, sink: int) -> None:
-    """Read from `source` until it ends or a signal says stop, and write the replies to `sink`."""
+def serve(conversation: Conversation, source: int, sink: int, line_by_line: bool = False) -> None:
+    """Read from `source` until it ends or a signal says stop, and write the replies to `sink`.
+
+    `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
+    """
     try:
         with stop_signals() as stopped:
             while data := _read(source, stopped):
-                _write(sink, conversation.feed(data))
+                for piece in data.splitlines(keepends=True) if line_by_line else (data,):
+                    _write(sink, conversation.feed(piece))
             _write(sink, conversation.end())
     except BrokenPipeError:
         pass  # nobody reads the replies any more

@@ -1,0 +1,1 @@
+"""Structured traces: written by structlog, read back as plain records."""

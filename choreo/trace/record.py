@@ -1,0 +1,65 @@
+"""One record of a trace: the form in which it is written, and in which it is read back.
+
+Laws: one schema for both. Knows no structlog, so reading a trace does not import it.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import msgspec
+from msgspec import Struct
+
+
+class Record(Struct, omit_defaults=True, kw_only=True):
+    """What happened, in the order of its fields; docs/reference/trace.md explains each."""
+
+    seq: int = -1
+    time: str | float = ""
+    event: str
+    action: str
+    saga_id: str | int | None = None
+    run: str | None = None
+    source: str | None = None
+    step: str | None = None
+    position: int | None = None
+    id: str | None = None
+    causation_id: str | None = None
+    reason: str | None = None
+    in_reply_to: int | None = None
+    code: int | None = None
+    traceback: str | None = None
+
+
+class NotATrace(ValueError):
+    """A line that is no record."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+def encode_record(record: Record) -> bytes:
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+        return json.dumps(msgspec.structs.asdict(record)).encode()
+
+
+def read_records(lines: IO[bytes], name: str) -> Iterator[Record]:
+    """The records of a trace in JSON lines; blank lines are passed over. Raises `NotATrace`, which names the line."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _read(line, f"{name}:{number}")
+
+
+def _read(line: bytes, where: str) -> Record:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, ValueError):
+        pass
+    try:
+        value: Any = json.loads(line)
+        return msgspec.convert(value, Record)
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise NotATrace(f"{where}: expected a trace record as JSON, got {line[:60]!r} ({error})") from None

@@ -1,0 +1,36 @@
+"""Rental cars: a fleet with number plates, and a partner who helps out.
+
+The receipt is the plate, for this very car must come back to the lot. A partner's car has no plate here: it is only
+counted.
+"""
+
+from bisect import insort
+
+from choreo.domain.service import Refused
+
+OWN_FLEET = 3
+
+
+class Cars:
+    steps = ("book_car",)
+
+    def __init__(self, capacity: int | None = None) -> None:
+        """`capacity` in cars; None: an own fleet of three, and from a partner as many more as are asked for."""
+        fleet = OWN_FLEET if capacity is None else capacity
+        self.lot = [f"CAR {number:03}" for number in range(1, fleet + 1)]
+        self.has_partner = capacity is None
+        self.from_partner = 0
+
+    def execute(self, reference: str) -> str | None:
+        if self.lot:
+            return self.lot.pop()
+        if not self.has_partner:
+            raise Refused("every car is on the road")
+        self.from_partner += 1
+        return None
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        if isinstance(receipt, str):
+            insort(self.lot, receipt)  # sorted, so that the lot looks the same in whatever order the cars come back
+        else:
+            self.from_partner -= 1

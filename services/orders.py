@@ -1,0 +1,24 @@
+"""The order book of a shop.
+
+A reference belongs to one execution alone, so it serves as the order number: the book mints none of its own. A shop
+refuses by policy, not for want of anything: while it is closed, open orders may still be cancelled.
+"""
+
+from choreo.domain.service import Refused
+
+
+class Orders:
+    steps = ("place_order",)
+
+    def __init__(self, is_open: bool = True) -> None:
+        self.is_open = is_open
+        self.placed = 0
+
+    def execute(self, reference: str) -> str:
+        if not self.is_open:
+            raise Refused("the shop is closed")
+        self.placed += 1
+        return reference
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        self.placed -= 1

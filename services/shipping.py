@@ -1,0 +1,30 @@
+"""Parcels, handed to whichever carrier has the fewest.
+
+The receipt is the carrier, because no other can recall the parcel.
+"""
+
+from typing import Any
+
+from choreo.domain.service import Refused
+
+CARRIERS = 3
+
+
+class Shipping:
+    steps = ("ship",)
+
+    def __init__(self, capacity: int | None = None) -> None:
+        """`capacity` in parcels for each of the three carriers; None: as many as are shipped."""
+        self.capacity = capacity
+        self.parcels = [0] * CARRIERS
+
+    def execute(self, reference: str) -> int:
+        fewest = min(self.parcels)
+        if self.capacity is not None and fewest >= self.capacity:
+            raise Refused("no carrier takes another parcel")
+        carrier = self.parcels.index(fewest)
+        self.parcels[carrier] += 1
+        return carrier
+
+    def compensate(self, reference: str, receipt: Any) -> None:
+        self.parcels[receipt] -= 1

@@ -1,0 +1,33 @@
+"""Goods in a warehouse.
+
+A reservation loses nothing: it moves a lot from `on_hand` to `reserved`, and the sum of both never changes. It takes a
+whole lot or none of it.
+"""
+
+from typing import Any
+
+from choreo.domain.service import Refused
+
+
+class Stock:
+    steps = ("reserve", "reserve_stock")
+
+    def __init__(self, capacity: int | None = None, lot: int = 1) -> None:
+        """`capacity` and `lot` in pieces; None: what is not on hand is on back order, and counts below zero."""
+        self.on_hand = capacity or 0
+        self.takes_back_orders = capacity is None
+        self.reserved = 0
+        self.lot = lot
+
+    def execute(self, reference: str) -> int:
+        if self.on_hand < self.lot and not self.takes_back_orders:
+            raise Refused(f"out of stock: {self.lot} wanted, {self.on_hand} on hand")
+        return self._reserve(self.lot)
+
+    def compensate(self, reference: str, receipt: Any) -> None:
+        self._reserve(-receipt)
+
+    def _reserve(self, pieces: int) -> int:
+        self.on_hand -= pieces
+        self.reserved += pieces
+        return pieces
