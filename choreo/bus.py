@@ -1,11 +1,11 @@
 """The bus: every event travels over pyee, from here and from nowhere else.
 
-Laws: nobody emits inside an emit; what a reaction returns is handed to `publish`, and whoever owns the bus emits it later.
-An event that no one hears is an error of the wiring, and is noticed. Owner of pyee.
+Laws: nobody emits inside an emit; what a reaction returns is handed to `publish`, and whoever owns the bus emits it
+later. An event that no one hears is an error of the wiring, and is noticed. Owner of pyee.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pyee import EventEmitter
 
@@ -24,13 +24,16 @@ Cells = list[Any]
 
 
 class Bus(EventEmitter):
-    """One emitter wired after one table; it carries every run of the table's itinerary. Its listeners are subscriptions."""
+    """One emitter, wired after one table; it carries every run of the table's itinerary.
+
+    Its listeners are subscriptions.
+    """
 
     def __init__(self, table: Table, publish: Callable[[Events], None]) -> None:
         super().__init__()
         self._publish = publish
         for subscription in table.subscriptions:
-            self.add_listener(subscription.topic.name, subscription)
+            self.add_listener(subscription.topic.name, cast("Any", subscription))
 
     def drain(self, pending: list[Event], cells: Cells, observe: Callable[[Event], None] | None = None) -> None:
         """Emit what is pending, in order, and what is published meanwhile, until nothing is left.
@@ -47,11 +50,11 @@ class Bus(EventEmitter):
     def _call_handlers(self, event: str, args: tuple[Event, Cells], kwargs: dict[str, Any]) -> bool:
         """How `emit` reaches the listeners of a topic.
 
-        pyee copies them under a lock first, for they may change meanwhile. Once wired, a bus never changes, and the copy
-        is a third of the cost of an event (docs/decisions/004-bus.md).
+        pyee copies them under a lock first, for they may change meanwhile. Once wired, a bus never changes, and the
+        copy is a third of the cost of an event (docs/decisions/004-bus.md).
         """
         published, cells = args
-        subscriptions = self._events.get(event, NOBODY)
+        subscriptions: Any = self._events.get(event, NOBODY)
         for subscription in subscriptions:
             seat = subscription.seat
             cells[seat], events = subscription.react(cells[seat], published)

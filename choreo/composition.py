@@ -25,7 +25,9 @@ def open_services(module: str = SERVICES) -> ServiceOf:
     try:
         catalogue = importlib.import_module(module).catalogue
     except ModuleNotFoundError as error:
-        raise NoServices(f"services: expected the name of a module that can be imported, got {module!r} ({error})") from error
+        raise NoServices(
+            f"services: expected the name of a module that can be imported, got {module!r} ({error})"
+        ) from error
     except AttributeError:
         raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}") from None
     service_of: ServiceOf = catalogue()

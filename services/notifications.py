@@ -1,7 +1,7 @@
 """Messages to customers.
 
 What was sent cannot be unsent. The compensation sends a correction, and the record keeps both: a compensation undoes
-the meaning of a local transaction, not the fact of it. The quota binds notifications alone, for a correction must go out.
+the meaning of a local transaction, not the fact of it. The quota does not bind corrections, for they must go out.
 """
 
 from choreo.domain.service import Refused

@@ -1,12 +1,11 @@
 """The coordinator: source and sink of a saga in choreography. It collects, and reports what it observed.
 
-Laws: commands no participant, and reports one outcome a run, for ever. As the source it has ended backward when every first
-step has. As the sink it is a join of all last steps: where there are several, it says `saga/cancelled` once one of them
-has ended backward, as any join would, so that the others compensate.
+Laws: commands no participant, and reports one outcome a run, for ever. As the source it has ended backward when every
+first step has. As the sink it is a join of all last steps: where there are several, it says `saga/cancelled` once one
+of them has ended backward, as any join would, so that the others compensate.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,28 +21,32 @@ from choreo.domain.reaction import (
     SUCCEEDED,
     WAITING,
     Gather,
-    Moves,
     Phase,
     moves,
 )
-from choreo.domain.report import Log, backward_outcome, events_of, OutcomeTopics
+from choreo.domain.report import Ends, Log, OutcomeTopics, backward_outcome, ends_of
+
+COMPENSATED_FACT, COMPENSATION_FAILED_FACT = Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 
 
 class Collected(Struct, frozen=True, gc=False):
     """The coordinator's cell.
 
     Its phase is what it knows of the run: waiting, cancelled (the sink will not be reached), or closed: succeeded,
-    compensated, stuck. `stuck` tells that a compensation keeps failing, while others may still be under way.
+    compensated, stuck. `heard` and `first_ended` have a bit for each last step that succeeded and each first step that
+    ended backward. `is_stuck` tells that a compensation keeps failing, while others may still be under way. At least
+    `missing` more events must come before the outcome can be known.
     """
 
     phase: Phase = WAITING
     heard: int = 0
     first_ended: int = 0
-    stuck: bool = False
+    is_stuck: bool = False
+    missing: int = 0
     log: Log = None
 
 
-HAS_COMPLETED, HAS_COMPENSATED, IS_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
+HAS_COMPLETED, HAS_COMPENSATED, HAS_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
 
 
 class Coordinator:
@@ -55,33 +58,27 @@ class Coordinator:
         self.plan = plan
         self.cancelled = Topic("saga/cancelled", Fact.CANCELLED, self.NAME)
         self.outcomes = OutcomeTopics(self.NAME)
+        self._completed = Outcome(State.COMPLETED, completed_steps=len(plan.steps))
         first = Gather(plan.first)
         self._first_bit, self._first_all = first.bits.get, first.all
-        self._last = Gather(plan.last)
-        self._completed = Outcome(State.COMPLETED, completed_steps=len(plan.steps))
+        self._has_one_last = len(plan.last) < 2
+
+        complete = moves({WAITING: self._complete})
+        self.started = complete
+        """The reaction to the start of a saga without steps."""
+        self.succeeded = complete if self._has_one_last else Gather(plan.last).before(complete)
+        """The reaction to the success of a last step."""
+        self.ended = moves({WAITING: self._collect, CANCELLED: self._collect})
+        """The reaction to the end of a step that failed, was cancelled or was compensated."""
+        self.last_ended = self.ended if self._has_one_last else moves({WAITING: self._cancel, CANCELLED: self._collect})
+        """The same for a last step."""
+        self.compensation_failed = moves({WAITING: self._note_stuck, CANCELLED: self._note_stuck})
+        """The reaction to a step that could not be compensated."""
 
     @property
     def is_join(self) -> bool:
         """Whether several last steps meet here."""
-        return len(self._last.bits) > 1
-
-    def started(self) -> Moves:
-        """The reaction to the start of a saga without steps."""
-        return moves({WAITING: self._complete})
-
-    def succeeded(self) -> Moves:
-        """The reaction to the success of a last step."""
-        complete = moves({WAITING: self._complete})
-        return self._last.before(complete) if self.is_join else complete
-
-    def ended(self, position: int) -> Moves:
-        """The reaction to the end of a step that failed, was cancelled or was compensated."""
-        on_waiting = self._cancel if self.is_join and position in self._last.bits else self._collect
-        return moves({WAITING: on_waiting, CANCELLED: self._collect})
-
-    def compensation_failed(self) -> Moves:
-        """The reaction to a step that could not be compensated."""
-        return moves({WAITING: self._note_stuck, CANCELLED: self._note_stuck})
+        return not self._has_one_last
 
     def _complete(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
         return HAS_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
@@ -92,29 +89,47 @@ class Coordinator:
 
     def _collect(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
         first_ended = cell.first_ended | self._first_bit(event.topic.position, 0)
-        log = (event, cell.log)
-        if first_ended == self._first_all or (cell.stuck and self._is_final(log)):
-            return self._close(log, event)
-        return Collected(cell.phase, cell.heard, first_ended, cell.stuck, log), NOTHING
+        log, missing = (event, cell.log), cell.missing
+        if missing < 2 and (cell.is_stuck or first_ended == self._first_all):
+            return self._close(replace(cell, first_ended=first_ended, log=log), event)
+        return Collected(cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log), NOTHING
 
     def _note_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        log = (event, cell.log)
-        if self._is_final(log):
-            return self._close(log, event)
-        return Collected(cell.phase, cell.heard, cell.first_ended, True, log), NOTHING
+        missing = cell.missing
+        cell = replace(cell, is_stuck=True, missing=missing and missing - 1, log=(event, cell.log))
+        return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
-    def _close(self, log: Log, event: Event) -> tuple[Collected, Events]:
-        outcome = backward_outcome(log)
+    def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        """Report the outcome, unless what was heard implies something that was not: events may overtake each other."""
+        ends = ends_of(cell.log)
+        missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)
+        if missing:
+            return replace(cell, missing=int(missing)), NOTHING
+        outcome = backward_outcome(ends)
         if outcome.stuck_step is None:
             return HAS_COMPENSATED, (Event(self.outcomes.compensated, event.run, event.topic, outcome),)
-        return IS_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
+        return HAS_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
 
-    def _is_final(self, log: Log) -> bool:
-        """Whether every step has ended that the stuck ones do not block, as far as anybody waits for it."""
-        facts = {event.topic.position: event.topic.fact for event in events_of(log)}
-        blocked = _blocked_by(self.plan, [p for p, fact in facts.items() if fact is Fact.COMPENSATION_FAILED])
-        waited_for = [self.plan.first, *_distinct(self.plan.successors[p] for p in blocked)]
-        return all(p in facts or p in blocked for group in waited_for for p in group)
+    def _is_missing_any(self, ends: Ends) -> bool:
+        """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
+        successors = self.plan.successors
+        for position, event in ends.items():
+            if event.topic.fact is COMPENSATED_FACT:
+                for successor in successors[position]:
+                    if successor not in ends:
+                        return True
+        return False
+
+    def _missing_beside_stuck(self, ends: Ends) -> int:
+        """How many steps were not heard of yet that have ended, or will, although some are stuck.
+
+        Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
+        but not what the stuck steps block.
+        """
+        undone = [p for p, event in ends.items() if event.topic.fact is COMPENSATED_FACT]
+        blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is COMPENSATION_FAILED_FACT])
+        ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked))]
+        return sum(p not in ends and p not in blocked for group in ending for p in group)
 
 
 def _blocked_by(plan: Plan, stuck: list[int]) -> dict[int, None]:

@@ -37,8 +37,8 @@ STEP_EVENTS = {word: f"step.{word}" for word in (*Fact, *Command)}
 class Topic(Struct, frozen=True, gc=False):
     """The address of one fact (or command) of one position, shared by every run of an itinerary.
 
-    `name` is the address on the bus, `source` the participant that publishes there. A topic of the saga itself has neither
-    step nor position.
+    `name` is the address on the bus, `source` the participant that publishes there. A topic of the saga itself has
+    neither step nor position.
     """
 
     name: str

@@ -2,35 +2,48 @@
 
 Laws: learns of a step by its reply alone. Forward, a step is told to execute once all its predecessors have succeeded.
 After a failure it waits for what still runs, then tells a step to compensate once none of its successors stands. When
-nothing is awaited and nothing is left to command, the run has its outcome.
+nothing is awaited and nothing is left to command, the run has its outcome. What comes twice is heard once.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from choreo.domain.report import OutcomeTopics, backward_outcome
 from choreo.domain.event import Command, Event, Events
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.participant import step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.positions import Positions
-from choreo.domain.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, SUCCEEDED, WAITING, Moves, Phase, moves
+from choreo.domain.reaction import (
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    NOTHING,
+    STUCK,
+    SUCCEEDED,
+    WAITING,
+    Phase,
+    moves,
+)
+from choreo.domain.report import Log, OutcomeTopics, backward_outcome, ends_of
+
+NONE = Positions()
 
 
 class Directed(Struct, frozen=True, gc=False):
     """The orchestrator's cell.
 
-    Phases: waiting (forward), failed (waits for what still runs), cancelled (backward), then closed. `awaited` counts the
-    replies that are due, `standing` holds the steps that are in force, `log` is the linked list `(event, older)` of what
-    went wrong or was undone.
+    Phases: waiting (forward), failed (waits for what still runs), cancelled (backward), then closed. `awaited` counts
+    the replies that are due; `standing` has the steps that are in force, `failed` those that failed or could not be
+    compensated; `log` lists what went wrong or was undone.
     """
 
     phase: Phase = WAITING
     awaited: int = 0
-    standing: Positions = Positions()
-    log: Any = None
+    standing: Positions = NONE
+    failed: Positions = NONE
+    log: Log = None
 
 
 class Orchestrator:
@@ -45,56 +58,62 @@ class Orchestrator:
             command: [step_topic(plan, position, command, self.NAME) for position in range(len(plan.steps))]
             for command in Command
         }
-
-    def started(self) -> Moves:
-        return moves({WAITING: self._start})
-
-    def succeeded(self) -> Moves:
-        return moves({WAITING: self._advance, FAILED: self._note_success})
-
-    def failed(self) -> Moves:
-        return moves({WAITING: self._note_end, FAILED: self._note_end})
-
-    def compensated(self) -> Moves:
-        return moves({CANCELLED: self._retreat})
-
-    def compensation_failed(self) -> Moves:
-        return moves({CANCELLED: self._note_stuck})
+        self.started = moves({WAITING: self._start})
+        self.succeeded = moves({WAITING: self._advance, FAILED: self._note_success})
+        self.failed = moves({WAITING: self._note_failure, FAILED: self._note_failure})
+        self.compensated = moves({CANCELLED: self._retreat})
+        self.compensation_failed = moves({CANCELLED: self._note_stuck})
 
     def _start(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if cell.awaited:
+            return cell, NOTHING
         return self._command(cell, event, Command.EXECUTE, self.plan.first)
 
     def _advance(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         position = event.topic.position
+        if position in cell.standing:
+            return cell, NOTHING
         standing = cell.standing.add(position)
-        cell = Directed(WAITING, cell.awaited - 1, standing, cell.log)
         ready = [s for s in self.plan.successors[position] if standing.covers(self.plan.predecessors[s])]
+        cell = replace(cell, awaited=cell.awaited - 1, standing=standing)
         return self._command(cell, event, Command.EXECUTE, ready)
 
     def _note_success(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        standing = cell.standing.add(event.topic.position)
-        return self._turn(Directed(FAILED, cell.awaited - 1, standing, cell.log), event)
+        position = event.topic.position
+        if position in cell.standing:
+            return cell, NOTHING
+        return self._turn(replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position)), event)
 
-    def _note_end(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        return self._turn(Directed(FAILED, cell.awaited - 1, cell.standing, (event, cell.log)), event)
+    def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if event.topic.position in cell.failed:
+            return cell, NOTHING
+        return self._turn(replace(self._note(cell, event), phase=FAILED), event)
 
     def _turn(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         """Go backward, once nothing runs any more."""
         if cell.awaited:
-            return cell, ()
-        cell = Directed(CANCELLED, 0, cell.standing, cell.log)
-        return self._compensate(cell, event, cell.standing.descending())
+            return cell, NOTHING
+        return self._compensate(replace(cell, phase=CANCELLED), event, cell.standing.descending())
 
     def _retreat(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         position = event.topic.position
-        cell = Directed(CANCELLED, cell.awaited - 1, cell.standing.remove(position), (event, cell.log))
+        if position not in cell.standing:
+            return cell, NOTHING
+        standing = cell.standing.remove(position)
+        cell = replace(cell, awaited=cell.awaited - 1, standing=standing, log=(event, cell.log))
         return self._compensate(cell, event, self.plan.predecessors[position][::-1])
 
     def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        cell = Directed(CANCELLED, cell.awaited - 1, cell.standing, (event, cell.log))
-        return self._compensate(cell, event, ())
+        if event.topic.position in cell.failed:
+            return cell, NOTHING
+        return self._compensate(self._note(cell, event), event, ())
+
+    def _note(self, cell: Directed, event: Event) -> Directed:
+        failed = cell.failed.add(event.topic.position)
+        return replace(cell, awaited=cell.awaited - 1, failed=failed, log=(event, cell.log))
 
     def _compensate(self, cell: Directed, event: Event, positions: Iterable[int]) -> tuple[Directed, Events]:
+        """Undo those of the positions that stand while none of their successors does."""
         standing, successors = cell.standing, self.plan.successors
         free = [p for p in positions if p in standing and not any(s in standing for s in successors[p])]
         return self._command(cell, event, Command.COMPENSATE, free)
@@ -102,19 +121,18 @@ class Orchestrator:
     def _command(
         self, cell: Directed, event: Event, command: Command, positions: Iterable[int]
     ) -> tuple[Directed, Events]:
+        """Send the commands, or end the run where there is none to send and no reply is awaited."""
         topics = self.commands[command]
         commands = tuple(Event(topics[position], event.run, event.topic) for position in positions)
         awaited = cell.awaited + len(commands)
-        if awaited:
-            return Directed(cell.phase, awaited, cell.standing, cell.log), commands
-        return self._close(cell, event)
+        return (replace(cell, awaited=awaited), commands) if awaited else self._close(cell, event)
 
     def _close(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if cell.phase is WAITING:
             outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps))
             phase, topic = SUCCEEDED, self.outcomes.completed
         else:
-            outcome = backward_outcome(cell.log)
+            outcome = backward_outcome(ends_of(cell.log))
             is_stuck = outcome.stuck_step is not None
             phase, topic = (STUCK, self.outcomes.stuck) if is_stuck else (COMPENSATED, self.outcomes.compensated)
         return Directed(phase), (Event(topic, event.run, event.topic, outcome),)

@@ -14,9 +14,9 @@ class State(StrEnum):
 class Outcome(Struct, frozen=True, gc=False):
     """The end of a run.
 
-    `compensated_steps` lists what was in fact compensated, in the order in which it happened. A stuck run names the step
-    whose compensation kept failing; whatever came before that step is still in force. `defect` is set when a service
-    raised something other than `Refused`, so that nobody can say what its local transaction did.
+    `compensated_steps` lists what was in fact compensated, in the order in which it happened. A stuck run names the
+    step whose compensation kept failing; whatever came before that step is still in force. `defect` is set when a
+    service raised something other than `Refused`, so that nobody can say what its local transaction did.
     """
 
     state: State

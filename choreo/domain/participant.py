@@ -1,8 +1,8 @@
 """A participant: a service bound to one step of a saga, reacting to its neighbours.
 
-Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but in
-`_execute` and `_compensate`. The rules are those of the neighbour protocol (docs/explanation/protocol.md), one row each in
-`TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
+Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but
+in `_execute` and `_compensate`. The rules are those of the neighbour protocol (docs/explanation/protocol.md), one row
+each in `TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
 """
 
 import traceback
@@ -64,7 +64,7 @@ class Participant:
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
 
-    def _forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+    def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
         if run.fail_position == self.position:
             return self._fail(event, f"{self.step} was told to refuse")
@@ -79,12 +79,12 @@ class Participant:
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
         return HAS_FAILED, (Event(self.failed, event.run, event.topic, why),)
 
-    def _cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+    def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         if self.cancelled is None:
             return HAS_CANCELLED, NOTHING
         return HAS_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
-    def _backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+    def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run, attempt = event.run, 1
         while (why := self._try_to_compensate(cell, run)) is not None:
             if attempt == COMPENSATION_ATTEMPTS:
@@ -106,12 +106,12 @@ class Participant:
 
 
 TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {
-    Signal.GO: {WAITING: Participant._forward},
-    Signal.STOP: {WAITING: Participant._cancel},
-    Signal.BACK: {WAITING: Participant._cancel, SUCCEEDED: Participant._backward},
+    Signal.GO: {WAITING: Participant.forward},
+    Signal.STOP: {WAITING: Participant.cancel},
+    Signal.BACK: {WAITING: Participant.cancel, SUCCEEDED: Participant.backward},
 }
 
 
 def _defect(error: Exception) -> Defect:
-    summary = f"{type(error).__name__}: {error}"
+    summary = traceback.format_exception_only(error)[-1].strip()
     return Defect(summary, "".join(traceback.format_exception(error)))

@@ -5,6 +5,7 @@ Neighbours are tuples that a whole group shares, so a plan is as large as its it
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -82,6 +83,8 @@ def _bound(levels: Sequence[tuple[int, ...]]) -> None:
     count = sum(map(len, levels))
     if count > STEPS_MAX:
         raise PlanTooLarge(f"steps: expected at most {STEPS_MAX} steps, got {count}")
-    dependencies = sum(len(before) * len(after) for before, after in zip(levels, levels[1:], strict=False))
+    dependencies = sum(len(before) * len(after) for before, after in pairwise(levels))
     if dependencies > DEPENDENCIES_MAX:
-        raise PlanTooLarge(f"steps: expected at most {DEPENDENCIES_MAX} dependencies between groups, got {dependencies}")
+        raise PlanTooLarge(
+            f"steps: expected at most {DEPENDENCIES_MAX} dependencies between groups, got {dependencies}"
+        )

@@ -1,7 +1,7 @@
 """A set of positions that mostly fills up from the first one: a value, cheap to change however long the saga.
 
-Laws: every position below `below` is in the set; `beyond` has a bit for each further one, the lowest for `below`. The form
-is canonical (the lowest bit is never set), so equal sets are equal values.
+Laws: every position below `below` is in the set; `beyond` has a bit for each further one, the lowest for `below`. The
+form is canonical (the lowest bit is never set), so equal sets are equal values.
 """
 
 from collections.abc import Sequence

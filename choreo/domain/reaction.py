@@ -62,8 +62,11 @@ class Subscription(Struct, frozen=True, eq=False):
     moves: Moves
 
     def react(self, cell: Any, event: Event) -> tuple[Any, Events]:
-        reaction = self.moves[cell.phase]
-        return (cell, NOTHING) if reaction is None else reaction(cell, event)
+        """What the hearer does: the next cell, and the events that it publishes."""
+        reaction: Reaction | None = self.moves[cell.phase]
+        if reaction is None:
+            return cell, NOTHING
+        return reaction(cell, event)
 
 
 class Gather:
@@ -82,7 +85,7 @@ class Gather:
         def gather(cell: Any, event: Event) -> tuple[Any, Events]:
             heard = cell.heard | self.bits[event.topic.position]
             cell = replace(cell, heard=heard)
-            reaction = reactions[cell.phase]
+            reaction: Reaction | None = reactions[cell.phase]
             if heard & self.all != self.all or reaction is None:
                 return cell, NOTHING
             return reaction(cell, event)

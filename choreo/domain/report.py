@@ -3,7 +3,6 @@
 Laws: reports what was heard, and assumes nothing.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from choreo.domain.event import Defect, Event, Fact, Topic
@@ -11,6 +10,9 @@ from choreo.domain.outcome import Outcome, State
 
 Log = Any
 """A linked list `(event, older)` or None: adding to it is cheap, however long the run."""
+
+Ends = dict[int, Event]
+"""How each step ended that did not succeed or was undone, by position; the newest first."""
 
 FAILED, COMPENSATED, COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 IS_COMPENSATED, IS_STUCK = State.COMPENSATED, State.STUCK
@@ -25,30 +27,36 @@ class OutcomeTopics:
         self.stuck = Topic("saga/stuck", Fact.STUCK, source)
 
 
-def events_of(log: Log) -> Iterator[Event]:
-    """The events, the newest first."""
+def ends_of(log: Log) -> Ends:
+    """The events by position. Of one that was heard twice the first time counts."""
+    ends: Ends = {}
     while log is not None:
         event, log = log
-        yield event
+        position = event.topic.position
+        if position in ends:
+            del ends[position]
+        ends[position] = event
+    return ends
 
 
-def backward_outcome(log: Log) -> Outcome:
+def backward_outcome(ends: Ends) -> Outcome:
     """What became of a run that went backward: compensated, or stuck at the first compensation that kept failing."""
-    compensated: list[str | None] = []
-    failed = stuck = defect = None
-    while log is not None:
-        event, log = log
-        fact = event.topic.fact
-        if fact is COMPENSATED:
-            compensated.append(event.topic.step)
+    compensated: list[str] = []
+    failed: Event | None = None
+    stuck: Event | None = None
+    defect: str | None = None
+    for event in ends.values():
+        topic = event.topic
+        if topic.fact is COMPENSATED:
+            compensated.append(topic.step)  # type: ignore[arg-type]  # only steps are compensated, and they have names
             continue
-        if fact is FAILED:
+        if topic.fact is FAILED:
             failed = event
-        elif fact is COMPENSATION_FAILED:
+        elif topic.fact is COMPENSATION_FAILED:
             stuck = event
-        if type(event.detail) is Defect:
-            defect = f"{event.topic.step}: {event.detail.summary}"
+        if isinstance(event.detail, Defect):
+            defect = f"{topic.step}: {event.detail.summary}"
     compensated.reverse()
     if stuck is None:
-        return Outcome(IS_COMPENSATED, 0, tuple(compensated), None, failed.reason, defect)
+        return Outcome(IS_COMPENSATED, 0, tuple(compensated), None, None if failed is None else failed.reason, defect)
     return Outcome(IS_STUCK, 0, tuple(compensated), stuck.topic.step, stuck.reason, defect)

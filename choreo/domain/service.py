@@ -1,11 +1,11 @@
 """What an author writes: a local transaction and what undoes it.
 
-Laws: a service knows no saga, no style, no bus and no clock. A business "no" is raised as `Refused`; any other exception
-is a defect of the service and is reported as one.
+Laws: a service knows no saga, no style, no bus and no clock. A business "no" is raised as `Refused`; any other
+exception is a defect of the service and is reported as one.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Refused(Exception):
@@ -15,15 +15,18 @@ class Refused(Exception):
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` names one execution of one step, the same in both calls. What `execute` returns, the receipt, is kept with
-    the run and handed to `compensate`, so a service need not remember the runs that it served.
+    `reference` names one execution of one step, the same in both calls. What `execute` returns, the receipt, is kept
+    with the run and handed to `compensate`, so a service need not remember the runs that it served.
     """
 
     def execute(self, reference: str) -> object:
         """Run the local transaction, or raise `Refused` and change nothing."""
 
-    def compensate(self, reference: str, receipt: object) -> None:
-        """Undo what `execute` did under this reference. An exception counts as a failed attempt."""
+    def compensate(self, reference: str, receipt: Any) -> None:
+        """Undo what `execute` did under this reference.
+
+        An exception counts as a failed attempt; the participant tries a few times, then the saga is stuck.
+        """
 
 
 ServiceOf = Callable[[str], Service]

@@ -5,7 +5,6 @@ Laws: light. What a plain node does not need (the option parser, structlog, type
 
 import gc
 import os
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.node.streams import serve
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from choreo.trace.writer import Tracer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -23,21 +20,32 @@ WRONG_USE = 2
 TO_STDERR = "-"
 
 
+class Options:
+    """The command line; these are the defaults."""
+
+    trace: str | None = None
+    trace_format = "json"
+    trace_level = "info"
+    envelope = False
+    max_message_bytes = MESSAGE_BYTES_MAX
+    services = SERVICES
+
+
 def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
-    options = _parse(arguments) if arguments else None
+    options = _parse(arguments) if arguments else Options()
     try:
-        service_of = open_services(options.services if options else SERVICES)
-        tracer = _open_tracer(options) if options and options.trace else None
+        service_of = open_services(options.services)
+        tracer = None if options.trace is None else _open_tracer(options.trace, options.trace_format)
     except (NoServices, OSError) as error:
         log(f"choreo node: {error}")
         return WRONG_USE
     session = Session(
-        compose(service_of, tracer, debug=bool(options and options.trace_level == "debug")),
+        compose(service_of, tracer, debug=options.trace_level == "debug"),
         log,
-        envelope=bool(options and options.envelope),
-        message_bytes_max=options.max_message_bytes if options else MESSAGE_BYTES_MAX,
-        replied=tracer and tracer.replied,
+        envelope=options.envelope,
+        message_bytes_max=options.max_message_bytes,
+        replied=None if tracer is None else tracer.replied,
     )
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     if tracer is None:
@@ -71,59 +79,59 @@ class Traced:
         return replies
 
 
-def _open_tracer(options: "Namespace") -> "Tracer":
+def _open_tracer(trace: str, form: str) -> "Tracer":
     """Raises `OSError` where the trace cannot be written."""
     from choreo.trace.sink import Sink
     from choreo.trace.writer import Format, Tracer
 
-    if options.trace == TO_STDERR:
+    if trace == TO_STDERR:
         descriptor, colors = STDERR, os.isatty(STDERR) and "NO_COLOR" not in os.environ
     else:
-        descriptor, colors = os.open(options.trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), False
+        descriptor, colors = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), False
 
     def failed(error: OSError) -> None:
         log(f"choreo node: the trace ends here, it cannot be written any more: {error}")
 
-    return Tracer(Sink(descriptor, failed), Format(options.trace_format), colors)
+    return Tracer(Sink(descriptor, failed), Format(form), colors)
 
 
-def _parse(arguments: list[str]) -> "Namespace":
-    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+def _parse(arguments: list[str]) -> Options:
+    from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 
     parser = ArgumentParser(
+        argument_default=SUPPRESS,
         prog="choreo node",
         description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
         epilog="""example:
-  echo '{"type": "execute", "msg_id": 1, "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
+  echo '{"type": "execute", "msg_id": 1, "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node
+  --trace
 
 exit status: 0 at the end of input or after SIGINT or SIGTERM; 2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--trace", nargs="?", const=TO_STDERR, metavar="FILE", help="write the event trace to FILE; without FILE to stderr"
+        "--trace",
+        nargs="?",
+        const=TO_STDERR,
+        metavar="FILE",
+        help="write the event trace to FILE; without FILE to stderr",
     )
-    parser.add_argument(
-        "--trace-format", choices=["json", "console"], default="json", help="JSON lines (default), or lines for people"
-    )
+    parser.add_argument("--trace-format", choices=["json", "console"], help="JSON lines (default), or lines for people")
     parser.add_argument(
         "--trace-level",
         choices=["info", "debug"],
-        default="info",
         help="info: what is published and replied (default); debug: deliveries and calls of services as well",
     )
     parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
     parser.add_argument(
         "--max-message-bytes",
         type=_positive,
-        default=MESSAGE_BYTES_MAX,
         metavar="N",
-        help="refuse a message larger than this (default: %(default)s)",
+        help=f"refuse a message larger than this (default: {MESSAGE_BYTES_MAX})",
     )
-    parser.add_argument(
-        "--services", default=SERVICES, metavar="MODULE", help="a module with catalogue() (default: %(default)s)"
-    )
-    return parser.parse_args(arguments)
+    parser.add_argument("--services", metavar="MODULE", help=f"a module with catalogue() (default: {SERVICES})")
+    return parser.parse_args(arguments, namespace=Options())
 
 
 def _positive(text: str) -> int:

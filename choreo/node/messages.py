@@ -60,7 +60,9 @@ class Malformed(Exception):
         self.code = code
         msg_id = body.get("msg_id") if isinstance(body, dict) else None
         self.msg_id: int | UnsetType = msg_id if type(msg_id) is int else UNSET
-        addresses = (outer.get("src"), outer.get("dest")) if isinstance(outer, dict) and outer is not body else (None, None)
+        addresses = (
+            (outer.get("src"), outer.get("dest")) if isinstance(outer, dict) and outer is not body else (None, None)
+        )
         self.src, self.dest = (address if isinstance(address, str) else None for address in addresses)
         self.is_reply = isinstance(body, dict) and "in_reply_to" in body
 
@@ -185,9 +187,11 @@ quote = encode_basestring_ascii
 def reply_text(request: Execute, outcome: Outcome) -> str:
     """The reply, as `json.dumps` would write it, only faster."""
     saga_id = request.saga_id
-    head = f"{_in_reply_to(request.msg_id)}\"saga_id\": {quote(saga_id) if type(saga_id) is str else saga_id}"
+    head = f'{_in_reply_to(request.msg_id)}"saga_id": {quote(saga_id) if type(saga_id) is str else saga_id}'
     if outcome.state is COMPLETED:
-        return f'{{"type": "saga_completed", {head}, "state": "completed", "completed_steps": {outcome.completed_steps}}}'
+        return (
+            f'{{"type": "saga_completed", {head}, "state": "completed", "completed_steps": {outcome.completed_steps}}}'
+        )
     compensated = ", ".join(map(quote, outcome.compensated_steps))
     if outcome.stuck_step is None:
         return f'{{"type": "saga_compensated", {head}, "state": "compensated", "compensated_steps": [{compensated}]}}'
@@ -198,7 +202,9 @@ def reply_text(request: Execute, outcome: Outcome) -> str:
 
 
 def init_ok_text(request: Init) -> str:
-    return '{"type": "init_ok"}' if request.msg_id is UNSET else f'{{"type": "init_ok", "in_reply_to": {request.msg_id}}}'
+    return (
+        '{"type": "init_ok"}' if request.msg_id is UNSET else f'{{"type": "init_ok", "in_reply_to": {request.msg_id}}}'
+    )
 
 
 def error_text(msg_id: int | UnsetType, code: int, text: str) -> str:

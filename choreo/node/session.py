@@ -149,7 +149,7 @@ class Session:
         body = message.body
         if self._envelope and body.in_reply_to is not UNSET:
             return  # itself a reply: answering it would be answered in turn
-        if type(body) is Execute:
+        if isinstance(body, Execute):
             self._reply(self._execute(body), message.src, message.dest)
         else:
             self._introduce(body, message.src)

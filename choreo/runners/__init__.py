@@ -1,1 +1,1 @@
-"""choreo."""
+"""Who decides which delivery is next, and when."""

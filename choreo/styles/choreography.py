@@ -1,7 +1,7 @@
 """Choreography: every participant hears its neighbours, and nobody directs.
 
-The table has a row for each thing that a participant must know: what its predecessors achieved, how its successors ended,
-and, at a join, that a predecessor will never succeed. A chain needs the first two only.
+The table has a row for each thing that a participant must know: what its predecessors achieved, how its successors
+ended, and, at a join, that a predecessor will never succeed. A chain needs the first two only.
 """
 
 from collections.abc import Iterator
@@ -82,14 +82,14 @@ def _coordinator_rows(plan: Plan, participants: list[Participant], coordinator: 
         return Subscription(topic, len(participants), Coordinator.NAME, moves)
 
     if not participants:
-        yield row(STARTED, coordinator.started())
+        yield row(STARTED, coordinator.started)
     for position in plan.last:
-        yield row(participants[position].succeeded, coordinator.succeeded())
+        yield row(participants[position].succeeded, coordinator.succeeded)
     for participant in participants:
-        ended = coordinator.ended(participant.position)
+        ended = coordinator.ended if plan.successors[participant.position] else coordinator.last_ended
         for topic in _ends(participant):
             yield row(topic, ended)
-        yield row(participant.compensation_failed, coordinator.compensation_failed())
+        yield row(participant.compensation_failed, coordinator.compensation_failed)
 
 
 def _ends(participant: Participant) -> Iterator[Topic]:

@@ -1,7 +1,7 @@
 """Orchestration: one participant commands all others, and hears nobody but them.
 
-The same plan, the same participants and the same services as in choreography; only the table differs. A participant hears
-its own two commands, and the orchestrator hears every reply.
+The same plan, the same participants and the same services as in choreography; only the table differs. A participant
+hears its own two commands, and the orchestrator hears every reply.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,12 @@ def _command_rows(participants: list[Participant], orchestrator: Orchestrator) -
 
 def _reply_rows(participants: list[Participant], orchestrator: Orchestrator) -> Iterator[Subscription]:
     seat = len(participants)
-    yield Subscription(STARTED, seat, Orchestrator.NAME, orchestrator.started())
+    yield Subscription(STARTED, seat, Orchestrator.NAME, orchestrator.started)
     for participant in participants:
         for topic, moves in (
-            (participant.succeeded, orchestrator.succeeded()),
-            (participant.failed, orchestrator.failed()),
-            (participant.compensated, orchestrator.compensated()),
-            (participant.compensation_failed, orchestrator.compensation_failed()),
+            (participant.succeeded, orchestrator.succeeded),
+            (participant.failed, orchestrator.failed),
+            (participant.compensated, orchestrator.compensated),
+            (participant.compensation_failed, orchestrator.compensation_failed),
         ):
             yield Subscription(topic, seat, Orchestrator.NAME, moves)

@@ -28,10 +28,15 @@ def watched(style: Style, delivered: Delivered) -> Style:
 
 
 def with_down(style: Style, hearer: str) -> Style:
-    """The same style while `hearer` is down: what is delivered to it is lost."""
+    """The same style while `hearer` is down: what is delivered to it is lost.
+
+    Of several hearers of that name it is the last one: the coordinator, rather than a step that is called so.
+    """
 
     def compile_with_down(plan: Plan, service_of: ServiceOf) -> Table:
-        return _rewritten(style(plan, service_of), lambda row: _silence(row) if row.hearer == hearer else row)
+        table = style(plan, service_of)
+        seat = max((seat for seat, name in enumerate(table.hearers) if name == hearer), default=None)
+        return _rewritten(table, lambda row: _silence(row) if row.seat == seat else row)
 
     return compile_with_down
 

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 
-class Record(Struct, omit_defaults=True, kw_only=True):
+class Record(Struct, omit_defaults=True):
     """What happened, in the order of its fields; docs/reference/trace.md explains each."""
 
-    seq: int = -1
-    time: str | float = ""
+    seq: int
+    time: str | float
     event: str
     action: str
     saga_id: str | int | None = None
@@ -35,15 +35,8 @@ class NotATrace(ValueError):
     """A line that is no record."""
 
 
-_encode = msgspec.json.Encoder().encode
+encode_record = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
-
-
-def encode_record(record: Record) -> bytes:
-    try:
-        return _encode(record)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
-        return json.dumps(msgspec.structs.asdict(record)).encode()
 
 
 def read_records(lines: IO[bytes], name: str) -> Iterator[Record]:

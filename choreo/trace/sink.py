@@ -1,6 +1,6 @@
 """Where trace records go: a file descriptor, in batches.
 
-Laws: a trace that cannot be written any more never harms the node: the failure is reported once, and the rest is dropped.
+Laws: a trace that cannot be written any more never harms the node. The failure is reported once, the rest is dropped.
 """
 
 import os

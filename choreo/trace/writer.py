@@ -27,42 +27,65 @@ class Format(StrEnum):
 
 
 class Tracer:
-    """Writes a record for each thing that it is told of."""
+    """Writes a record for each thing that it is told of. Records are numbered from 1."""
 
     def __init__(self, sink: Sink, form: Format = Format.JSON, colors: bool = False) -> None:
         self.sink = sink
         self._log: TraceLogger = structlog.wrap_logger(
-            sink,
-            processors=[Stamp(), _to_json if form is Format.JSON else Console(colors)],
-            wrapper_class=TraceLogger,
+            sink, processors=[to_json if form is Format.JSON else Console(colors)], wrapper_class=TraceLogger
         ).bind()
+        self._clock = Clock()
+        self._count = 0
         self._last: Event | None = None  # what is being reacted to, and in the end the outcome
 
     def published(self, event: Event) -> None:
-        self._last = event
-        self._log.record(_record(event, "publish", event.topic.source))
+        self._about(event, "publish", event.topic.source)
 
     def delivered(self, event: Event, hearer: str) -> None:
-        self._last = event
-        self._log.record(_record(event, "deliver", hearer))
+        self._about(event, "deliver", hearer)
 
     def called(self, command: Command, step: str, reference: str, reason: str | None) -> None:
         """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
-        position = int(reference.rpartition("/")[2])
-        record = Record(
-            event=f"step.{command}", action=str(command), source=step, step=step, position=position, reason=reason
-        )
-        self._log.record(self._caused(record))
+        record = self._caused(f"step.{command}", str(command), step)
+        record.step, record.position, record.reason = step, int(reference.rpartition("/")[2]), reason
+        self._log.record(record)
 
     def replied(self, text: str) -> None:
         """A reply left; `text` is its body."""
         reply = _read_reply(text)
-        record = Record(event=reply.type.replace("_", ".", 1), action="reply", source="node", saga_id=reply.saga_id)
+        record = self._caused(reply.type.replace("_", ".", 1), "reply", "node")
         record.in_reply_to, record.code, record.reason = reply.in_reply_to, reply.code, reply.text
-        self._log.record(self._caused(record))
+        self._log.record(record)
         self._last = None
 
-    def _caused(self, record: Record) -> Record:
+    def _about(self, event: Event, action: str, source: str) -> None:
+        self._last = event
+        self._count += 1
+        topic, run, cause = event.topic, event.run, event.cause
+        record = Record(
+            self._count,
+            self._clock.now(),
+            topic.event,
+            action,
+            run.saga_id,
+            run.id,
+            source,
+            topic.step,
+            None if topic.step is None else topic.position,
+            event.id,
+            None if cause is None else event.causation_id,
+        )
+        if event.detail is not None:
+            record.reason = event.reason
+            if isinstance(event.detail, Defect):
+                record.traceback = event.detail.traceback
+        self._log.record(record)
+
+    def _caused(self, event: str, action: str, source: str) -> Record:
+        """A record of something that is no event itself, caused by the last one."""
+        self._count += 1
+        record = Record(self._count, self._clock.now(), event, action)
+        record.source = source
         if (last := self._last) is not None:
             record.saga_id, record.run, record.causation_id = last.run.saga_id, last.run.id, last.id
         return record
@@ -72,25 +95,23 @@ class TraceLogger(structlog.BoundLoggerBase):
     """structlog's own logger, with one method: records have no severity."""
 
     def record(self, record: Record) -> None:
-        self._proxy_to_logger("record", record.event, record=record)
+        self._proxy_to_logger("record", record=record)
 
 
-class Stamp:
-    """A structlog processor: numbers the records from 1, and tells the time."""
+class Clock:
+    """The time in RFC 3339, UTC, to the millisecond; formatted once in each millisecond."""
 
     def __init__(self) -> None:
-        self._count = 0
         self._milliseconds = 0
-        self._time = ""
+        self._text = ""
 
-    def __call__(self, logger: object, method: str, entry: EventDict) -> EventDict:
-        record: Record = entry["record"]
-        self._count += 1
-        record.seq = self._count
-        if (now := time.time_ns() // 1_000_000) != self._milliseconds:
-            self._milliseconds, self._time = now, _rfc3339(now)
-        record.time = self._time
-        return entry
+    def now(self) -> str:
+        milliseconds = time.time_ns() // 1_000_000
+        if milliseconds != self._milliseconds:
+            self._milliseconds = milliseconds
+            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+            self._text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self._text
 
 
 def traced(service_of: ServiceOf, tracer: Tracer) -> ServiceOf:
@@ -127,7 +148,6 @@ class TracedService:
 class Reply(msgspec.Struct):
     type: str
     in_reply_to: int | None = None
-    saga_id: str | int | None = None
     code: int | None = None
     text: str | None = None
 
@@ -142,30 +162,12 @@ def _read_reply(text: str) -> Reply:
         return msgspec.convert(json.loads(text), Reply)
 
 
-def _record(event: Event, action: str, source: str) -> Record:
-    topic, run, detail = event.topic, event.run, event.detail
-    record = Record(
-        event=topic.event,
-        action=action,
-        saga_id=run.saga_id,
-        run=run.id,
-        source=source,
-        step=topic.step,
-        position=None if topic.step is None else topic.position,
-        id=event.id,
-        causation_id=event.causation_id,
-    )
-    if detail is not None:
-        record.reason = event.reason
-        if type(detail) is Defect:
-            record.traceback = detail.traceback
-    return record
-
-
-def _rfc3339(milliseconds: int) -> str:
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _to_json(logger: object, method: str, entry: EventDict) -> Any:
-    return encode_record(entry["record"])
+def to_json(logger: object, method: str, entry: EventDict) -> Any:
+    """A structlog processor: the record as a JSON line."""
+    record: Record = entry["record"]
+    try:
+        return encode_record(record)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+        return json.dumps(
+            {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
+        ).encode()

@@ -1,0 +1,1 @@
+"""The benchmarks: `python -m benchmarks` measures against the targets."""

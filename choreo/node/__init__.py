@@ -1,0 +1,1 @@
+"""The stdin face: JSON messages in, one JSON line for each reply out."""

@@ -1,0 +1,522 @@
+"""The two styles: the same saga, the same outcome, the same records, whatever is delivered first."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from choreo.domain.event import Command, Event, Fact, Topic
+from choreo.domain.outcome import Outcome, State
+from choreo.domain.participant import step_topic
+from choreo.domain.plan import Itinerary, Plan, plan
+from choreo.domain.report import OutcomeTopics
+from choreo.runners.in_process import InProcessRunner, NoOutcome
+from choreo.styles import STYLES, choreography
+from choreo.styles.table import STARTED
+from choreo.styles.watched import watched, with_down
+from tests.stories import (
+    FEW_NAMES,
+    NAMES,
+    Choice,
+    Ledger,
+    Mishap,
+    Told,
+    blocked_by,
+    choices,
+    deliver,
+    expect,
+    itineraries,
+    positions_of,
+    sagas,
+    table_of,
+    tell,
+)
+
+both_styles = pytest.mark.parametrize("style", sorted(STYLES))
+SMALL = itineraries(FEW_NAMES, width_max=3, depth_max=4)
+
+RESERVED_BY_PYEE = {"error", "new_listener"}
+
+
+# --- one saga at a time, as a story -----------------------------------------------------------------------------------
+
+
+def test_a_chain_goes_forward_neighbour_by_neighbour() -> None:
+    """Given three steps and no failure, each success starts the next step and the last one completes the saga."""
+    story = tell("choreography", ("flight", "hotel", "car"))
+
+    assert story.topics == [
+        "saga/started",
+        "step/flight/succeeded",
+        "step/hotel/succeeded",
+        "step/car/succeeded",
+        "saga/completed",
+    ]
+    assert story.outcome == Outcome(State.COMPLETED, completed_steps=3)
+
+
+def test_a_failure_goes_backward_neighbour_by_neighbour() -> None:
+    """Given a failing third step, the second and then the first are compensated, and the third is not."""
+    story = tell("choreography", ("flight", "hotel", "car", "tour"), fail_step="car")
+
+    assert story.topics == [
+        "saga/started",
+        "step/flight/succeeded",
+        "step/hotel/succeeded",
+        "step/car/failed",
+        "step/hotel/compensated",
+        "step/flight/compensated",
+        "saga/compensated",
+    ]
+    assert story.outcome == Outcome(State.COMPENSATED, 0, ("hotel", "flight"), None, "car was told to refuse")
+
+
+def test_a_failed_branch_cancels_what_follows_and_compensates_its_siblings() -> None:
+    """Given a failure inside a group, the join beyond it is cancelled, and that tells the sibling to compensate."""
+    story = tell("choreography", ("flight", ("hotel", "car"), "tour"), fail_step="hotel")
+
+    assert story.topics == [
+        "saga/started",
+        "step/flight/succeeded",
+        "step/hotel/failed",
+        "step/car/succeeded",
+        "step/tour/cancelled",
+        "step/car/compensated",
+        "step/flight/compensated",
+        "saga/compensated",
+    ]
+
+
+def test_the_orchestrator_asks_and_hears() -> None:
+    """Given a failing second step, each step is commanded and replies; nothing is said between the steps."""
+    story = tell("orchestration", ("flight", "hotel"), fail_step="hotel")
+
+    assert story.topics == [
+        "saga/started",
+        "step/flight/execute",
+        "step/flight/succeeded",
+        "step/hotel/execute",
+        "step/hotel/failed",
+        "step/flight/compensate",
+        "step/flight/compensated",
+        "saga/compensated",
+    ]
+
+
+@both_styles
+def test_the_first_step_that_fails_leaves_nothing_to_undo(style: str) -> None:
+    """A saga whose first step refuses is compensated by doing nothing."""
+    story = tell(style, ("flight", "hotel"), fail_step="flight")
+
+    assert story.outcome == Outcome(State.COMPENSATED, 0, (), None, "flight was told to refuse")
+    assert story.ledger.calls == []
+
+
+@both_styles
+def test_a_name_that_stands_twice_fails_at_its_first_position(style: str) -> None:
+    """`fail_step` means the first step of that name, `fail_compensation` every one of them."""
+    first = tell(style, ("pay", "ship", "pay"), fail_step="pay")
+    stuck = tell(style, ("pay", "ship", "pay", "mail"), fail_step="mail", fail_compensation="pay")
+
+    assert first.ledger.effects == []
+    assert stuck.outcome == Outcome(State.STUCK, 0, (), "pay", "the compensation of pay was told to fail")
+    assert stuck.ledger.standing == [0, 1, 2]
+
+
+@both_styles
+@pytest.mark.parametrize("absent", ["tour", "", "Flight", "flight/succeeded"])
+def test_a_fail_step_that_is_not_among_the_steps_fails_nothing(style: str, absent: str) -> None:
+    """A name that nobody has is no obstacle, neither on the way forward nor backward."""
+    story = tell(style, ("flight", "hotel"), fail_step=absent, fail_compensation=absent)
+
+    assert story.outcome.state is State.COMPLETED
+
+
+@both_styles
+@pytest.mark.parametrize("itinerary", [(), ((),), ((), ())])
+def test_a_saga_without_steps_is_completed(style: str, itinerary: Itinerary) -> None:
+    """Nothing to do is done, at the cost of the start and the outcome."""
+    story = tell(style, itinerary)
+
+    assert story.outcome == Outcome(State.COMPLETED, completed_steps=0)
+    assert story.topics == ["saga/started", "saga/completed"]
+
+
+def test_a_branch_that_is_still_running_is_compensated_as_soon_as_it_succeeds() -> None:
+    """A late success is compensated: the step beyond it was cancelled when its sibling failed."""
+    fork = ("flight", ("hotel", "car"), "tour")
+
+    told = deliver(choreography, fork, Mishap("hotel"), late=("step/tour/cancelled", "car"))
+
+    assert told.outcome.compensated_steps == ("car", "flight")
+    assert told.ledger.executed == [0, 2]
+    assert told.ledger.standing == []
+
+
+def test_a_branch_that_was_cancelled_before_it_began_never_begins() -> None:
+    """A late start is ignored: the undo that came first has left its tombstone."""
+    fork = (("hotel", "car"), "tour")
+
+    told = deliver(choreography, fork, Mishap("hotel"), late=("saga/started", "car"))
+
+    assert told.outcome == Outcome(State.COMPENSATED, 0, (), None, "hotel was told to refuse")
+    assert positions_of(told.events, Fact.CANCELLED) == [2, 1]
+    assert told.ledger.calls == []
+
+
+def test_a_last_step_that_is_still_running_is_compensated_as_soon_as_it_succeeds() -> None:
+    """Where several last steps meet, the coordinator tells those that another one has failed."""
+    fork = ("flight", ("hotel", "car"))
+
+    told = deliver(choreography, fork, Mishap("hotel"), late=("step/flight/succeeded", "car"))
+
+    assert told.outcome.state is State.COMPENSATED
+    assert told.ledger.executed == [0]
+    assert told.ledger.standing == []
+
+
+# --- first in, first out: both styles, against a yardstick ------------------------------------------------------------
+
+
+@both_styles
+@settings(deadline=None, max_examples=600)
+@given(sagas())
+def test_a_saga_does_what_can_be_worked_out_by_hand(style: str, saga: tuple[Itinerary, Mishap]) -> None:
+    """Outcome and effects, in their order, are those that follow from the itinerary group by group."""
+    itinerary, mishap = saga
+    compiled = plan(itinerary)
+    expected = expect(itinerary, mishap.refusing_in(compiled), mishap.stubborn_in(compiled))
+
+    story = tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)
+
+    assert story.ledger.effects == expected.effects
+    assert _told(story.outcome) == expected[:4]
+    assert story.left == []
+    assert len(story.outcome_events) == 1
+
+
+def _told(outcome: Outcome) -> tuple[State, int, tuple[str, ...], str | None]:
+    return outcome.state, outcome.completed_steps, outcome.compensated_steps, outcome.stuck_step
+
+
+@settings(deadline=None, max_examples=600)
+@given(sagas())
+def test_both_styles_tell_the_same_story(saga: tuple[Itinerary, Mishap]) -> None:
+    """The same outcome with the same reason, and the same calls to the same services in the same order."""
+    itinerary, mishap = saga
+
+    one, other = (
+        tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation) for style in STYLES
+    )
+
+    assert one.outcome == other.outcome
+    assert one.ledger.calls == other.ledger.calls
+    assert one.ledger.effects == other.ledger.effects
+
+
+@both_styles
+@settings(deadline=None)
+@given(sagas())
+def test_compensation_is_the_exact_reverse_of_execution(style: str, saga: tuple[Itinerary, Mishap]) -> None:
+    """What succeeded is undone once each, last first; what failed or never began is not undone."""
+    itinerary, mishap = saga
+    mishap = mishap._replace(fail_compensation=None, stubborn=frozenset())
+
+    story = tell(style, itinerary, mishap.ledger(), mishap.fail_step)
+
+    if story.outcome.state is State.COMPLETED:
+        assert story.ledger.executed == list(range(len(plan(itinerary).steps)))
+        assert story.ledger.compensated == []
+    else:
+        assert story.ledger.compensated == story.ledger.executed[::-1]
+        assert story.ledger.standing == []
+        assert not set(positions_of(story.events, Fact.FAILED)) & set(story.ledger.compensated)
+
+
+@both_styles
+@settings(deadline=None)
+@given(st.lists(NAMES, max_size=8).map(tuple), st.data())
+def test_a_chain_costs_one_event_a_step_each_way(style: str, chain: tuple[str, ...], data: st.DataObject) -> None:
+    """Start, one fact a step forward, one a step backward, outcome; the orchestrator adds its commands to that."""
+    fail_step = data.draw(st.none() | (st.sampled_from(chain) if chain else st.nothing()))
+
+    story = tell(style, chain, fail_step=fail_step)
+
+    reached = len(chain) if fail_step is None else chain.index(fail_step) + 1
+    undone = 0 if fail_step is None else reached - 1
+    commands = reached + undone if style == "orchestration" else 0
+    assert len(story.events) == 1 + reached + undone + 1 + commands
+    assert len([event for event in story.events if event.topic.fact in list(Command)]) == commands
+    assert Fact.CANCELLED not in [event.topic.fact for event in story.events]
+
+
+@settings(deadline=None)
+@given(sagas())
+def test_nobody_commands_in_choreography(saga: tuple[Itinerary, Mishap]) -> None:
+    """No command is published, and none could be heard."""
+    itinerary, mishap = saga
+
+    story = tell("choreography", itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)
+
+    heard = [row.topic.fact for row in table_of("choreography", itinerary).subscriptions]
+    assert not any(isinstance(fact, Command) for fact in [*heard, *(event.topic.fact for event in story.events)])
+
+
+@both_styles
+@settings(deadline=None)
+@given(sagas())
+def test_every_event_has_a_cause_and_an_id_of_its_own(style: str, saga: tuple[Itinerary, Mishap]) -> None:
+    """All events but the first name one that was published earlier, and no fact is published twice."""
+    itinerary, mishap = saga
+
+    story = tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)
+
+    ids = [event.id for event in story.events]
+    assert len(set(ids)) == len(ids)
+    assert story.events[0].causation_id is None
+    assert all(event.causation_id in ids[:index] for index, event in enumerate(story.events) if index)
+
+
+@both_styles
+@settings(deadline=None)
+@given(sagas())
+def test_the_number_of_events_is_bounded_by_the_plan(style: str, saga: tuple[Itinerary, Mishap]) -> None:
+    """No event storm: two facts a step, as many commands, and three events of the saga itself."""
+    itinerary, mishap = saga
+
+    story = tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)
+
+    per_step = 2 if style == "choreography" else 4
+    assert len(story.events) <= per_step * len(plan(itinerary).steps) + 3
+
+
+@settings(deadline=None, max_examples=600)
+@given(itineraries())
+@example(("a", "a/succeeded", "a", "a/succeeded/2", "a/succeeded"))
+@example(("a/failed", "a", "a", "", "", "/", "2"))
+def test_topics_never_collide(itinerary: Itinerary) -> None:
+    """Whatever the steps are called, an address on the bus means one fact of one position, or one of the saga."""
+    compiled = plan(itinerary)
+
+    topics = _all_topics(compiled)
+
+    assert len({topic.name for topic in topics}) == len(topics)
+    assert not RESERVED_BY_PYEE & {topic.name for topic in topics}
+
+
+def _all_topics(compiled: Plan) -> list[Topic]:
+    outcomes = OutcomeTopics("coordinator")
+    steps = [
+        step_topic(compiled, position, fact)
+        for position in range(len(compiled.steps))
+        for fact in [*list(Fact), *list(Command)]
+    ]
+    saga = [STARTED, outcomes.completed, outcomes.compensated, outcomes.stuck]
+    return [*steps, *saga, Topic("saga/cancelled", Fact.CANCELLED, "coordinator")]
+
+
+@both_styles
+@settings(deadline=None)
+@given(itineraries())
+def test_a_table_uses_one_topic_for_one_address(style: str, itinerary: Itinerary) -> None:
+    """No two rows of a table mean different things by one name."""
+    table = table_of(style, itinerary)
+
+    meaning = {row.topic.name: row.topic for row in table.subscriptions}
+
+    assert all(meaning[row.topic.name] == row.topic for row in table.subscriptions)
+    assert {row.seat for row in table.subscriptions} <= set(range(len(table.cells)))
+    assert all(table.hearers[row.seat] == row.hearer for row in table.subscriptions)
+
+
+@settings(deadline=None)
+@given(itineraries())
+def test_in_choreography_a_step_hears_its_neighbours_and_the_saga(itinerary: Itinerary) -> None:
+    """Nobody knows anyone but those next to them; the ends also know the source and the sink."""
+    compiled = plan(itinerary)
+
+    for row in table_of("choreography", itinerary).subscriptions:
+        if row.seat < len(compiled.steps):
+            neighbours = {*compiled.predecessors[row.seat], *compiled.successors[row.seat]}
+            ends = {"saga/started": compiled.first, "saga/cancelled": compiled.last}
+            assert row.topic.position in neighbours or row.seat in ends.get(row.topic.name, ())
+
+
+@settings(deadline=None)
+@given(itineraries())
+def test_in_orchestration_a_step_hears_its_own_commands_only(itinerary: Itinerary) -> None:
+    """Nobody knows anyone but the orchestrator."""
+    compiled = plan(itinerary)
+
+    for row in table_of("orchestration", itinerary).subscriptions:
+        if row.seat < len(compiled.steps):
+            assert isinstance(row.topic.fact, Command)
+            assert row.topic.position == row.seat
+
+
+# --- any order, decided by nobody -------------------------------------------------------------------------------------
+
+
+def assert_effects_are_right(told: Told) -> None:
+    """One outcome, and effects that bear it out, at that moment and ever after (S1 to S5, S7 and S8)."""
+    executed, compensated, order = told.ledger.executed, told.ledger.compensated, told.ledger.effects
+    assert len(told.outcomes) == 1
+    assert max(Counter(order).values(), default=1) == 1, "nothing is done twice"
+    assert set(compensated) <= set(executed), "nothing is undone that was not done"
+    assert all(_index(order, p, "execute") < _index(order, p, "compensate") for p in compensated)
+    assert not set(positions_of(told.events, Fact.FAILED)) & set(compensated)
+    for position in compensated:
+        for later in set(told.plan.successors[position]) & set(compensated):
+            assert compensated.index(later) < compensated.index(position), "last first"
+    if told.outcome.state is State.COMPLETED:
+        assert told.standing == [list(range(len(told.plan.steps)))]
+        assert compensated == []
+    elif told.outcome.state is State.COMPENSATED:
+        assert told.standing == [[]]
+        assert told.ledger.standing == []
+    else:
+        stuck = positions_of(told.events, Fact.COMPENSATION_FAILED)
+        assert told.ledger.standing == blocked_by(told.plan, stuck)
+        assert told.standing == [told.ledger.standing], "the outcome waits for all that can be undone"
+
+
+def _index(effects: Sequence[tuple[str, int, str]], position: int, verb: str) -> int:
+    return next(index for index, entry in enumerate(effects) if entry[1:] == (position, verb))
+
+
+def assert_report_is_honest(told: Told) -> None:
+    """The outcome lists exactly what was undone, in a possible order, and says why the saga went backward."""
+    outcome, steps = told.outcome, told.plan.steps
+    assert Counter(outcome.compensated_steps) == Counter(steps[position] for position in told.ledger.compensated)
+    if len(set(steps)) == len(steps):
+        listed = [steps.index(step) for step in outcome.compensated_steps]
+        for index, position in enumerate(listed):
+            assert not set(told.plan.successors[position]) & set(listed[index:]), "last first"
+    if outcome.state is State.STUCK:
+        assert outcome.stuck_step in [steps[p] for p in positions_of(told.events, Fact.COMPENSATION_FAILED)]
+        assert outcome.reason is not None
+    if outcome.state is State.COMPENSATED:
+        assert outcome.reason in _reasons(told.events)
+
+
+def _reasons(events: list[Event]) -> list[str | None]:
+    return [event.reason for event in events if event.topic.fact is Fact.FAILED]
+
+
+@both_styles
+@settings(deadline=None, max_examples=1500)
+@given(sagas(SMALL), choices())
+def test_effects_are_right_in_any_order_of_delivery(
+    style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
+) -> None:
+    """Whatever is delivered first, a run comes to rest with one outcome, and the services' records bear it out."""
+    told = deliver(STYLES[style], *saga, order)
+
+    assert_effects_are_right(told)
+
+
+@both_styles
+@settings(deadline=None, max_examples=1500)
+@given(sagas(SMALL), choices())
+def test_the_report_is_honest_in_any_order_of_delivery(
+    style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
+) -> None:
+    """Whatever is delivered first, the outcome lists what was undone and says why."""
+    told = deliver(STYLES[style], *saga, order)
+
+    assert_report_is_honest(told)
+
+
+@both_styles
+@settings(deadline=None, max_examples=1500)
+@given(sagas(SMALL), choices())
+def test_the_report_is_honest_where_causes_are_heard_before_effects(
+    style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
+) -> None:
+    """In any order of delivery that keeps cause before effect, the outcome lists what was undone and says why."""
+    told = deliver(STYLES[style], *saga, order, causal=True)
+
+    assert_effects_are_right(told)
+    assert_report_is_honest(told)
+
+
+@both_styles
+@settings(deadline=None, max_examples=1500)
+@given(sagas(SMALL), choices(duplicates=True))
+def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
+    """Deliveries that are made more than once, in any order, change neither the effects nor the one outcome."""
+    told = deliver(STYLES[style], *saga, order)
+
+    assert_effects_are_right(told)
+
+
+@both_styles
+@settings(deadline=None, max_examples=1500)
+@given(sagas(SMALL), choices(duplicates=True))
+def test_duplicates_are_reported_once(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
+    """Deliveries that are made more than once, cause before effect, do not show in the report."""
+    told = deliver(STYLES[style], *saga, order, causal=True)
+
+    assert_report_is_honest(told)
+
+
+# --- styles wrapped ---------------------------------------------------------------------------------------------------
+
+
+@both_styles
+@settings(deadline=None, max_examples=50)
+@given(sagas())
+def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) -> None:
+    """A watched style tells of every delivery, and does what it does unwatched."""
+    itinerary, mishap = saga
+    seen: list[tuple[str, str]] = []
+    ledger = mishap.ledger()
+    wrapped = watched(STYLES[style], lambda event, hearer: seen.append((event.topic.name, hearer)))
+
+    outcome = InProcessRunner(ledger.service_of, {style: wrapped}).execute(
+        "saga-1", itinerary, mishap.fail_step, mishap.fail_compensation, style
+    )
+
+    plain = tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)
+    rows = table_of(style, itinerary).subscriptions
+    assert outcome == plain.outcome
+    assert ledger.calls == plain.ledger.calls
+    assert seen == [(name, row.hearer) for name in plain.topics for row in rows if row.topic.name == name]
+
+
+@pytest.mark.parametrize(("style", "hearer"), [("choreography", "coordinator"), ("orchestration", "orchestrator")])
+def test_a_run_without_its_collector_has_no_outcome(style: str, hearer: str) -> None:
+    """Where the collector is down the run comes to rest unanswered, and that is said aloud."""
+    runner = InProcessRunner(Ledger().service_of, {style: with_down(STYLES[style], hearer)})
+
+    with pytest.raises(NoOutcome, match=r"run-1 of saga 'saga-1' came to rest without an outcome"):
+        runner.execute("saga-1", ("a", "b"), style=style)
+
+    assert runner._pending == []  # noqa: SLF001  # whether it is empty is what is asked
+
+
+def test_in_choreography_the_saga_goes_on_without_its_coordinator() -> None:
+    """Nobody waits for the coordinator: the effects are the same, only nobody reports them."""
+    ledger = Ledger()
+    runner = InProcessRunner(ledger.service_of, {"choreography": with_down(choreography, "coordinator")})
+
+    with pytest.raises(NoOutcome):
+        runner.execute("saga-1", ("a", "b", "c"), fail_step="c")
+
+    assert ledger.executed == [0, 1]
+    assert ledger.standing == []
+
+
+@both_styles
+def test_a_collector_that_is_down_does_not_take_a_step_of_that_name_with_it(style: str) -> None:
+    """Any string is a legal step name, also that of the coordinator or the orchestrator."""
+    collector = {"choreography": "coordinator", "orchestration": "orchestrator"}[style]
+    itinerary = (collector, "b")
+    seat = len(itinerary)
+
+    rows = with_down(STYLES[style], collector)(plan(itinerary), Ledger().service_of).subscriptions
+
+    silent = {row.seat for row in rows if not any(row.moves)}
+    assert silent in ({0}, {seat}), "one hearer is down, not two"
