@@ -4,12 +4,17 @@ Laws: whatever was started is gone when its block is left, by whichever way. Ctr
 end what they began.
 """
 
+import atexit
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from subprocess import DEVNULL, PIPE, Popen
+from tempfile import mkdtemp
 from time import perf_counter
 from typing import IO
 
@@ -26,7 +31,7 @@ Stream = int | IO[bytes] | None
 @contextmanager
 def started(command: Command, stdin: Stream = PIPE, stdout: Stream = PIPE) -> Iterator[Popen[bytes]]:
     """A process with its pipes, in a session of its own."""
-    process = Popen(command, stdin=stdin, stdout=stdout, cwd=ROOT, start_new_session=True)
+    process = Popen(command, stdin=stdin, stdout=stdout, cwd=ROOT, env=environment(), start_new_session=True)
     try:
         yield process
     finally:
@@ -67,8 +72,19 @@ def seconds_to_answer(command: Command, file: Path) -> float:
 
 def replies_of(command: Command, requests: bytes) -> bytes:
     """Everything that the command answers."""
-    run = subprocess.run(command, input=requests, stdout=PIPE, cwd=ROOT, check=True, start_new_session=True)
-    return run.stdout
+    return subprocess.run(command, input=requests, stdout=PIPE, cwd=ROOT, env=environment(), check=True).stdout
+
+
+@cache
+def environment() -> dict[str, str]:
+    """The environment of a plain shell: no PYTHON variable of whoever measures changes what is measured.
+
+    Bytecode is kept, as on any second launch, in a directory that goes when the benchmarks end.
+    """
+    bytecode = mkdtemp()
+    atexit.register(rmtree, bytecode, ignore_errors=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return kept | {"PYTHONPYCACHEPREFIX": bytecode}
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

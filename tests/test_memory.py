@@ -184,16 +184,16 @@ def test_the_work_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
 
 
 @both_styles
-@pytest.mark.parametrize("shape", ["a chain", "a group", "a group before a join"])
+@pytest.mark.parametrize("shape", ["a group", "a group before a join"])
 def test_the_table_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
     """Twice as many steps take twice as much memory, not four times: one request cannot eat the process."""
-    small, large = (plan(SHAPES[shape](size)[0]) for size in (20_000, 40_000))
+    small, large = (plan(SHAPES[shape](size)[0]) for size in (10_000, 20_000))
     service = Forgetful()
 
     peak = peak_of(lambda: STYLES[style](small, lambda step: service))
     double = peak_of(lambda: STYLES[style](large, lambda step: service))
 
-    assert double < 2.5 * peak, f"{peak:,} bytes became {double:,}"
+    assert double < 2.3 * peak, f"{peak:,} bytes became {double:,}"
 
 
 def peak_of(call: Callable[[], object]) -> int:

@@ -1,20 +1,24 @@
 """The two styles: the same saga, the same outcome, the same records, whatever is delivered first."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from choreo.domain.event import Command, Event, Fact, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.participant import step_topic
 from choreo.domain.plan import Itinerary, Plan, plan
+from choreo.domain.reaction import Phase, Subscription
 from choreo.domain.report import OutcomeTopics
+from choreo.domain.service import ServiceOf
 from choreo.runners.in_process import InProcessRunner, NoOutcome
 from choreo.styles import STYLES, choreography
-from choreo.styles.table import STARTED
+from choreo.styles.table import STARTED, Style, Table
 from choreo.styles.watched import watched, with_down
 from tests.stories import (
     FEW_NAMES,
@@ -406,7 +410,7 @@ def _reasons(events: list[Event]) -> list[str | None]:
 
 
 @both_styles
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(sagas(SMALL), choices())
 def test_effects_are_right_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
@@ -418,7 +422,7 @@ def test_effects_are_right_in_any_order_of_delivery(
 
 
 @both_styles
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(sagas(SMALL), choices())
 def test_the_report_is_honest_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
@@ -430,7 +434,7 @@ def test_the_report_is_honest_in_any_order_of_delivery(
 
 
 @both_styles
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(sagas(SMALL), choices())
 def test_the_report_is_honest_where_causes_are_heard_before_effects(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
@@ -443,7 +447,7 @@ def test_the_report_is_honest_where_causes_are_heard_before_effects(
 
 
 @both_styles
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(sagas(SMALL), choices(duplicates=True))
 def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
     """Deliveries that are made more than once, in any order, change neither the effects nor the one outcome."""
@@ -453,13 +457,89 @@ def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], o
 
 
 @both_styles
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(sagas(SMALL), choices(duplicates=True))
 def test_duplicates_are_reported_once(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
     """Deliveries that are made more than once, cause before effect, do not show in the report."""
     told = deliver(STYLES[style], *saga, order, causal=True)
 
     assert_report_is_honest(told)
+
+
+# --- the yardsticks find what they are for ----------------------------------------------------------------------------
+
+
+def _rewired(rewire: Callable[[Subscription], Subscription]) -> Style:
+    def compile_rewired(plan: Plan, service_of: ServiceOf) -> Table:
+        table = choreography(plan, service_of)
+        return replace(table, subscriptions=tuple(map(rewire, table.subscriptions)))
+
+    return compile_rewired
+
+
+def _without_moves(row: Subscription, phase: Phase) -> Subscription:
+    moves = (None if p is phase else reaction for p, reaction in zip(Phase, row.moves, strict=True))
+    return replace(row, moves=tuple(moves))
+
+
+def test_a_join_that_does_not_hear_of_a_failure_is_found() -> None:
+    """A planted bug: the sibling of the failed step waits for ever, and the run has no outcome."""
+    deaf = _rewired(
+        lambda row: (
+            replace(row, moves=(None,) * len(Phase))
+            if (row.hearer, row.topic.name) == ("tour", "step/hotel/failed")
+            else row
+        )
+    )
+
+    told = deliver(deaf, (("hotel", "car"), "tour"), Mishap("hotel"))
+
+    with pytest.raises(AssertionError):
+        assert_effects_are_right(told)
+
+
+def test_a_participant_without_a_tombstone_is_found() -> None:
+    """A planted bug: a step that was told to stop before it began begins all the same, and nobody undoes it."""
+    eager = _rewired(
+        lambda row: (
+            _without_moves(row, Phase.WAITING) if row.hearer == "car" and row.topic.fact is Fact.CANCELLED else row
+        )
+    )
+
+    told = deliver(eager, (("hotel", "car"), "tour"), Mishap("hotel"), late=("saga/started", "car"))
+
+    with pytest.raises(AssertionError):
+        assert_effects_are_right(told)
+
+
+def test_a_participant_without_an_inbox_is_found() -> None:
+    """A planted bug: a step that reacts to a duplicate runs twice, while the outcome alone looks right."""
+    forgetful = _rewired(
+        lambda row: replace(row, moves=(row.moves[Phase.WAITING],) * len(Phase)) if row.hearer == "hotel" else row
+    )
+
+    told = deliver(forgetful, ("hotel", "car"), Mishap(), [Choice(again=True)])
+
+    assert told.outcome.state is State.COMPLETED
+    with pytest.raises(AssertionError):
+        assert_effects_are_right(told)
+
+
+def test_every_outcome_is_reached_among_all_small_sagas() -> None:
+    """Up to three groups of up to three steps, any of which may fail and any be stuck: each as worked out by hand."""
+    outcomes: Counter[str] = Counter()
+    for widths in (w for depth in (1, 2, 3) for w in product((1, 2, 3), repeat=depth)):
+        itinerary = tuple(tuple(f"{level}-{member}" for member in range(width)) for level, width in enumerate(widths))
+        positions = [None, *range(sum(widths))]
+        for fails, sticks in product(positions, repeat=2):
+            refusing, stubborn = ([] if p is None else [p] for p in (fails, sticks))
+            expected = expect(itinerary, refusing, stubborn)
+            for style in STYLES:
+                story = tell(style, itinerary, Ledger(refusing=refusing, stubborn=stubborn))
+                assert (_told(story.outcome), story.ledger.effects) == (expected[:4], expected.effects)
+                outcomes[story.outcome.state] += 1
+
+    assert outcomes == {"completed": 0, "compensated": 0, "stuck": 0}
 
 
 # --- styles wrapped ---------------------------------------------------------------------------------------------------

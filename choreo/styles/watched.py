@@ -17,6 +17,9 @@ from choreo.styles.table import Style, Table
 Delivered = Callable[[Event, str], None]
 """Told of a delivery: the event, and who hears it."""
 
+Reacted = Callable[[Event, Subscription, Any, Any, Events], None]
+"""Told of a reaction: the event, the row, the cell before and after, and what was published."""
+
 
 def watched(style: Style, delivered: Delivered) -> Style:
     """The same style; `delivered` is told of every delivery before the hearer reacts."""
@@ -25,6 +28,15 @@ def watched(style: Style, delivered: Delivered) -> Style:
         return _rewritten(style(plan, service_of), lambda row: _watch(row, delivered))
 
     return compile_watched
+
+
+def observed(style: Style, reacted: Reacted) -> Style:
+    """The same style; `reacted` is told of every reaction after it, also where it changed nothing."""
+
+    def compile_observed(plan: Plan, service_of: ServiceOf) -> Table:
+        return _rewritten(style(plan, service_of), lambda row: _observe(row, reacted))
+
+    return compile_observed
 
 
 def with_down(style: Style, hearer: str) -> Style:
@@ -54,6 +66,18 @@ def _watch(row: Subscription, delivered: Delivered) -> Subscription:
         return react
 
     return replace(row, moves=tuple(map(watch, row.moves)))
+
+
+def _observe(row: Subscription, reacted: Reacted) -> Subscription:
+    def observe(reaction: Reaction | None) -> Reaction:
+        def react(cell: Any, event: Event) -> tuple[Any, Events]:
+            after, events = (cell, NOTHING) if reaction is None else reaction(cell, event)
+            reacted(event, row, cell, after, events)
+            return after, events
+
+        return react
+
+    return replace(row, moves=tuple(map(observe, row.moves)))
 
 
 def _silence(row: Subscription) -> Subscription:

@@ -1,0 +1,109 @@
+"""From the words of the command line to a saga.
+
+Laws: wrong use is told apart here, before anything is run; what is wrong is said with what was expected and what came.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from choreo.composition import NoServices, open_services
+from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
+from choreo.domain.service import ServiceOf
+
+SUGGESTED_AMONG_MAX = 1_000
+SHOWN_MAX = 60
+
+
+class WrongUse(Exception):
+    """The command line asks for something that cannot be done; `where` names the argument."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where, self.why = where, why
+
+
+class Saga(NamedTuple):
+    """What is to be run, and which mishaps are to happen."""
+
+    itinerary: Itinerary
+    plan: Plan
+    fail_step: str | None = None
+    fail_compensation: str | None = None
+
+
+def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Saga:
+    """The saga that the arguments describe. Raises `WrongUse`."""
+    itinerary = tuple(read_group(word, f"STEP {number}") for number, word in enumerate(steps, start=1))
+    try:
+        compiled = plan(itinerary)
+    except PlanTooLarge as error:
+        raise WrongUse("STEP", str(error).removeprefix("steps: ")) from None
+    return Saga(
+        itinerary,
+        compiled,
+        _one_of(compiled.steps, fail, "--fail"),
+        _one_of(compiled.steps, fail_compensation, "--fail-compensation"),
+    )
+
+
+def read_group(word: str, where: str) -> str | tuple[str, ...]:
+    """A step, or the group of `a+b` or of a JSON array. Raises `WrongUse`."""
+    if word.startswith("["):
+        return _read_array(word, where)
+    if "+" not in word:
+        return word
+    names = tuple(word.split("+"))
+    if not all(names):
+        escape = json.dumps([word])
+        raise WrongUse(where, f"expected names on both sides of each +, got {_quoted(word)}; a name with + is {escape}")
+    return names
+
+
+def open_separately(module: str, count: int) -> list[ServiceOf]:
+    """So many separate sets of services from the module. Raises `WrongUse`."""
+    return [_open(module) for _ in range(count)]
+
+
+def suggestion(name: str, among: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing where nothing is alike."""
+    candidates = [candidate[:SHOWN_MAX] for candidate, _ in zip(among, range(SUGGESTED_AMONG_MAX), strict=False)]
+    close = get_close_matches(name[:SHOWN_MAX], candidates, n=1, cutoff=0.5)
+    return f"; did you mean {_quoted(close[0])}?" if close else ""
+
+
+def _open(module: str) -> ServiceOf:
+    try:
+        return open_services(module)
+    except NoServices as error:
+        raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+    except Exception as error:
+        why = f"expected a module whose catalogue() works, got {module!r} ({type(error).__name__}: {error})"
+        raise WrongUse("--services", why) from None
+
+
+def _read_array(word: str, where: str) -> tuple[str, ...]:
+    example = 'expected a JSON array of step names, such as ["a", "b"]'
+    try:
+        names = json.loads(word)
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(where, f"{example}, got {_quoted(word)} ({error})") from None
+    for name in names:
+        if not isinstance(name, str):
+            raise WrongUse(where, f"{example}, got {_quoted(json.dumps(name))} among them")
+    return tuple(names)
+
+
+def _one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
+    if len(names) > 1:
+        raise WrongUse(where, f"expected at most one step, got {len(names)}")
+    for name in names:
+        if name not in steps:
+            why = f"expected a step of this saga, got {_quoted(name)}{suggestion(name, steps)}"
+            raise WrongUse(where, why)
+    return names[0] if names else None
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "...")

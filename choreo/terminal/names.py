@@ -1,0 +1,89 @@
+"""Names from outside, made fit for a terminal.
+
+Laws: whatever a name is made of, it moves no cursor, changes no colour, and takes as many columns as are counted here.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+
+MARKS_MAX = 2
+"""So many combining marks may stand on one character; a tower of them would reach into the lines above."""
+
+CHARACTERS_MAX = 2_000
+"""More of a name than this is never shown."""
+
+UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+MARKS = frozenset({"Mn", "Me", "Mc"})
+SELECTORS = range(0xFE00, 0xFE10)  # they make a character wider in some terminals and not in others
+
+
+def visible(text: str, ascii_only: bool = False) -> str:
+    """The text with everything escaped that is no plain character: control characters, direction overrides, …"""
+    shown = "".join(_visible(text[:CHARACTERS_MAX], ascii_only))
+    return shown if len(text) <= CHARACTERS_MAX else f"{shown}{'...' if ascii_only else '…'}"
+
+
+def shown(name: str, ascii_only: bool = False) -> str:
+    """A name on its own: in quotes where its ends could not be seen otherwise."""
+    text = visible(name, ascii_only)
+    return text if text and text == text.strip(" ") else f"'{text}'"
+
+
+def cut(text: str, width: int, ellipsis: str) -> str:
+    """As much of a visible text as fits into `width` columns; the ellipsis tells where there was more."""
+    if cell_len(text) <= width:
+        return text
+    room = width - cell_len(ellipsis)
+    if room < 0:
+        return ellipsis[: max(width, 0)]
+    end = 0
+    for end, character in enumerate(text):  # noqa: B007  # where the loop stops is what is asked
+        room -= cell_len(character)
+        if room < 0:
+            break
+    return text[:end] + ellipsis
+
+
+def padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The second of equal names has (2) behind it, as its topics have."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = count = seen.get(name, 0) + 1
+        distinct.append(name if count == 1 else f"{name} ({count})")
+    return distinct
+
+
+def enumerated(names: Sequence[str], most: int = 12) -> str:
+    """`a, b and c`; of very many the first and how many more there are."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _visible(text: str, ascii_only: bool) -> Iterator[str]:
+    marks = MARKS_MAX  # there is nothing yet for a mark to stand on
+    for character in text:
+        if character.isascii() and character.isprintable():
+            marks = 0
+            yield character
+            continue
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in MARKS else 0
+        if ascii_only or category in UNFIT or marks > MARKS_MAX or ord(character) in SELECTORS:
+            yield _escaped(character)
+        else:
+            yield character
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,132 @@
+"""Where everything is printed: a terminal in colour, or a pipe in plain text.
+
+Laws: nothing printed is read as markup. Without colour there is not one escape sequence. An encoding without box characters
+gets a drawing without them.
+"""
+
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+from msgspec import Struct
+from rich.console import Console
+from rich.text import Text
+
+from choreo.domain.event import Command, Event, Fact
+from choreo.terminal.names import shown, visible
+
+WIDTH_MIN, WIDTH_DEFAULT, WIDTH_MAX = 40, 80, 400
+READER_GONE = 141
+"""The exit status when nobody reads any more: what a shell reports for SIGPIPE."""
+
+
+class Glyphs(Struct, frozen=True):
+    """The characters that a drawing is made of, each one column wide; `ellipsis` may be wider."""
+
+    lifeline: str
+    in_force: str
+    dash: str
+    cross: str
+    cross_in_force: str
+    source: str
+    heads: tuple[str, str]
+    """Of an arrow to the left, and to the right."""
+    ignored: tuple[str, str]
+    """The same, where the hearer did nothing."""
+    up: str
+    down: str
+    failed: str
+    because: str
+    group: tuple[str, str, str]
+    ellipsis: str
+    dot: str
+
+
+BOXES = Glyphs("│", "┃", "─", "┼", "╂", "●", ("◄", "►"), ("◁", "▷"), "▲", "▼", "✗", "←", ("┌", "│", "└"), "…", "·")
+ASCII = Glyphs("|", "#", "-", "+", "#", "o", ("<", ">"), ("(", ")"), "^", "v", "x", "<-", ("/", "|", "\\"), "...", "-")
+
+STYLES = {
+    Fact.STARTED: "cyan",
+    Fact.SUCCEEDED: "green",
+    Fact.COMPLETED: "bold green",
+    Fact.FAILED: "bold red",
+    Fact.CANCELLED: "yellow",
+    Fact.COMPENSATED: "yellow",
+    Fact.COMPENSATION_FAILED: "bold red",
+    Fact.STUCK: "bold red",
+    Command.EXECUTE: "blue",
+    Command.COMPENSATE: "magenta",
+}
+ROLE, FAINT, TITLE = "italic", "dim", "bold"
+
+
+def style_of(event: Event) -> str:
+    """What it looks like, by what happened."""
+    return STYLES[event.topic.fact]
+
+
+class Screen(Console):
+    """stdout: its width, its colours, its characters."""
+
+    def __init__(self) -> None:
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+        super().__init__(
+            width=_width(),
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+        self.glyphs = ASCII if self.options.ascii_only else BOXES
+
+    def line(self, *parts: "str | tuple[str, str] | Text") -> None:
+        """One line of text and of (text, style), as it is: neither wrapped nor cut."""
+        self.print(Text.assemble(*parts), soft_wrap=True)
+
+    def lines(self, lines: list[Text]) -> None:
+        """Many lines at once, as they are."""
+        if lines:
+            self.print(Text("\n").join(lines), soft_wrap=True)
+
+    def sentence(self, *parts: "str | tuple[str, str]") -> None:
+        """Prose, wrapped at the width."""
+        self.print(Text.assemble(*parts))
+
+    def json(self, value: Any) -> None:
+        """One JSON object on one line, in ASCII."""
+        self.out(json.dumps(value, default=repr), highlight=False)
+
+    def plain(self, text: str) -> None:
+        """A text for programs, as it is."""
+        self.out(text, highlight=False)
+
+    def name(self, name: str) -> str:
+        """A name from outside, fit for this screen."""
+        return shown(name, self.options.ascii_only)
+
+    def prose(self, text: str) -> str:
+        """A text from outside, fit for this screen."""
+        return visible(text, self.options.ascii_only)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Whoever read has gone: nothing is left to say, not even at exit."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE)
+
+
+def _width() -> int:
+    """Of the terminal, if stdout is one; COLUMNS goes first, as everywhere."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and columns.isascii():
+        width = int(columns[:6])
+    else:
+        try:
+            width = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError, AttributeError):
+            width = 0
+    return min(max(width or WIDTH_DEFAULT, WIDTH_MIN), WIDTH_MAX)
