@@ -14,6 +14,7 @@ from choreo.node.session import Session
 
 SHORT, LONG = 100, 10_000
 FRAMES_MAX = 200
+COMPLETED, COMPENSATED = b'"saga_completed"', b'"saga_compensated"'
 
 
 def measure(quick: bool, tell: Tell) -> list[Figure]:
@@ -37,8 +38,8 @@ def times_a_step(style: str, fails: bool, pairs: int, repeats: int) -> dict[str,
     """Seconds a step, long against short: of first executions, and of repeated ones. Each side runs as many steps."""
     times = {"first": Pairs([], []), "repeated": Pairs([], [])}
     for pair in range(-1, pairs):
-        long = execute(long_request(LONG, style, fails), LONG, 1, repeats)
-        short = execute(long_request(SHORT, style, fails), SHORT, LONG // SHORT, repeats * LONG // SHORT)
+        long = execute(LONG, style, fails, 1, repeats)
+        short = execute(SHORT, style, fails, LONG // SHORT, repeats * LONG // SHORT)
         if pair >= 0:  # the one before the first warms up
             for kind, a, b in zip(times.values(), long, short, strict=True):
                 kind.a.append(a)
@@ -46,9 +47,12 @@ def times_a_step(style: str, fails: bool, pairs: int, repeats: int) -> dict[str,
     return times
 
 
-def execute(line: bytes, steps: int, firsts: int, repeats: int) -> tuple[float, float]:
+def execute(steps: int, style: str, fails: bool, firsts: int, repeats: int) -> tuple[float, float]:
     """Seconds a step: of the first execution in each of several sessions, and of repeats in the last of them."""
+    line, end = long_request(steps, style, fails), COMPENSATED if fails else COMPLETED
     sessions = [new_session() for _ in range(firsts)]
+    if end not in (reply := new_session().feed(line)):
+        raise Failed(f"expected {end!r}, got {reply[:200]!r}")
     with settled():
         first = seconds(lambda: [session.feed(line) for session in sessions])
         repeated = seconds(lambda: [sessions[-1].feed(line) for _ in range(repeats)])
@@ -78,7 +82,7 @@ def frames_needed(line: bytes, at_least: int = 1) -> int:
             continue
         finally:
             sys.setrecursionlimit(limit)
-        if b'"saga_compensated"' in reply:
+        if COMPENSATED in reply:
             return frames
     raise Failed(f"expected a saga to run within {FRAMES_MAX} frames of stack, and it does not")
 

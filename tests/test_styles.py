@@ -539,7 +539,7 @@ def test_every_outcome_is_reached_among_all_small_sagas() -> None:
                 assert (_told(story.outcome), story.ledger.effects) == (expected[:4], expected.effects)
                 outcomes[story.outcome.state] += 1
 
-    assert outcomes == {"completed": 0, "compensated": 0, "stuck": 0}
+    assert outcomes == {"completed": 486, "compensated": 1536, "stuck": 1264}
 
 
 # --- styles wrapped ---------------------------------------------------------------------------------------------------

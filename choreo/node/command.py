@@ -33,6 +33,7 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
+    _occupy_standard_streams()
     options = _parse(arguments) if arguments else Options()
     try:
         service_of = open_services(options.services)
@@ -59,6 +60,15 @@ def log(text: str) -> None:
     """A line for people on stderr, if there still is one."""
     with suppress(OSError, ValueError):
         os.write(STDERR, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+
+def _occupy_standard_streams() -> None:
+    """A stream that was closed before the start leads nowhere, rather than to whatever file is opened next."""
+    for descriptor in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 class Traced:

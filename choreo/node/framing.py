@@ -1,7 +1,7 @@
 """Framing: cuts the input into texts, each a complete JSON value, and finds the next one after something unreadable.
 
-Laws: knows JSON's grammar and nothing of sagas; no I/O. Every byte is read once, whatever the input, and what is held is
-bounded. A token never spans two lines, as in JSON.
+Laws: knows JSON's grammar and nothing of sagas; no I/O. Every byte is read once, whatever the input, and what is held
+is bounded.
 
 A message on a line of its own, the normal case, needs none of this: see `session.py`.
 """
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 DEPTH_MAX = 1000
-"""As deep as Python's own JSON parser goes, about."""
+"""About as deep as Python's own JSON parser goes."""
+
+DEBRIS_DEPTH_MAX = 1_000_000
 
 TOKEN = re.compile(
     rb"""[ \t\r\n]*+(
@@ -23,23 +25,22 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 CUT_OFF = re.compile(rb'(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[-+.0-9A-Za-z]++)\Z')
-"""What may yet become a token, where a line has not ended yet."""
+"""What may yet become a token, where more of the line is to come."""
 
-BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+"?|[{}\[\]]')
+BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|[{}\[\]]')
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
-CONTINUATION = re.compile(rb'[ \t"}\],]|(?:\[|[-+.0-9eE]+|true|false|null),?[ \t\r]*\n')
+CONTINUATION = re.compile(rb'[ \t\r\n"}\],]|(?:\[|[-+.0-9eE]++|true|false|null),?[ \t\r]*+\n')
 """How a line begins that belongs to the unreadable text before it."""
 
 OPENING = {b"{": "end in {", b"[": "end in ["}
 PARTNER = {b"}": b"{", b"]": b"["}
 
-# What may come next, by what came before: {state: {first byte of the token: next state}}. "close" leaves the innermost
-# container.
-SCALAR = {bytes([first]): "end" for first in b'"-0123456789tfn'}
-VALUE = {b"{": "first key", b"[": "first item", **SCALAR}
+# What may come next, by what came before: {state: {first byte of a token: next state}}. "close" leaves the innermost
+# bracket.
+VALUE = {b"{": "first key", b"[": "first item"} | {bytes([first]): "end" for first in b'"-0123456789tfn'}
 GRAMMAR: dict[str, dict[bytes, str]] = {
     "value": VALUE,
-    "first item": {**VALUE, b"]": "close"},
+    "first item": VALUE | {b"]": "close"},
     "first key": {b'"': "colon", b"}": "close"},
     "key": {b'"': "colon"},
     "colon": {b":": "value"},
@@ -56,6 +57,8 @@ EXPECTED = {
     "end in {": "',' or '}'",
     "end in [": "',' or ']'",
 }
+
+NOWHERE = -1
 
 
 class Text(Struct, frozen=True):
@@ -81,19 +84,99 @@ class Broken(Exception):
         self.offset = offset
 
 
-class Value:
-    """One JSON value, followed through line after line, or piece after piece of a long line.
+class TooLarge(Broken):
+    """The text may be JSON, but there is too much of it."""
 
-    A `{` in the first column inside a value may be the begin of the next message, and the value before it be unfinished.
-    `standalone` is what began there, where it is complete and nothing has come after it.
+
+class Framer:
+    """Holds the text that is not complete yet. Feed it lines with their newline; a very long one may come in pieces."""
+
+    def __init__(self, message_bytes_max: int) -> None:
+        self._message_bytes_max = message_bytes_max
+        self._value = Value(message_bytes_max)
+        self._debris: Debris | None = None
+        self._cut_off = b""  # of a piece that ends in the middle of a line: what is not a token yet
+        self._column_one = 0  # where the next piece has column one of its line, if it has it
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is pending: neither an unfinished value nor the rest of an unreadable one."""
+        return self._debris is None and not self._value.text and not self._cut_off
+
+    def feed(self, piece: bytes) -> Iterator[Frame]:
+        """The frames that this completes."""
+        piece, self._cut_off = self._cut_off + piece, b""
+        if self._column_one == 0 and not CONTINUATION.match(piece):
+            self._debris = None
+        offset = 0
+        while offset < len(piece):
+            if self._debris is not None:
+                offset = self._skip(self._debris, piece, offset)
+                continue
+            try:
+                offset = self._value.read(piece, offset, self._column_one)
+            except Broken as broken:
+                offset = broken.offset
+                yield Unreadable(str(broken))
+                yield from self._recover(broken, piece)
+                continue
+            if not self._value.is_complete:
+                self._cut_off = piece[offset:]
+                break
+            yield self._completed()
+        self._column_one = 0 if piece.endswith(b"\n") else NOWHERE
+
+    def give_up(self) -> Iterator[Frame]:
+        """Nothing can complete what is pending: say so."""
+        value, debris, cut_off = self._value, self._debris, self._cut_off
+        self._value, self._debris, self._cut_off = Value(self._message_bytes_max), None, b""
+        if debris is None and (value.text or cut_off):
+            yield Unreadable(f"the message is not complete: it begins with {_excerpt(value.text[:60] + cut_off)}")
+            yield from value.inner()
+
+    def _completed(self) -> Text:
+        text = Text(bytes(self._value.text))
+        self._value = Value(self._message_bytes_max)
+        if not text.data.startswith(b"{"):
+            self._debris = Debris()  # no message; what follows on its line is none either
+        return text
+
+    def _recover(self, broken: Broken, piece: bytes) -> Iterator[Frame]:
+        """Find out where, after the break, the next value begins."""
+        value = self._value
+        if isinstance(broken, TooLarge) and value.leave_outer():
+            return
+        self._value = Value(self._message_bytes_max)
+        is_new = broken.offset == self._column_one and piece.startswith(b"{", broken.offset)
+        swallowed = list(value.inner())
+        if not (is_new or swallowed or value.is_complete):
+            self._debris = Debris(value.open_brackets)
+        yield from swallowed
+
+    def _skip(self, debris: "Debris", piece: bytes, offset: int) -> int:
+        offset = debris.skip(piece, offset)
+        self._cut_off = debris.cut_off
+        if debris.is_over:
+            self._debris = None
+        return offset
+
+
+class Value:
+    """One JSON value, read line after line, or piece after piece of a line. No token of JSON spans two lines.
+
+    A `{` in column one may go on with the value, or begin the next message after this one was cut off. So what begins
+    there is remembered by its offset, until it is known.
     """
 
     def __init__(self, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
         self.text = bytearray()
-        self.standalone: bytes | None = None
+        self._bytes_max = bytes_max
         self._state = "value"
-        self._open: list[tuple[str, int]] = []  # the state after a value in there; where it began, if in column one
+        self._open: list[
+            tuple[str, int]
+        ] = []  # the state after a value in there, and where it begins, if in column one
+        self._inner: tuple[int, int] | None = None  # what began in column one, if nothing has come after it
+        self._origin = 0  # the offset of the text
 
     @property
     def is_complete(self) -> bool:
@@ -103,17 +186,123 @@ class Value:
     def open_brackets(self) -> bytes:
         return b"".join(state[-1:].encode() for state, _ in self._open)
 
-    def read(self, piece: bytes, offset: int, column: int) -> int:
-        """Go on at `offset`, which is in that column of its line.
+    def inner(self) -> Iterator[Text]:
+        """The message that this unfinished value has swallowed last, if any."""
+        if self._inner is not None:
+            begin, end = self._inner
+            yield Text(bytes(self.text[begin - self._origin : end - self._origin]))
 
-        Returns where it stopped: after the value; or at the end of the piece, or of what is not cut off there. Raises
-        `Broken`.
-        """
-        begin = offset
+    def leave_outer(self) -> bool:
+        """Go on with the outermost message that may have begun inside. Whether there is one."""
+        for depth, (_, begin) in enumerate(self._open):
+            if begin > self._origin:
+                del self.text[: begin - self._origin], self._open[:depth]
+                self._origin = begin
+                return True
+        return False
+
+    def read(self, piece: bytes, offset: int, column_one: int) -> int:
+        """Go on at `offset`. Returns the end of the value, or of what can be read of it so far. Raises `Broken`."""
+        if not self.text:
+            offset = _next_not_blank(piece, offset)
+        begin, shift = offset, self._origin + len(self.text) - offset
         try:
             while not self.is_complete and (found := TOKEN.match(piece, offset)) is not None:
-                self._take(piece, found.start(1), ...)
-                offset = found.end()
+                start, end = found.span(1)
+                self._take(piece, start, shift, start == column_one)
+                offset = end
+            if not self.is_complete:
+                offset = self._rest(piece, offset)
         finally:
             self.text += piece[begin:offset]
+        self._bound(piece, offset)
         return offset
+
+    def _take(self, piece: bytes, start: int, shift: int, is_column_one: bool) -> None:
+        """One token, known by its first byte."""
+        token = piece[start : start + 1]
+        state = GRAMMAR[self._state].get(token)
+        if state is None:
+            raise self._unexpected(piece, start)
+        self._inner = None
+        if state == "close":
+            _, begin = self._open.pop()
+            if begin > self._origin:
+                self._inner = begin, shift + start + 1
+            state = "end"
+        elif token in OPENING:
+            if len(self._open) == DEPTH_MAX:
+                raise Broken(f"expected at most {DEPTH_MAX} levels of nesting, got more", start)
+            is_object = token == b"{"
+            self._open.append((OPENING[token], shift + start if is_column_one and is_object else NOWHERE))
+        self._state = self._open[-1][0] if state == "end" and self._open else state
+
+    def _rest(self, piece: bytes, offset: int) -> int:
+        """Where the piece has been read to, if no token follows any more."""
+        rest = _next_not_blank(piece, offset)
+        if rest < len(piece) and not (_is_cut_off(piece) and CUT_OFF.match(piece, rest)):
+            raise self._unexpected(piece, rest)
+        return rest
+
+    def _unexpected(self, piece: bytes, offset: int) -> Broken:
+        return Broken(f"expected {EXPECTED[self._state]}, got {_excerpt(piece[offset : offset + 60])}", offset)
+
+    def _bound(self, piece: bytes, offset: int) -> None:
+        size = len(self.text) + (0 if self.is_complete else len(piece) - offset)
+        if size > self._bytes_max:
+            raise TooLarge(f"expected a message of at most {self._bytes_max} bytes, got a larger one", offset)
+
+
+class Debris:
+    """Unreadable text. It ends where its brackets close, at the next `{` after that, or with its line."""
+
+    def __init__(self, open_brackets: bytes = b"") -> None:
+        self.is_over = False
+        self.cut_off = b""  # the begin of a string that goes on in the next piece
+        self._open = bytearray(open_brackets)
+
+    def skip(self, piece: bytes, offset: int) -> int:
+        """Where it ends, or the end of the piece."""
+        self.cut_off = b""
+        offset = self._close(piece, offset)
+        begin = NOWHERE if self._open else piece.find(b"{", offset)
+        self.is_over = begin != NOWHERE or not (self._open or _is_cut_off(piece))
+        return len(piece) if begin == NOWHERE else begin
+
+    def _close(self, piece: bytes, offset: int) -> int:
+        if not self._open:
+            return offset
+        for found in BRACKET.finditer(piece, offset):
+            start, offset = found.span()
+            bracket = piece[start : start + 1]
+            if bracket in OPENING:
+                self._open += bracket
+            elif bracket in PARTNER:
+                self._leave(PARTNER[bracket])
+                if not self._open:
+                    return offset
+            elif not found[1] and _is_cut_off(piece) and offset >= len(piece) - 1:
+                self.cut_off = bracket + piece[offset:]
+        del self._open[:-DEBRIS_DEPTH_MAX]
+        return len(piece)
+
+    def _leave(self, partner: bytes) -> None:
+        """Back to the bracket that is closed, whatever is still open inside. One that closes nothing is skipped."""
+        opened = self._open.rfind(partner, -DEPTH_MAX)
+        if opened != NOWHERE:
+            del self._open[opened:]
+
+
+def _is_cut_off(piece: bytes) -> bool:
+    """Whether more of its line is to come."""
+    return not piece.endswith(b"\n")
+
+
+def _next_not_blank(piece: bytes, offset: int) -> int:
+    found = NOT_BLANK.search(piece, offset)
+    return len(piece) if found is None else found.start()
+
+
+def _excerpt(text: bytes | bytearray) -> str:
+    words = " ".join(text.decode("utf-8", "replace").split())
+    return repr(words[:40] + "…" if len(words) > 40 else words)

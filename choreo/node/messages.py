@@ -1,12 +1,13 @@
 """What the node understands and what it answers: the types of the messages, their decoding and the text of the replies.
 
-Laws: one schema, the types below. The fast decoder reads it straight from the bytes; whatever it does not take is decoded
-again with care, checked against the same types, and refused with the field, what was expected and what came.
+Laws: one schema, the types below. The fast decoder reads it straight from the bytes; whatever it does not take is
+decoded again with care, checked against the same types, and refused with the field, what was expected and what came.
 """
 
 import json
 import re
 from json.encoder import encode_basestring_ascii
+from math import isinf
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +18,8 @@ from choreo.domain.outcome import Outcome, State
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12
 CRASH = 13
+
+BLANKS = b" \t\r\n"
 
 COMPLETED = State.COMPLETED
 
@@ -55,16 +58,22 @@ class Message(Struct, gc=False):
 class Malformed(Exception):
     """A message that cannot be carried out: the code and text of the error, and as much of the address as came."""
 
-    def __init__(self, text: str, code: int = MALFORMED_REQUEST, body: Any = None, outer: Any = None) -> None:
+    def __init__(self, text: str, code: int = MALFORMED_REQUEST, outer: dict[str, Any] | None = None) -> None:
         super().__init__(text)
         self.code = code
-        msg_id = body.get("msg_id") if isinstance(body, dict) else None
+        envelope, body = _parts(outer or {})
+        fields = body if isinstance(body, dict) else {}
+        msg_id = fields.get("msg_id")
         self.msg_id: int | UnsetType = msg_id if type(msg_id) is int else UNSET
-        addresses = (
-            (outer.get("src"), outer.get("dest")) if isinstance(outer, dict) and outer is not body else (None, None)
-        )
-        self.src, self.dest = (address if isinstance(address, str) else None for address in addresses)
-        self.is_reply = isinstance(body, dict) and "in_reply_to" in body
+        self.src, self.dest = (_string_or_none(envelope.get(name)) for name in ("src", "dest"))
+        self.is_reply = "in_reply_to" in fields
+        self.is_message = self.src is not None or _is_message(outer or {})
+
+
+class Number(Struct, frozen=True):
+    """A number too large for Python to read: no field takes it, and an error text shows it as it came."""
+
+    digits: str
 
 
 decode = msgspec.json.Decoder(Message).decode
@@ -95,7 +104,7 @@ MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 
 def decode_bare(data: bytes) -> Message | None:
     """A bare body, valid in every field, or None."""
-    if b'"body"' in data:
+    if b'"body"' in data or b"\\" in data:  # with an escape, a key may be "body" without looking like it
         return None
     try:
         return Message(_decode_body(data))
@@ -106,51 +115,83 @@ def decode_bare(data: bytes) -> Message | None:
 def decode_with_care(data: bytes) -> Message:
     """Decode what the fast decoder refused: a bare body, odd but legal JSON, or a mistake. Raises `Malformed`."""
     outer = _json_object(data)
-    body = outer.get("body", outer)
+    envelope, body = _parts(outer)
     if not isinstance(body, dict):
-        raise Malformed(_mismatch("body", body), outer=outer)
-    src, dest = (outer.get("src"), outer.get("dest")) if body is not outer else (None, None)
-    for name, value in (("src", src), ("dest", dest)):
-        if not isinstance(value, str | None):
-            raise Malformed(_mismatch(name, value), body=body, outer=outer)
+        raise Malformed(_mismatch("body", body, "body" in outer), outer=outer)
+    for name in ("src", "dest"):
+        if not isinstance(envelope.get(name), str | None):
+            raise Malformed(_mismatch(name, envelope[name]), outer=outer)
     kind = body.get("type")
     if not isinstance(kind, str):
-        raise Malformed(_mismatch("type", kind, "type" in body), body=body, outer=outer)
+        raise Malformed(_mismatch("type", kind, "type" in body), outer=outer)
     if kind not in KINDS:
         text = f"type: expected {' or '.join(map(quote, KINDS))}, got {_shown(kind)}"
-        raise Malformed(text, NOT_SUPPORTED, body, outer)
-    try:
-        return Message(msgspec.convert(body, KINDS[kind]), src, dest)
-    except msgspec.ValidationError as error:
-        raise Malformed(_in_our_words(str(error), body), body=body, outer=outer) from None
+        raise Malformed(text, NOT_SUPPORTED, outer)
+    return Message(_checked(KINDS[kind], body, outer), envelope.get("src"), envelope.get("dest"))
 
 
 def looks_like_message(line: bytes) -> bool:
     """Whether the line is a message of its own, be it right or wrong in its fields."""
-    line = line.strip()
+    line = line.strip(BLANKS)
     if not (line.startswith(b"{") and line.endswith(b"}")):
         return False
     try:
-        outer = _json_object(line)
+        return _is_message(_json_object(line))
     except Malformed:
         return False
+
+
+def _parts(outer: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The envelope and the body. The envelope of a bare body is empty."""
+    if "body" in outer or ("src" in outer and "type" not in outer):
+        return outer, outer.get("body")
+    return {}, outer
+
+
+def _is_message(outer: dict[str, Any]) -> bool:
     return "type" in outer or isinstance(outer.get("body"), dict)
+
+
+def _string_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> Body:
+    """The body, of the fields that we know."""
+    fields = {name: body[name] for name in kind.__struct_fields__ if name in body}
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        text = _in_our_words(str(error), body)
+    except UnicodeEncodeError:  # a lone surrogate, where one of two strings is expected
+        text = _mismatch("style", body["style"])
+    raise Malformed(text, outer=outer)
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse_constant)
+        value = json.loads(data.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise Malformed(f"expected UTF-8, got the byte 0x{data[error.start]:02x} at offset {error.start}") from None
     except json.JSONDecodeError as error:
         raise Malformed(f"expected JSON, got something else at offset {error.pos}: {error.msg}") from None
     except RecursionError:
         raise Malformed("expected JSON that is nested less deeply") from None
-    except ValueError as error:  # an integer beyond what Python converts
-        raise Malformed(f"expected JSON with numbers of a sane size: {error}") from None
     if not isinstance(value, dict):
         raise Malformed(f"expected a message (a JSON object), got {_shown(value)}")
     return value
+
+
+def _integer(digits: str) -> int | Number:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return Number(digits)
+
+
+def _fraction(digits: str) -> float | Number:
+    value = float(digits)
+    return Number(digits) if isinf(value) else value
 
 
 def _refuse_constant(name: str) -> None:
@@ -176,7 +217,10 @@ def _mismatch(path: str, value: object, came: bool = True) -> str:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value)
+    try:
+        text = value.digits if isinstance(value, Number) else json.dumps(value, default=lambda number: number.digits)
+    except RecursionError:
+        return "something that is nested deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

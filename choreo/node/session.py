@@ -1,9 +1,10 @@
 """One conversation: bytes in, bytes out.
 
-Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that comes
-in raises: a mistake becomes an error reply, a defect of a service becomes one too.
+Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that
+comes in raises: a mistake becomes an error reply, a defect of a service becomes one too.
 """
 
+import re
 import traceback
 from collections.abc import Callable, Iterable
 
@@ -33,6 +34,8 @@ from choreo.runners.in_process import InProcessRunner
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 
+CLOSING = re.compile(rb"[ \t\r]*+[}\]]")
+
 
 class Session:
     """Feed it what was read; it returns what is to be written.
@@ -58,20 +61,15 @@ class Session:
         self._is_framing = False
         self._tail: list[bytes] = []  # the last line, which has no newline yet
         self._tail_size = 0
-        self._is_discarding = False  # the rest of a line that was too long
+        self._is_mid_line = False  # the framer has the begin of that line already
         self._replies: list[str] = []
 
     def feed(self, data: bytes) -> bytes:
         """Handle the lines that `data` completes, and return their replies."""
         end = data.rfind(b"\n") + 1
         if end:
-            lines = b"".join([*self._tail, data[:end]]).split(b"\n")
-            lines.pop()
+            self._handle(b"".join([*self._tail, data[:end]]))
             self._tail, self._tail_size = [], 0
-            if self._is_discarding:
-                self._is_discarding = False
-                del lines[0]
-            self._handle(lines)
         if end < len(data):
             self._keep(data[end:])
         return self._flush()
@@ -79,9 +77,8 @@ class Session:
     def end(self) -> bytes:
         """Handle what is left at the end of the input."""
         rest, self._tail = b"".join(self._tail), []
-        if rest and not self._is_discarding:
-            self._handle([rest])
-        self._answer_frames(self._framer.give_up())
+        self._handle(rest + b"\n")
+        self._give_up()
         return self._flush()
 
     def _flush(self) -> bytes:
@@ -93,7 +90,24 @@ class Session:
         replies.clear()
         return data
 
-    def _handle(self, lines: list[bytes]) -> None:
+    def _handle(self, block: bytes) -> None:
+        if self._is_mid_line:
+            begin = block.index(b"\n") + 1
+            self._frame(block[:begin])
+            self._is_mid_line = False
+            block = block[begin:]
+        lines = block.split(b"\n")
+        lines.pop()
+        if block.isascii() or _is_utf8(block):
+            self._handle_lines(lines)
+            return
+        for line in lines:
+            if _is_utf8(line):
+                self._handle_lines([line])
+            else:
+                self._frame(line + b"\n")  # the fast decoder does not see it everywhere
+
+    def _handle_lines(self, lines: list[bytes]) -> None:
         """The fast path: a line that is a valid message. Everything else is taken with care."""
         for line in lines:
             try:
@@ -108,31 +122,38 @@ class Session:
 
     def _handle_with_care(self, line: bytes) -> None:
         line = line.removeprefix(BYTE_ORDER_MARK)
-        is_small = len(line) <= self._message_bytes_max
-        if is_small and not self._is_framing and (message := decode_bare(line)) is not None:
-            self._answer(message)
-            return
-        if is_small and self._is_framing and looks_like_message(line):
-            self._answer_frames(self._framer.give_up())
-            self._answer_frames([Text(line)])
-        else:
-            self._answer_frames(self._framer.feed(line + b"\n"))
-        self._is_framing = not self._framer.is_idle
+        if len(line) <= self._message_bytes_max:
+            message = decode_bare(line)
+            if self._is_framing and (message is not None or looks_like_message(line)):
+                self._give_up()
+            if message is not None:
+                self._answer(message)
+                return
+        self._frame(line + b"\n")
 
     def _keep(self, data: bytes) -> None:
-        """Hold a line that has no newline yet, as long as it is not too long for any message."""
-        if self._is_discarding:
-            return
+        """Hold a line that has no newline yet, as long as there is a reason to."""
         self._tail.append(data)
         self._tail_size += len(data)
-        if self._tail_size <= self._message_bytes_max:
-            return
-        frames, rest = self._framer.complete_values(b"".join(self._tail))
-        self._answer_frames(frames)
-        self._tail, self._tail_size = [rest], len(rest)
-        if len(rest) > self._message_bytes_max:
-            self._tail, self._tail_size, self._is_discarding = [], 0, True
-            self._refuse(Malformed(f"expected a message of at most {self._message_bytes_max} bytes, got a larger one"))
+        if self._tail_size > self._message_bytes_max or self._may_be_complete(data):
+            piece = b"".join(self._tail)
+            self._frame(piece if self._is_mid_line else piece.removeprefix(BYTE_ORDER_MARK))
+            self._is_mid_line = True
+            self._tail, self._tail_size = [], 0
+
+    def _may_be_complete(self, data: bytes) -> bool:
+        """Whether the last line may end a message, and not be one of its own, in the middle of an unfinished one."""
+        if self._is_mid_line or not data.endswith(b"}"):
+            return False
+        return not self._is_framing or CLOSING.match(self._tail[0]) is not None
+
+    def _frame(self, piece: bytes) -> None:
+        self._answer_frames(self._framer.feed(piece))
+        self._is_framing = not self._framer.is_idle
+
+    def _give_up(self) -> None:
+        self._answer_frames(self._framer.give_up())
+        self._is_framing = False
 
     def _answer_frames(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -176,9 +197,10 @@ class Session:
         self._envelope = True
 
     def _refuse(self, malformed: Malformed) -> None:
-        if self._envelope and (malformed.is_reply or malformed.src is None):
-            if not malformed.is_reply:
-                self._log(str(malformed))
+        if self._envelope and malformed.is_reply:
+            return
+        if self._envelope and not malformed.is_message:
+            self._log(str(malformed))
             return
         self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), malformed.src, malformed.dest)
 
@@ -188,3 +210,11 @@ class Session:
         if self._envelope:
             text = envelope_text(self._node_id or dest or "choreo", src, text)
         self._replies.append(text)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,7 +1,7 @@
 """The node's two streams: reads what is there, writes the replies before it waits for more.
 
-Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of what was
-read. A reader that goes away ends the node quietly.
+Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of what
+was read. A reader that goes away ends the node quietly.
 """
 
 import os

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 MARKS_MAX = 2
 """So many combining marks may stand on one character; a tower of them would reach into the lines above."""
 
-CHARACTERS_MAX = 2_000
+CHARACTERS_MAX = 400
 """More of a name than this is never shown."""
 
 UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
@@ -44,6 +44,19 @@ def cut(text: str, width: int, ellipsis: str) -> str:
         if room < 0:
             break
     return text[:end] + ellipsis
+
+
+def cut_apart(texts: Sequence[str], width: int, ellipsis: str) -> list[str]:
+    """Each text cut to the width; what would look the same once it is cut is numbered."""
+    seen: dict[str, int] = {}
+    labels = []
+    for text in texts:
+        label = cut(text, width, ellipsis)
+        seen[label] = count = seen.get(label, 0) + 1
+        if count > 1 and label != text:
+            label = cut(text, width - len(str(count)), ellipsis) + str(count)
+        labels.append(label)
+    return labels
 
 
 def padded(text: str, width: int) -> str:

@@ -75,6 +75,7 @@ class Screen(Console):
             reconfigure(errors="backslashreplace")
         super().__init__(
             width=_width(),
+            height=25,
             color_system=None if os.environ.get("NO_COLOR") else "auto",
             highlight=False,
             markup=False,
@@ -92,9 +93,16 @@ class Screen(Console):
         if lines:
             self.print(Text("\n").join(lines), soft_wrap=True)
 
-    def sentence(self, *parts: "str | tuple[str, str]") -> None:
+    def sentence(self, *parts: "str | tuple[str, str]", indent: int = 0) -> None:
         """Prose, wrapped at the width."""
-        self.print(Text.assemble(*parts))
+        self.lines(self.wrapped(Text.assemble(*parts), indent))
+
+    def wrapped(self, text: Text, indent: int = 0, width: int | None = None) -> list[Text]:
+        """The lines of a text; all but the first are indented."""
+        lines = list(text.wrap(self, (width or self.width) - indent))
+        for line in lines:
+            line.rstrip()
+        return [lines[0], *(Text(" " * indent) + line for line in lines[1:])]
 
     def json(self, value: Any) -> None:
         """One JSON object on one line, in ASCII."""

@@ -1,0 +1,43 @@
+"""The picture of a run, in whichever form fits the width: lifelines beside each other, or the steps below each other."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from rich.text import Text
+
+from choreo.terminal.lanes import draw, lay_out, seats_in_order
+from choreo.terminal.names import numbered
+from choreo.terminal.recording import Recording
+from choreo.terminal.screen import FAINT, Screen
+from choreo.terminal.steps import draw_steps
+
+
+def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = False) -> list[Text]:
+    """The run as lines of at most `width` columns. With `show_all` also who heard something and did nothing."""
+    messages = recording.messages()
+    if not show_all:
+        messages = [replace(message, ignored=()) for message in messages]
+    seats = seats_in_order(recording)
+    hearers = numbered(recording.table.hearers)
+    names = [screen.name(hearers[seat]) for seat in seats]
+    lanes = lay_out(seats, names, messages, width, screen.glyphs.ellipsis)
+    if lanes is None:
+        return draw_steps(recording, screen, width)
+    drawing = draw(messages, lanes, screen, width)
+    return [*drawing, Text(), *_signs(screen, show_all), *_legend(names, lanes.names, screen, width)]
+
+
+def _signs(screen: Screen, show_all: bool) -> list[Text]:
+    glyphs = screen.glyphs
+    ignored = f"   {glyphs.ignored[1]} nothing came of it" if show_all else ""
+    signs = f"{glyphs.source} published   {glyphs.heads[1]} heard{ignored}   {glyphs.in_force} in force"
+    return [Text(f"  {signs}", FAINT)]
+
+
+def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
+    """The full names of those who were cut short."""
+    lines = []
+    for name, label in zip(names, labels, strict=True):
+        if name != label:
+            lines += screen.wrapped(Text.assemble("  ", (label, "bold"), (f" = {name}", FAINT)), 4, width)
+    return lines

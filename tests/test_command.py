@@ -1,0 +1,73 @@
+"""The node as a program: its three names, its options, its light start."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUEST = b'{"type": "execute", "msg_id": 1, "saga_id": "s", "steps": ["book_flight"]}\n'
+NAMES = {
+    "main.py": [sys.executable, "main.py"],
+    "python -m choreo node": [sys.executable, "-m", "choreo", "node"],
+    "choreo node": [str(Path(sys.executable).with_name("choreo")), "node"],
+}
+
+
+def run(command: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_three_names_are_one_program(name: str) -> None:
+    """The same reply and the same options under each name."""
+    node = run([*NAMES[name], "--envelope"], REQUEST)
+
+    assert json.loads(node.stdout)["body"]["type"] == "saga_completed"
+    assert node.stderr == b""
+    assert node.returncode == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_an_example_and_the_exit_statuses(name: str) -> None:
+    """`--help` tells what a newcomer needs."""
+    node = run([*NAMES[name], "--help"])
+
+    assert node.returncode == 0
+    assert b"example:" in node.stdout
+    assert b"exit status:" in node.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--max-message-bytes", "0"], "expected a number of bytes above 0, got '0'"),
+        (["--max-message-bytes", "much"], "expected a number of bytes above 0, got 'much'"),
+        (["--trace-format", "xml"], "invalid choice: 'xml'"),
+        (["--services", "no_such_module"], "expected the name of a module that can be imported, got 'no_such_module'"),
+        (["--services", "json"], "expected a module with a function catalogue(), got 'json'"),
+        (["--trase"], "unrecognized arguments: --trase"),
+        (["stray"], "unrecognized arguments: stray"),
+    ],
+)
+def test_wrong_use_is_told_and_exits_with_2(options: list[str], expected: str) -> None:
+    """Before anything is read, and without a traceback."""
+    node = run([*NAMES["main.py"], *options], REQUEST)
+
+    assert node.returncode == 2
+    assert expected in node.stderr.decode()
+    assert b"Traceback" not in node.stderr
+    assert node.stdout == b""
+
+
+def test_the_start_is_light() -> None:
+    """What a plain node does not need is not imported."""
+    program = "import sys; from choreo.node.command import main; main([]); print(*sys.modules, file=sys.stderr)"
+
+    node = run([sys.executable, "-c", program], REQUEST)
+
+    heavy = {"typer", "rich", "structlog", "argparse", "asyncio", "choreo.trace", "choreo.terminal", "subprocess"}
+    assert b"saga_completed" in node.stdout
+    assert heavy.isdisjoint(node.stderr.decode().split())

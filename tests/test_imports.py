@@ -1,0 +1,303 @@
+"""Imports point one way, and each outside dependency has one owner."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.stories import ROOT
+
+LAYERS = (
+    "choreo.domain",
+    "choreo.styles",
+    "choreo.bus",
+    "choreo.runners",
+    "choreo.trace",
+    "choreo.composition",
+    "choreo.node",
+    "choreo.terminal",
+    "choreo.__main__",
+    "choreo",
+)
+"""From left to right; a module imports from its own layer and those to the left. The last is the public surface."""
+
+APART = {
+    "choreo.node": ("choreo.terminal",),
+    "choreo": ("choreo.node", "choreo.terminal", "choreo.__main__"),
+}
+"""To the left, and all the same not to be imported; or to the right, and named here once more."""
+
+LAZY = {"choreo.node": ("choreo.trace",), "choreo.__main__": ("choreo.node", "choreo.terminal")}
+"""Imported only where it is needed, inside a function: a plain node starts without it."""
+
+OWNERS = {
+    "msgspec": ("choreo",),
+    "pyee": ("choreo.bus",),
+    "structlog": ("choreo.trace",),
+    "typer": ("choreo.terminal",),
+    "rich": ("choreo.terminal",),
+    "random": (),
+    "secrets": (),
+    "uuid": (),
+    "sqlite3": (),
+    "nats": (),
+}
+"""Who may import what does not come with Python, or is not for everyone."""
+
+CLOCKS = ("asyncio", "datetime", "sched", "threading", "time")
+PURE = {
+    "choreo.domain": (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys"),
+    "choreo.styles": (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys"),
+    "services": CLOCKS,
+}
+"""No I/O, no clock."""
+
+
+class Import(NamedTuple):
+    """One import: who imports what in which line, and whether it waits until a function is called."""
+
+    importer: str
+    target: str
+    line: int
+    is_lazy: bool
+
+
+def modules_in(root: Path) -> dict[str, Path]:
+    """The modules of choreo and of the services below this folder, by name."""
+    files = sorted(path for package in ("choreo", "services") for path in (root / package).rglob("*.py"))
+    return {".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports_in(root: Path) -> list[Import]:
+    """Every import of every module, wherever in the module it stands."""
+    modules = modules_in(root)
+    return [found for name, file in modules.items() for found in _imports_of(name, file, modules)]
+
+
+def _imports_of(name: str, file: Path, modules: dict[str, Path]) -> Iterator[Import]:
+    tree = ast.parse(file.read_text())
+    lazy = {id(node) for scope in ast.walk(tree) if _is_lazy_scope(scope) for node in ast.walk(scope)}
+    for node in ast.walk(tree):
+        for target in _targets_of(node, name, file, modules):
+            yield Import(name, target, node.lineno, id(node) in lazy)  # type: ignore[attr-defined]  # imports have lines
+
+
+def _is_lazy_scope(node: ast.AST) -> bool:
+    is_typing_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    return is_typing_only or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+def _targets_of(node: ast.AST, name: str, file: Path, modules: dict[str, Path]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+    base = base if node.level else str(node.module)
+    members = (f"{base}.{alias.name}" for alias in node.names)
+    return [member if member in modules else base for member in members]
+
+
+def violations_in(root: Path) -> list[str]:
+    """What breaks the rules above, a line each."""
+    return [
+        f"{found.importer}:{found.line}: imports {found.target}, {why}"
+        for found in imports_in(root)
+        if (why := _objection(found)) is not None
+    ]
+
+
+def _objection(found: Import) -> str | None:
+    """Why this import is wrong, or None if it is not."""
+    top = found.target.split(".")[0]
+    if found.importer.split(".")[0] == "services":
+        objection = _objection_of_services(found, top)
+    elif top == "services":
+        objection = "but choreo knows no services"
+    elif top == "choreo":
+        objection = _objection_inside(found)
+    else:
+        objection = _objection_outside(found, top)
+    return objection or _objection_of_purity(found, top)
+
+
+def _objection_of_services(found: Import, top: str) -> str | None:
+    if top == "services" or _is_within(found.target, ("choreo.domain",)):
+        return None
+    if top == "choreo" or top not in sys.stdlib_module_names or top in OWNERS:
+        return "but services know the domain and the standard library only"
+    return None
+
+
+def _objection_inside(found: Import) -> str | None:
+    mine, theirs = _layer_of(found.importer), _layer_of(found.target)
+    if mine is None or theirs is None:
+        return f"but {found.importer if mine is None else found.target} belongs to no layer"
+    if LAYERS.index(theirs) > LAYERS.index(mine):
+        return f"but {mine} stands to the left of {theirs}"
+    if theirs in APART.get(mine, ()):
+        return f"but {mine} does without {theirs}"
+    if theirs in LAZY.get(mine, ()) and not found.is_lazy:
+        return f"but {mine} imports {theirs} only where it is needed"
+    return None
+
+
+def _objection_outside(found: Import, top: str) -> str | None:
+    if top in OWNERS:
+        owners = OWNERS[top]
+        return None if _is_within(found.importer, owners) else f"but the owner is {' and '.join(owners) or 'nobody'}"
+    return None if top in sys.stdlib_module_names else "which has no owner"
+
+
+def _objection_of_purity(found: Import, top: str) -> str | None:
+    for part, impure in PURE.items():
+        if _is_within(found.importer, (part,)) and top in impure:
+            return f"but {part} is pure"
+    return None
+
+
+def _layer_of(module: str) -> str | None:
+    """The layer to which a module belongs; the bare package is a layer of its own."""
+    return next(
+        (layer for layer in LAYERS if module == layer or (layer != "choreo" and _is_within(module, (layer,)))), None
+    )
+
+
+def _is_within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def cycle_in(root: Path) -> list[str] | None:
+    """Modules that import each other in a ring as they are loaded, or None."""
+    graph: dict[str, list[str]] = {}
+    for found in imports_in(root):
+        if not found.is_lazy:
+            graph.setdefault(found.importer, []).append(found.target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as cycle:
+        return list(cycle.args[1])
+    return None
+
+
+def test_imports_point_one_way() -> None:
+    """Domain, styles, bus, runners, trace, composition, faces: nobody imports from the right, or what another owns."""
+    assert violations_in(ROOT) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    """There is an order in which the modules can be read, each after what it builds on."""
+    assert cycle_in(ROOT) is None
+
+
+def test_the_rules_are_applied_to_every_module() -> None:
+    """Nothing is overlooked: the modules that this is about are found, and so are their imports."""
+    found = {(each.importer, each.target) for each in imports_in(ROOT)}
+
+    assert len(modules_in(ROOT)) > 20
+    assert ("choreo.bus", "pyee") in found
+    assert ("choreo.styles.choreography", "choreo.domain.participant") in found
+    assert any(each.importer == "services" or each.importer.startswith("services.") for each in imports_in(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "objection"),
+    [
+        ("choreo/domain/bad.py", "import choreo.bus", "imports choreo.bus, but choreo.domain stands to the left of"),
+        ("choreo/domain/bad.py", "from choreo import bus", "imports choreo, but choreo.domain stands to the left of"),
+        ("choreo/domain/bad.py", "from ..styles import table", "imports choreo.styles, but choreo.domain stands to"),
+        ("choreo/styles/bad.py", "def f():\n    from choreo.runners import in_process", "choreo.styles stands to the"),
+        ("choreo/bus.py", "from choreo.runners.in_process import InProcessRunner", "but choreo.bus stands to the left"),
+        (
+            "choreo/trace/bad.py",
+            "from choreo.node import session",
+            "but choreo.trace stands to the left of choreo.node",
+        ),
+        ("choreo/node/bad.py", "def f():\n    import choreo.terminal.app", "choreo.node stands to the left of"),
+        (
+            "choreo/node/bad.py",
+            "from choreo.trace.writer import Tracer",
+            "imports choreo.trace only where it is needed",
+        ),
+        (
+            "choreo/__main__.py",
+            "from choreo.terminal.app import main",
+            "imports choreo.terminal only where it is needed",
+        ),
+        ("choreo/__init__.py", "from choreo.node.session import Session", "but choreo does without choreo.node"),
+        ("choreo/terminal/bad.py", "import choreo", "but choreo.terminal stands to the left of choreo"),
+        ("choreo/novel/bad.py", "import choreo.bus", "but choreo.novel.bad belongs to no layer"),
+        ("choreo/terminal/bad.py", "import choreo.novel", "but choreo.novel belongs to no layer"),
+        (
+            "choreo/runners/bad.py",
+            "from pyee.base import EventEmitter",
+            "imports pyee.base, but the owner is choreo.bus",
+        ),
+        ("choreo/node/bad.py", "import structlog", "but the owner is choreo.trace"),
+        ("choreo/trace/bad.py", "from rich.console import Console", "but the owner is choreo.terminal"),
+        ("choreo/runners/bad.py", "from random import Random", "imports random, but the owner is nobody"),
+        ("choreo/runners/bad.py", "import sqlite3", "imports sqlite3, but the owner is nobody"),
+        ("choreo/bus.py", "import requests", "imports requests, which has no owner"),
+        ("choreo/composition.py", "import services.flights", "but choreo knows no services"),
+        ("choreo/composition.py", "def f():\n    from services import flights", "but choreo knows no services"),
+        ("choreo/domain/bad.py", "import time", "but choreo.domain is pure"),
+        ("services/bad.py", "from choreo.bus import Bus", "but services know the domain and the standard library only"),
+        ("services/bad.py", "from choreo import Refused", "but services know the domain and the standard library only"),
+        ("services/bad.py", "import msgspec", "but services know the domain and the standard library only"),
+        ("services/bad.py", "import random", "but services know the domain and the standard library only"),
+        ("services/bad.py", "from datetime import datetime", "but services is pure"),
+    ],
+)
+def test_a_planted_violation_is_named(tmp_path: Path, file: str, source: str, objection: str) -> None:
+    """A module that breaks a rule is found: its name, the line, and what is wrong."""
+    _write(tmp_path, file, source)
+
+    (violation,) = violations_in(tmp_path)
+
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert violation.startswith(f"{module}:{len(source.splitlines())}: imports ")
+    assert objection in violation
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("choreo/domain/good.py", "import msgspec\nfrom choreo.domain import plan"),
+        ("choreo/node/good.py", "def f():\n    from choreo.trace.writer import Tracer"),
+        ("choreo/node/good.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import choreo.trace.writer"),
+        ("choreo/terminal/good.py", "import typer\nfrom rich import print\nfrom choreo.node.session import Session"),
+        ("choreo/__init__.py", "from choreo.runners.in_process import InProcessRunner"),
+        ("choreo/bus.py", "from pyee import EventEmitter"),
+        ("services/good.py", "from dataclasses import dataclass\nfrom choreo.domain.service import Refused"),
+    ],
+)
+def test_what_is_allowed_is_not_objected_to(tmp_path: Path, file: str, source: str) -> None:
+    """A module that keeps the rules passes."""
+    _write(tmp_path, file, source)
+
+    assert violations_in(tmp_path) == []
+
+
+def test_a_planted_cycle_is_named(tmp_path: Path) -> None:
+    """Two modules of one layer that import each other are found; an import inside a function closes no ring."""
+    _write(tmp_path, "choreo/domain/one.py", "import choreo.domain.two")
+    _write(tmp_path, "choreo/domain/two.py", "def f():\n    import choreo.domain.one")
+
+    before = cycle_in(tmp_path)
+    _write(tmp_path, "choreo/domain/two.py", "from choreo.domain import one")
+    after = cycle_in(tmp_path)
+
+    assert before is None
+    assert after is not None
+    assert set(after) == {"choreo.domain.one", "choreo.domain.two"}
+
+
+def _write(root: Path, file: str, source: str) -> None:
+    path = root / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
