@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,15 +194,21 @@ WEIRD_NAMES = (
 )
 
 NAMES = st.sampled_from(WEIRD_NAMES) | st.text(st.characters(), max_size=8)
-FEW_NAMES = st.sampled_from("abcde")
 
 
-def itineraries(
-    names: st.SearchStrategy[str] = NAMES, width_max: int = 4, depth_max: int = 6
-) -> st.SearchStrategy[Itinerary]:
+def itineraries(width_max: int = 4, depth_max: int = 6) -> st.SearchStrategy[Itinerary]:
     """Chains, groups, empty groups, repeated names."""
-    groups = st.lists(names, max_size=width_max).map(tuple)
-    return st.lists(names | groups, max_size=depth_max).map(tuple)
+    groups = st.lists(NAMES, max_size=width_max).map(tuple)
+    return st.lists(NAMES | groups, max_size=depth_max).map(tuple)
+
+
+def itinerary_of(widths: Sequence[int]) -> Itinerary:
+    """Groups of these widths, their steps named a, b, c, …"""
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    return tuple(tuple(islice(letters, width)) for width in widths)
+
+
+SMALL_ITINERARIES = st.lists(st.integers(1, 3), max_size=4).map(itinerary_of)
 
 
 @st.composite
@@ -212,8 +219,22 @@ def sagas(draw: st.DrawFn, steps: st.SearchStrategy[Itinerary] | None = None) ->
     here = st.sampled_from(members) if members else st.nothing()
     fail_step = draw(st.none() | here | NAMES)
     fail_compensation = draw(st.none() | here | NAMES)
-    positions = st.frozensets(st.integers(0, len(members) - 1), max_size=3) if members else st.just(frozenset())
-    return itinerary, Mishap(fail_step, fail_compensation, draw(positions), draw(positions))
+    return itinerary, Mishap(fail_step, fail_compensation, draw(_some_of(members)), draw(_some_of(members)))
+
+
+@st.composite
+def small_sagas(draw: st.DrawFn) -> tuple[Itinerary, Mishap]:
+    """A small itinerary, and services that refuse at some of its positions."""
+    itinerary = draw(SMALL_ITINERARIES)
+    members = plan(itinerary).steps
+    return itinerary, Mishap(refusing=draw(_some_of(members)), stubborn=draw(_some_of(members)))
+
+
+def _some_of(members: Sequence[str]) -> st.SearchStrategy[frozenset[int]]:
+    """A few positions, mostly not many."""
+    if not members:
+        return st.just(frozenset())
+    return st.just(frozenset()) | st.frozensets(st.integers(0, len(members) - 1), max_size=3)
 
 
 class Choice(NamedTuple):
@@ -304,7 +325,7 @@ class AnyOrder:
 
 def choices(duplicates: bool = False) -> st.SearchStrategy[list[Choice]]:
     again = st.booleans() if duplicates else st.just(False)
-    return st.lists(st.builds(Choice, st.integers(0, 31), again), max_size=60)
+    return st.lists(st.builds(Choice, st.integers(0, 15), again), max_size=60)
 
 
 class Told(NamedTuple):

@@ -21,7 +21,6 @@ from choreo.styles import STYLES, choreography
 from choreo.styles.table import STARTED, Style, Table
 from choreo.styles.watched import watched, with_down
 from tests.stories import (
-    FEW_NAMES,
     NAMES,
     Choice,
     Ledger,
@@ -32,14 +31,15 @@ from tests.stories import (
     deliver,
     expect,
     itineraries,
+    itinerary_of,
     positions_of,
     sagas,
+    small_sagas,
     table_of,
     tell,
 )
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
-SMALL = itineraries(FEW_NAMES, width_max=3, depth_max=4)
 
 RESERVED_BY_PYEE = {"error", "new_listener"}
 
@@ -179,6 +179,16 @@ def test_a_last_step_that_is_still_running_is_compensated_as_soon_as_it_succeeds
     assert told.outcome.state is State.COMPENSATED
     assert told.ledger.executed == [0]
     assert told.ledger.standing == []
+
+
+def test_a_report_lists_the_last_first_even_if_it_is_heard_of_late() -> None:
+    """What is listed is the order in which steps were compensated, not the order in which the news came."""
+    chain = ("flight", "hotel", "car")
+
+    told = deliver(choreography, chain, Mishap("car"), late=("step/hotel/compensated", "coordinator"))
+
+    assert told.ledger.compensated == [1, 0]
+    assert told.outcome.compensated_steps == ("hotel", "flight")
 
 
 # --- first in, first out: both styles, against a yardstick ------------------------------------------------------------
@@ -394,10 +404,9 @@ def assert_report_is_honest(told: Told) -> None:
     """The outcome lists exactly what was undone, in a possible order, and says why the saga went backward."""
     outcome, steps = told.outcome, told.plan.steps
     assert Counter(outcome.compensated_steps) == Counter(steps[position] for position in told.ledger.compensated)
-    if len(set(steps)) == len(steps):
-        listed = [steps.index(step) for step in outcome.compensated_steps]
-        for index, position in enumerate(listed):
-            assert not set(told.plan.successors[position]) & set(listed[index:]), "last first"
+    listed = [steps.index(step) for step in outcome.compensated_steps]
+    for index, position in enumerate(listed):
+        assert not set(told.plan.successors[position]) & set(listed[index:]), "last first"
     if outcome.state is State.STUCK:
         assert outcome.stuck_step in [steps[p] for p in positions_of(told.events, Fact.COMPENSATION_FAILED)]
         assert outcome.reason is not None
@@ -411,7 +420,7 @@ def _reasons(events: list[Event]) -> list[str | None]:
 
 @both_styles
 @settings(deadline=None, max_examples=1000)
-@given(sagas(SMALL), choices())
+@given(small_sagas(), choices())
 def test_effects_are_right_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
@@ -423,7 +432,7 @@ def test_effects_are_right_in_any_order_of_delivery(
 
 @both_styles
 @settings(deadline=None, max_examples=1000)
-@given(sagas(SMALL), choices())
+@given(small_sagas(), choices())
 def test_the_report_is_honest_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
@@ -435,7 +444,7 @@ def test_the_report_is_honest_in_any_order_of_delivery(
 
 @both_styles
 @settings(deadline=None, max_examples=1000)
-@given(sagas(SMALL), choices())
+@given(small_sagas(), choices())
 def test_the_report_is_honest_where_causes_are_heard_before_effects(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
@@ -448,7 +457,7 @@ def test_the_report_is_honest_where_causes_are_heard_before_effects(
 
 @both_styles
 @settings(deadline=None, max_examples=1000)
-@given(sagas(SMALL), choices(duplicates=True))
+@given(small_sagas(), choices(duplicates=True))
 def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
     """Deliveries that are made more than once, in any order, change neither the effects nor the one outcome."""
     told = deliver(STYLES[style], *saga, order)
@@ -458,7 +467,7 @@ def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], o
 
 @both_styles
 @settings(deadline=None, max_examples=1000)
-@given(sagas(SMALL), choices(duplicates=True))
+@given(small_sagas(), choices(duplicates=True))
 def test_duplicates_are_reported_once(style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]) -> None:
     """Deliveries that are made more than once, cause before effect, do not show in the report."""
     told = deliver(STYLES[style], *saga, order, causal=True)
@@ -529,7 +538,7 @@ def test_every_outcome_is_reached_among_all_small_sagas() -> None:
     """Up to three groups of up to three steps, any of which may fail and any be stuck: each as worked out by hand."""
     outcomes: Counter[str] = Counter()
     for widths in (w for depth in (1, 2, 3) for w in product((1, 2, 3), repeat=depth)):
-        itinerary = tuple(tuple(f"{level}-{member}" for member in range(width)) for level, width in enumerate(widths))
+        itinerary = itinerary_of(widths)
         positions = [None, *range(sum(widths))]
         for fails, sticks in product(positions, repeat=2):
             refusing, stubborn = ([] if p is None else [p] for p in (fails, sticks))

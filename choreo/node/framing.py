@@ -27,6 +27,7 @@ TOKEN = re.compile(
 CUT_OFF = re.compile(rb'(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[-+.0-9A-Za-z]++)\Z')
 """What may yet become a token, where more of the line is to come."""
 
+WORD = re.compile(rb"""[^ \t\r\n"{}\[\],:]++""")
 BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|[{}\[\]]')
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 CONTINUATION = re.compile(rb'[ \t\r\n"}\],]|(?:\[|[-+.0-9eE]++|true|false|null),?[ \t\r]*+\n')
@@ -59,6 +60,7 @@ EXPECTED = {
 }
 
 NOWHERE = -1
+EXCERPT_BYTES = 160
 
 
 class Text(Struct, frozen=True):
@@ -131,7 +133,7 @@ class Framer:
         value, debris, cut_off = self._value, self._debris, self._cut_off
         self._value, self._debris, self._cut_off = Value(self._message_bytes_max), None, b""
         if debris is None and (value.text or cut_off):
-            yield Unreadable(f"the message is not complete: it begins with {_excerpt(value.text[:60] + cut_off)}")
+            yield Unreadable(f"the message is not complete: it begins with {_excerpt(value.text[:EXCERPT_BYTES] + cut_off)}")
             yield from value.inner()
 
     def _completed(self) -> Text:
@@ -209,7 +211,7 @@ class Value:
         try:
             while not self.is_complete and (found := TOKEN.match(piece, offset)) is not None:
                 start, end = found.span(1)
-                self._take(piece, start, shift, start == column_one)
+                self._take(piece, start, end, shift, start == column_one)
                 offset = end
             if not self.is_complete:
                 offset = self._rest(piece, offset)
@@ -218,12 +220,12 @@ class Value:
         self._bound(piece, offset)
         return offset
 
-    def _take(self, piece: bytes, start: int, shift: int, is_column_one: bool) -> None:
+    def _take(self, piece: bytes, start: int, end: int, shift: int, is_column_one: bool) -> None:
         """One token, known by its first byte."""
         token = piece[start : start + 1]
         state = GRAMMAR[self._state].get(token)
         if state is None:
-            raise self._unexpected(piece, start)
+            raise self._unexpected(_excerpt(piece[start : min(end, start + EXCERPT_BYTES)]), start)
         self._inner = None
         if state == "close":
             _, begin = self._open.pop()
@@ -241,11 +243,12 @@ class Value:
         """Where the piece has been read to, if no token follows any more."""
         rest = _next_not_blank(piece, offset)
         if rest < len(piece) and not (_is_cut_off(piece) and CUT_OFF.match(piece, rest)):
-            raise self._unexpected(piece, rest)
+            word = WORD.match(piece, rest)
+            raise self._unexpected("a broken string" if word is None else _excerpt(word[0]), rest)
         return rest
 
-    def _unexpected(self, piece: bytes, offset: int) -> Broken:
-        return Broken(f"expected {EXPECTED[self._state]}, got {_excerpt(piece[offset : offset + 60])}", offset)
+    def _unexpected(self, what: str, offset: int) -> Broken:
+        return Broken(f"expected {EXPECTED[self._state]}, got {what}", offset)
 
     def _bound(self, piece: bytes, offset: int) -> None:
         size = len(self.text) + (0 if self.is_complete else len(piece) - offset)

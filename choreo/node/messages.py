@@ -170,7 +170,7 @@ def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> B
 
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
+        value = _json_decoder.decode(data.decode())
     except UnicodeDecodeError as error:
         raise Malformed(f"expected UTF-8, got the byte 0x{data[error.start]:02x} at offset {error.start}") from None
     except json.JSONDecodeError as error:
@@ -196,6 +196,9 @@ def _fraction(digits: str) -> float | Number:
 
 def _refuse_constant(name: str) -> None:
     raise Malformed(f"expected JSON, got {name}, which JSON does not have")
+
+
+_json_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
 
 
 def _in_our_words(error: str, body: dict[str, Any]) -> str:

@@ -27,14 +27,16 @@ def serve(conversation: Conversation, source: int, sink: int, line_by_line: bool
     """Read from `source` until it ends or a signal says stop, and write the replies to `sink`.
 
     `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
+    After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender.
     """
     try:
         with stop_signals() as stopped:
             while data := _read(source, stopped):
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
                     _write(sink, conversation.feed(piece))
-            _write(sink, conversation.end())
-    except BrokenPipeError:
+            if data is not None:
+                _write(sink, conversation.end())
+    except ConnectionError:
         pass  # nobody reads the replies any more
 
 
@@ -59,12 +61,12 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """The descriptor tells; nothing is interrupted."""
 
 
-def _read(source: int, stopped: int) -> bytes:
-    """What is there, or nothing once the input has ended or a signal came."""
+def _read(source: int, stopped: int) -> bytes | None:
+    """What is there; nothing at the end of the input; None after a signal."""
     while True:
         ready, _, _ = select.select([source, stopped], [], [])
         if stopped in ready:
-            return b""
+            return None
         try:
             return os.read(source, CHUNK_BYTES)
         except BlockingIOError:

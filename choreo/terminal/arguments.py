@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from choreo.composition import NoServices, open_services
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
-from choreo.domain.service import ServiceOf
+from choreo.domain.service import Service, ServiceOf
+from choreo.terminal.records import record_of
 
 SUGGESTED_AMONG_MAX = 1_000
 SHOWN_MAX = 60
@@ -61,9 +62,14 @@ def read_group(word: str, where: str) -> str | tuple[str, ...]:
     return names
 
 
-def open_separately(module: str, count: int) -> list[ServiceOf]:
-    """So many separate sets of services from the module. Raises `WrongUse`."""
-    return [_open(module) for _ in range(count)]
+def open_separately(module: str, steps: Sequence[str], count: int) -> list[ServiceOf]:
+    """So many separate sets of services from the module, each with a service for every step. Raises `WrongUse`."""
+    sets = [_open(module, steps) for _ in range(count)]
+    for step in steps if count > 1 else ():
+        if sets[0][step] is sets[1][step] and record_of(sets[0][step]):
+            why = f"expected fresh services from each catalogue(), got the same one for {_quoted(step)} twice"
+            raise WrongUse("--services", why)
+    return [services.__getitem__ for services in sets]
 
 
 def suggestion(name: str, among: Iterable[str]) -> str:
@@ -73,14 +79,20 @@ def suggestion(name: str, among: Iterable[str]) -> str:
     return f"; did you mean {_quoted(close[0])}?" if close else ""
 
 
-def _open(module: str) -> ServiceOf:
+def _open(module: str, steps: Sequence[str]) -> dict[str, Service]:
     try:
-        return open_services(module)
+        service_of = open_services(module)
+        services = {step: service_of(step) for step in steps}
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
     except Exception as error:
         why = f"expected a module whose catalogue() works, got {module!r} ({type(error).__name__}: {error})"
         raise WrongUse("--services", why) from None
+    for step, service in services.items():
+        if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
+            why = f"expected a service with execute() and compensate() for {_quoted(step)}, got {service!r}"
+            raise WrongUse("--services", why)
+    return services
 
 
 def _read_array(word: str, where: str) -> tuple[str, ...]:

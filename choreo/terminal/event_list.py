@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from choreo.domain.event import Event
+from choreo.domain.orchestrator import Orchestrator
 from choreo.terminal.names import cut, padded
 from choreo.terminal.screen import FAINT, Screen, style_of
 from choreo.terminal.words import what, who_and_what
@@ -18,14 +19,14 @@ CAUSE_MIN = 14
 
 
 class EventList:
-    """Prints a line for each event that it is told of. `hearers` are all who may speak, `style` is the style's name."""
+    """Prints a line for each event that it is told of, of a saga with these steps in the style of that name."""
 
-    def __init__(self, screen: Screen, hearers: tuple[str, ...], style: str) -> None:
+    def __init__(self, screen: Screen, steps: tuple[str, ...], style: str) -> None:
         self._screen = screen
         self._numbers: dict[str, int] = {}
         self._events: dict[str, Event] = {}
-        self._number_width = max(3, len(str(4 * len(hearers))))
-        longest = max(cell_len(screen.name(hearer)) for hearer in hearers)
+        self._number_width = max(3, len(str(4 * len(steps))))
+        longest = max(cell_len(screen.name(name)) for name in (*steps, Orchestrator.NAME))
         self._who = min(longest, WHO_MAX, screen.width // 4)
         commands = len("compensate ") + self._who if style == "orchestration" else 0
         self._what = min(max(WHAT_MIN, commands), screen.width // 3)
@@ -39,7 +40,9 @@ class EventList:
         who = padded(cut(show(event.topic.source), self._who, ellipsis), self._who)
         did = padded(cut(what(event, show), self._what, ellipsis), self._what)
         head = f"{number:>{self._number_width}}  {who}  "
-        line = Text.assemble((head[: self._number_width + 2], FAINT), head[self._number_width + 2 :], (did, style_of(event)))
+        line = Text.assemble(
+            (head[: self._number_width + 2], FAINT), head[self._number_width + 2 :], (did, style_of(event))
+        )
         line.append(self._cause(event, self._screen.width - cell_len(head + did) - 2), FAINT)
         line.rstrip()
         return line
@@ -61,4 +64,6 @@ class EventList:
             return []  # how the saga ended is told in a sentence of its own
         indent = " " * (self._number_width + 4 + self._who)
         room = self._screen.width - len(indent)
-        return [Text.assemble(indent, (cut(self._screen.prose(event.reason), room, self._screen.glyphs.ellipsis), "red"))]
+        return [
+            Text.assemble(indent, (cut(self._screen.prose(event.reason), room, self._screen.glyphs.ellipsis), "red"))
+        ]

@@ -102,9 +102,7 @@ def label_of(event: Event) -> str:
     return str(event.topic.fact)
 
 
-def _columns(
-    margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int
-) -> tuple[int, ...]:
+def _columns(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int) -> tuple[int, ...]:
     """The lifelines' columns: names do not touch, and each label fits between its lanes."""
     gaps = [max(GAP_MIN, (a + 1) // 2 + b // 2 + 2) for a, b in zip(names, names[1:], strict=False)]
     for left, right, length in spans:

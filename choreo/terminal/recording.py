@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.composition import compose_rewritten
-from choreo.domain.event import Command, Defect, Event, Events, Fact
+from choreo.domain.event import Command, Defect, Event, Events, Fact, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import Subscription
@@ -68,16 +68,6 @@ class Recording(Struct):
         """The seat of the coordinator or of the orchestrator."""
         return self.table.client - 1
 
-    def publisher(self, event: Event) -> int:
-        """The seat that published the event."""
-        if event.topic.step is None:
-            return self.table.client if event.topic.fact is Fact.STARTED else self.collector
-        return self.collector if isinstance(event.topic.fact, Command) else event.topic.position
-
-    def numbers(self) -> dict[str, int]:
-        """The number of each event, by its id."""
-        return {event.id: number for number, event in enumerate(self.events, start=1)}
-
     def messages(self) -> list[Message]:
         """Every event with its deliveries."""
         reacted: list[list[int]] = [[] for _ in self.events]
@@ -85,7 +75,13 @@ class Recording(Struct):
         for delivery in self.deliveries:
             (reacted if delivery.reacted else ignored)[delivery.number - 1].append(delivery.seat)
         return [
-            Message(number, event, self.publisher(event), tuple(reacted[number - 1]), tuple(ignored[number - 1]))
+            Message(
+                number,
+                event,
+                publisher(self.table, event.topic),
+                tuple(reacted[number - 1]),
+                tuple(ignored[number - 1]),
+            )
             for number, event in enumerate(self.events, start=1)
         ]
 
@@ -114,7 +110,17 @@ class Recording(Struct):
         return next((event.detail for event in self.events if isinstance(event.detail, Defect)), None)
 
 
-def record(saga: Saga, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None) -> Recording:
+def publisher(table: Table, topic: Topic) -> int:
+    """The seat that publishes there."""
+    collector = table.client - 1
+    if topic.step is None:
+        return table.client if topic.fact is Fact.STARTED else collector
+    return collector if isinstance(topic.fact, Command) else topic.position
+
+
+def record(
+    saga: Saga, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None
+) -> Recording:
     """Run the saga once and look on; `down` names a hearer that hears nothing."""
     services = {step: service_of(step) for step in saga.plan.steps}
     table = STYLES[style](saga.plan, services.__getitem__)

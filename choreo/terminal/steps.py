@@ -12,7 +12,7 @@ from choreo.domain.event import Command, Event, Fact
 from choreo.domain.plan import Plan
 from choreo.terminal.canvas import Line
 from choreo.terminal.names import cut, numbered
-from choreo.terminal.recording import Recording
+from choreo.terminal.recording import Recording, publisher
 from choreo.terminal.screen import FAINT, ROLE, TITLE, Glyphs, Screen, style_of
 
 FORWARD = (Command.EXECUTE, Fact.STARTED, Fact.SUCCEEDED, Fact.FAILED)
@@ -64,7 +64,7 @@ def _columns(recording: Recording, glyphs: Glyphs) -> tuple[list[list[Piece]], l
     backward: list[list[Piece]] = [[] for _ in recording.table.cells]
     digits = len(str(len(recording.events)))
     for number, event in enumerate(recording.events, start=1):
-        seat = recording.publisher(event) if event.topic.step is None else event.topic.position
+        seat = publisher(recording.table, event.topic) if event.topic.step is None else event.topic.position
         column = forward if event.topic.fact in FORWARD else backward
         space = " " if column[seat] else ""
         text = f"{space}{number:>{digits}} {event.topic.fact}"

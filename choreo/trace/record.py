@@ -4,8 +4,8 @@ Laws: one schema for both. Knows no structlog, so reading a trace does not impor
 """
 
 import json
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -39,7 +39,7 @@ encode_record = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
 
-def read_records(lines: IO[bytes], name: str) -> Iterator[Record]:
+def read_records(lines: Iterable[bytes], name: str) -> Iterator[Record]:
     """The records of a trace in JSON lines; blank lines are passed over. Raises `NotATrace`, which names the line."""
     for number, line in enumerate(lines, start=1):
         if line.strip():

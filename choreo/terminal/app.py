@@ -1,0 +1,207 @@
+"""The commands of the command line.
+
+Laws: reads what was asked for, has it done, shows it, and exits with a status; everything else is done elsewhere.
+Exit status: 0 fine; 1 a finding; 2 wrong use.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from choreo.composition import SERVICES
+from choreo.styles import STYLES
+from choreo.terminal.arguments import WrongUse, open_separately, read_saga
+from choreo.terminal.as_json import comparison_as_json, run_as_json
+from choreo.terminal.compare_view import show_comparison
+from choreo.terminal.comparison import compare as compare_styles
+from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanation
+from choreo.terminal.explanation import chosen
+from choreo.terminal.explanation import explain as explain_saga
+from choreo.terminal.mermaid import mermaid as mermaid_of
+from choreo.terminal.names import visible
+from choreo.terminal.recording import record
+from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
+from choreo.terminal.screen import Screen
+from choreo.terminal.trace_file import records_of_saga
+
+FINE, FINDING = 0, 1
+
+app = typer.Typer(
+    name="choreo",
+    help="Sagas by choreography and by orchestration: run them, watch every event, compare the two.",
+    epilog="[bold]Example[/]\n  choreo run book_flight book_hotel book_car --fail book_car",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
+RUN_EPILOG = """[bold]Examples[/]
+  choreo run book_flight book_hotel book_car --fail book_car
+  choreo run place_order charge+reserve ship --fail ship --style both
+  choreo run a b c --fail c --mermaid > saga.mmd""" + STATUS.format(
+    "completed, or compensated", "stuck, a defect of a service, or a difference between the styles"
+)
+COMPARE_EPILOG = """[bold]Examples[/]
+  choreo compare book_flight book_hotel book_car --fail book_car
+  choreo compare a b+c d --fail d --json""" + STATUS.format(
+    "both styles ended with the same outcome and the same records", "they did not"
+)
+
+EXPLAIN_EPILOG = """[bold]Examples[/]
+  python main.py --trace trace.jsonl < sagas.jsonl; choreo explain trace.jsonl booking-124
+  choreo explain - order-1 --run run-3 --json < trace.jsonl""" + STATUS.format(
+    "explained, or nothing was compensated", "something went backward, and the trace does not lead back to a failure"
+)
+
+
+class Shown(StrEnum):
+    CHOREOGRAPHY = "choreography"
+    ORCHESTRATION = "orchestration"
+    BOTH = "both"
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        return tuple(STYLES) if self is Shown.BOTH else (self.value,)
+
+
+Steps = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STEP",
+        help="The steps in their order. A group that runs in parallel is a+b, or a JSON array for names with a + in them.",
+        show_default=False,
+    ),
+]
+Fail = Annotated[
+    list[str] | None,
+    typer.Option("--fail", metavar="STEP", help="The step whose local transaction refuses; the first of that name."),
+]
+FailCompensation = Annotated[
+    list[str] | None,
+    typer.Option("--fail-compensation", metavar="STEP", help="The step whose compensation keeps failing."),
+]
+Services = Annotated[
+    str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
+]
+All = Annotated[bool, typer.Option("--all", help="Draw also who heard an event and did nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object on one line.")]
+
+
+@app.command("run", epilog=RUN_EPILOG)
+def run(
+    steps: Steps,
+    fail: Fail = None,
+    fail_compensation: FailCompensation = None,
+    style: Annotated[Shown, typer.Option("--style", help="Which style, or one after the other.")] = Shown.CHOREOGRAPHY,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Print a Mermaid sequence diagram and nothing else.")
+    ] = False,
+    json: Json = False,
+    show_all: All = False,
+    services: Services = SERVICES,
+) -> None:
+    """Run one saga: its events as they happen, the sequence diagram, and how it ended."""
+    screen = Screen()
+    with wrong_use():
+        saga = read_saga(steps, fail or (), fail_compensation or ())
+        _only_one_form(mermaid, json, style)
+        sets = open_separately(services, saga.plan.steps, len(style.styles))
+    recordings = []
+    for name, service_of in zip(style.styles, sets, strict=True):
+        is_for_people = not (json or mermaid)
+        recording = record(saga, name, service_of, seen=telling(screen, saga, name) if is_for_people else None)
+        recordings.append(recording)
+        if json:
+            screen.json(run_as_json(saga, recording))
+        elif mermaid:
+            screen.plain(mermaid_of(recording, show_all))
+        else:
+            show_picture(screen, recording, show_all)
+            show_end(screen, saga, recording)
+    if len(recordings) > 1 and not json:
+        show_sameness(screen, recordings)
+    _exit(is_finding=any(r.is_finding for r in recordings) or not is_same(recordings))
+
+
+@app.command("compare", epilog=COMPARE_EPILOG)
+def compare(
+    steps: Steps,
+    fail: Fail = None,
+    fail_compensation: FailCompensation = None,
+    json: Json = False,
+    show_all: All = False,
+    services: Services = SERVICES,
+) -> None:
+    """Run one saga in both styles: the same outcome and records, and in numbers what differs."""
+    screen = Screen()
+    with wrong_use():
+        saga = read_saga(steps, fail or (), fail_compensation or ())
+        sets = open_separately(services, saga.plan.steps, 2 * len(STYLES))
+    comparison = compare_styles(saga, sets)
+    if json:
+        screen.json(comparison_as_json(saga, comparison))
+    else:
+        show_comparison(screen, saga, comparison, show_all)
+    _exit(is_finding=not comparison.is_same)
+
+
+@app.command("explain", epilog=EXPLAIN_EPILOG)
+def explain(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace in JSON lines; - reads stdin.")],
+    saga_id: Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.")],
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only this run of the saga.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell from a trace why each compensation ran: the chain of causes back to the failure."""
+    screen = Screen()
+    with wrong_use():
+        explanations = explain_saga(records_of_saga(trace, saga_id), CAUSES_IN_JSON)
+        explanations = chosen(explanations, run)
+    if json:
+        screen.json({"trace": trace, "saga_id": saga_id, "runs": [explanation_as_json(e) for e in explanations]})
+    else:
+        for explanation in explanations:
+            show_explanation(screen, saga_id, explanation)
+    _exit(is_finding=not all(explanation.is_explained for explanation in explanations))
+
+
+@app.command(
+    "node",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def node(context: typer.Context) -> None:
+    """Execute sagas from stdin: JSON messages in, one JSON line for each reply out."""
+    from choreo.node.command import main as node_main
+
+    raise typer.Exit(node_main(context.args))
+
+
+def main() -> None:
+    """Run the command that the command line names, and exit with its status."""
+    app(prog_name="choreo")
+
+
+@contextmanager
+def wrong_use() -> Iterator[None]:
+    """What the arguments got wrong, as an error of the command line."""
+    try:
+        yield
+    except WrongUse as error:
+        raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
+
+
+def _only_one_form(mermaid: bool, json: bool, style: Shown) -> None:
+    if mermaid and json:
+        raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+    if mermaid and style is Shown.BOTH:
+        raise WrongUse("--mermaid", "expected one style, got both: a file has one diagram")
+
+
+def _exit(is_finding: bool) -> None:
+    raise typer.Exit(FINDING if is_finding else FINE)

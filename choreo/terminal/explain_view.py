@@ -1,0 +1,138 @@
+"""Explanations, for people and for programs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from choreo.terminal.explanation import COMPENSATIONS, FAILURE, Chain, Explanation, Origin
+from choreo.terminal.names import enumerated
+from choreo.terminal.screen import FAINT, TITLE, Screen
+from choreo.trace.record import Record
+
+COMMANDS = ("step.execute", "step.compensate")
+CAUSES_SHOWN, CAUSES_IN_JSON = 6, 100
+BECAUSES_MAX = 3
+
+PHRASES = {
+    "saga.cancelled": "the {source} called off what had not begun",
+    "step.succeeded": "{step} succeeded",
+    "step.failed": "{step} failed",
+    "step.cancelled": "{step} was cancelled",
+    "step.compensated": "{step} was compensated",
+    "step.compensation_failed": "{step} could not be compensated",
+    "step.execute": "the {source} had {step} execute",
+    "step.compensate": "the {source} had {step} compensate",
+}
+
+
+def show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
+    """One run: how it ended, and of each compensation the reason, as a sentence and as the chain of causes."""
+    outcome = explanation.outcome
+    ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
+    screen.line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
+    for told in _without_compensation(screen, explanation):
+        screen.sentence(f"  {told}", indent=2)
+    for chain in explanation.compensations:
+        _show_chain(screen, chain)
+    if not explanation.compensations and explanation.outcome_chain and not explanation.outcome_chain.is_known:
+        _show_chain(screen, explanation.outcome_chain)
+    screen.line()
+
+
+def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
+    """One run for programs; of a very long chain the nearest causes and the last one."""
+    outcome = explanation.outcome
+    return {
+        "run": explanation.run,
+        "outcome": None if outcome is None else outcome.event.removeprefix("saga."),
+        "explained": explanation.is_explained,
+        "failures": [_event(record) for record in explanation.failures],
+        "compensations": [_chain(chain) for chain in explanation.compensations],
+        "outcome_chain": None if explanation.outcome_chain is None else _chain(explanation.outcome_chain),
+    }
+
+
+def sentence_of(chain: Chain, screen: Screen) -> str:
+    """`A was compensated, because B failed: sold out.`, or what is missing for such a sentence."""
+    told = [phrase(record, screen) for record in chain.nearest if record.event not in COMMANDS]
+    shown = told[:BECAUSES_MAX]
+    if chain.hops >= len(chain.nearest) or len(told) > BECAUSES_MAX:
+        shown.append(f"and so on back to where {phrase(chain.last, screen)}")
+    text = ", because ".join(shown).replace(", because and so on", ", and so on")
+    if chain.is_known:
+        return f"{text}: {screen.prose(chain.last.reason)}." if chain.last.reason else f"{text}."
+    return f"{text}; {_lost(chain, screen)}."
+
+
+def phrase(record: Record, screen: Screen) -> str:
+    template = PHRASES.get(record.event, "{event}")
+    names = {"step": record.step, "source": record.source, "event": record.event}
+    return template.format(**{key: screen.name(name or "unknown") for key, name in names.items()})
+
+
+def _lost(chain: Chain, screen: Screen) -> str:
+    last = f"{chain.last.seq} {chain.last.event}"
+    if chain.origin is Origin.MISSING:
+        return f"the cause of {last}, {screen.name(chain.missing or '')}, is not in the trace"
+    if chain.origin is Origin.CIRCLE:
+        return f"the causes go round in a circle at {last}"
+    return f"the causes end at {last}, and none of them is a failure"
+
+
+def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[str]:
+    """What to say of a run in which nothing was compensated."""
+    if explanation.compensations:
+        return
+    outcome = explanation.outcome
+    if outcome is not None and outcome.event == "saga.completed":
+        yield "Nothing was compensated, the saga completed."
+        return
+    for failure in explanation.failures:
+        yield f"{phrase(failure, screen)}" + (f": {screen.prose(failure.reason)}." if failure.reason else ".")
+    yield "Nothing was compensated." if outcome is None else "Nothing had to be compensated: nothing was in force."
+
+
+def _show_chain(screen: Screen, chain: Chain) -> None:
+    screen.line()
+    style = "" if chain.is_known else "bold red"
+    screen.sentence("  ", (sentence_of(chain, screen), style), indent=2)
+    arrow = f" {screen.glyphs.because} "
+    parts = [_link(record, screen) for record in chain.nearest[: CAUSES_SHOWN + 1]]
+    if chain.hops >= len(parts):
+        left_out = chain.hops - len(parts)
+        parts += [f"{left_out} more"] if left_out else []
+        parts.append(_link(chain.last, screen))
+    screen.lines(screen.wrapped(Text(f"    {arrow.join(parts)}", FAINT), 6))
+
+
+def _link(record: Record, screen: Screen) -> str:
+    fact = record.event.rpartition(".")[2]
+    if record.step is None:
+        return f"{record.seq} saga {fact}"
+    name = screen.name(record.step)
+    return f"{record.seq} {fact} {name}" if record.event in COMMANDS else f"{record.seq} {name} {fact}"
+
+
+def _event(record: Record) -> dict[str, Any]:
+    return {
+        "seq": record.seq,
+        "event": record.event,
+        "step": record.step,
+        "position": record.position,
+        "id": record.id,
+        "reason": record.reason,
+    }
+
+
+def _chain(chain: Chain) -> dict[str, Any]:
+    first, *causes = chain.nearest
+    return {
+        **_event(first),
+        "explained": chain.is_known,
+        "ends_at": chain.origin,
+        "missing": chain.missing,
+        "hops": chain.hops,
+        "causes": [_event(record) for record in causes],
+        "last": _event(chain.last),
+    }

@@ -1,0 +1,51 @@
+"""What the services' own records show after a run, and whether two runs left the same behind.
+
+Laws: reads `vars` of the services, and nothing else of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from choreo.domain.service import Service
+
+Record = dict[str, Any]
+
+
+def record_of(service: Service) -> Record:
+    """The fields of a service; slots count as well."""
+    slots = (name for kind in type(service).__mro__ for name in _slots(kind))
+    fields = {name: getattr(service, name) for name in slots if hasattr(service, name)}
+    return fields | getattr(service, "__dict__", {})
+
+
+def records_of(services: Mapping[str, Service]) -> dict[str, Record]:
+    """The record of each service, by the name of its class; of several of one class also by step."""
+    distinct = {id(service): (step, service) for step, service in reversed(services.items())}
+    records: dict[str, Record] = {}
+    for step, service in reversed(distinct.values()):
+        name = type(service).__name__
+        records[name if name not in records else f"{name} of {step}"] = record_of(service)
+    return records
+
+
+def differing_records(first: Mapping[str, Service], second: Mapping[str, Service]) -> dict[str, tuple[Record, Record]]:
+    """By step, the fields in which the records of two sets of services differ; nothing, where all are the same."""
+    differing = {}
+    for step, service in first.items():
+        one, other = record_of(service), record_of(second[step])
+        names = [name for name in one | other if not _is_same(one.get(name), other.get(name))]
+        if names:
+            differing[step] = ({n: one.get(n) for n in names}, {n: other.get(n) for n in names})
+    return differing
+
+
+def _slots(kind: type) -> Iterator[str]:
+    slots = vars(kind).get("__slots__", ())
+    yield from (slots,) if isinstance(slots, str) else slots
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equal; of what is equal to itself alone, such as a lock, the kind must do."""
+    if type(one).__eq__ is object.__eq__:
+        return type(one) is type(other)
+    return bool(one == other)

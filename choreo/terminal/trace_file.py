@@ -1,0 +1,99 @@
+"""The records of one saga, picked out of a trace of any size.
+
+Laws: memory is what the one saga takes, and a little for the names of those that are alike.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from difflib import SequenceMatcher
+from typing import IO
+
+from choreo.terminal.arguments import WrongUse
+from choreo.trace.record import NotATrace, Record, read_records
+
+STDIN = "-"
+LINE_BYTES_MAX = 64 * 1024 * 1024
+"""No record is longer; what is longer is no trace, and is not read into memory to find that out."""
+
+SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
+
+
+def records_of_saga(trace: str, saga_id: str) -> list[Record]:
+    """What the trace tells of that saga. Raises `WrongUse` where there is no such trace, or no such saga in it."""
+    alike = Alike(saga_id)
+    try:
+        with _opened(trace) as lines:
+            found = list(_of_saga(read_records(_bounded(lines, trace), trace), saga_id, alike))
+    except NotATrace as error:
+        raise WrongUse("TRACE", str(error)) from None
+    except OSError as error:
+        raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
+    if not found:
+        raise WrongUse("SAGA_ID", f"expected the saga_id of a saga in {trace}, got {saga_id!r}{alike.suggestion()}")
+    return found
+
+
+def _of_saga(records: Iterable[Record], saga_id: str, alike: "Alike") -> Iterator[Record]:
+    for record in records:
+        name = text_of(record.saga_id)
+        if name == saga_id:
+            yield record
+        elif name is not None:
+            alike.meet(name)
+
+
+def text_of(saga_id: str | int | None) -> str | None:
+    """How a caller would type it."""
+    if saga_id is None or isinstance(saga_id, str):
+        return saga_id
+    try:
+        return str(saga_id)
+    except ValueError:  # more digits than Python writes out
+        return hex(saga_id)
+
+
+class Alike:
+    """Meets any number of names, and remembers the few that are most like one."""
+
+    def __init__(self, name: str) -> None:
+        self._matcher = SequenceMatcher(b=name[:SIMILAR_CHARACTERS])
+        self._best: list[tuple[float, str]] = []
+        self._last: str | None = None
+        self.is_empty = True
+
+    def meet(self, name: str) -> None:
+        if name == self._last:
+            return
+        self._last, self.is_empty = name, False
+        ratio = self._ratio(name[:SIMILAR_CHARACTERS])
+        if ratio >= SIMILAR_FROM and all(name != other for _, other in self._best):
+            self._best = sorted([*self._best, (ratio, name)], key=lambda pair: -pair[0])[:SIMILAR_MAX]
+
+    def suggestion(self) -> str:
+        if self.is_empty:
+            return "; the trace tells of no saga"
+        names = " or ".join(repr(name[:SIMILAR_CHARACTERS]) for _, name in self._best)
+        return f"; did you mean {names}?" if names else ""
+
+    def _ratio(self, name: str) -> float:
+        """The cheap upper bounds first: most names are nothing like it."""
+        matcher = self._matcher
+        matcher.set_seq1(name)
+        for bound in (matcher.real_quick_ratio, matcher.quick_ratio):
+            if bound() < SIMILAR_FROM:
+                return 0.0
+        return matcher.ratio()
+
+
+def _opened(trace: str) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(sys.stdin.buffer) if trace == STDIN else open(trace, "rb")
+
+
+def _bounded(lines: IO[bytes], name: str) -> Iterable[bytes]:
+    number = 0
+    while line := lines.readline(LINE_BYTES_MAX):
+        number += 1
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise NotATrace(f"{name}:{number}: expected a trace record, got a line of more than {LINE_BYTES_MAX} bytes")
+        yield line

@@ -1,0 +1,88 @@
+"""The docs are run: every command prints what they say, every Python example passes, every link leads somewhere.
+
+In a ```console block a line that begins with `$ ` is run in a shell, in a copy of the project; the lines below it are what
+it prints, and `…` stands for any lines. A ```python block below `<!-- file: NAME -->` is written to that file; any other is
+run, the blocks of one page one after the other.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if ".venv" not in path.parts)
+BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
+WIDTH = "100"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what a user has, to write new services into."""
+    for name in ("choreo", "services", "docs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "main.py", tmp_path)
+    return tmp_path
+
+
+def environment(project: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "PYTHONPATH": str(project), "COLUMNS": WIDTH, "NO_COLOR": "1"}
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Each command of a console block, with what it is to print."""
+    parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+    return [(command, output) for command, _, output in (part.partition("\n") for part in parts)]
+
+
+def matches(expected: str, printed: str) -> bool:
+    pattern = "".join(".*?" if part == "…\n" else re.escape(part) for part in re.split(r"(?m)^(…\n)", expected))
+    return re.fullmatch(pattern, printed, re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_says_is_what_happens(page: Path, project: Path) -> None:
+    """Its blocks, from top to bottom."""
+    program = ""
+    for block in BLOCK.finditer(page.read_text()):
+        language, text = block["language"], block["text"]
+        if block["file"]:
+            (project / block["file"]).write_text(text)
+        elif language == "python":
+            program += text
+        elif language == "console":
+            for command, expected in commands(text):
+                done = subprocess.run(
+                    ["bash", "-c", command],
+                    cwd=project,
+                    env=environment(project),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                printed = done.stdout + done.stderr
+                assert matches(expected, printed), f"$ {command}\n{printed}"
+    if program:
+        subprocess.run([sys.executable, "-c", program], cwd=project, env=environment(project), check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    """Within the project."""
+    missing = [link for link, _ in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_a_page_that_says_something_else_is_found() -> None:
+    """The checker itself: another text does not match, and the dots match any lines."""
+    assert matches("one\n…\nfour\n", "one\ntwo\nthree\nfour\n")
+    assert not matches("one\n…\nfour\n", "one\ntwo\n")
+    assert not matches("one\n", "two\n")
+    assert commands("$ echo a\na\n$ echo b\nb\n") == [("echo a", "a\n"), ("echo b", "b\n")]
