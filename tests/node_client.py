@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -107,10 +107,8 @@ class Node:
         self.process.wait(TIMEOUT_S)
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
             if stream is not None:
-                try:
+                with suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -130,9 +128,8 @@ class Node:
 
     def receive(self) -> str:
         """The next line of stdout, without its newline."""
-        deadline = time.monotonic() + TIMEOUT_S
         while b"\n" not in self._received:
-            ready, _, _ = select.select([self.stdout], [], [], max(0, deadline - time.monotonic()))
+            ready, _, _ = select.select([self.stdout], [], [], TIMEOUT_S)
             assert ready, f"no reply within {TIMEOUT_S} s; so far {self._received!r}, stderr {self.stderr!r}"
             data = os.read(self.stdout.fileno(), 1 << 16)
             assert data, f"stdout was closed; so far {self._received!r}, stderr {self.stderr!r}"

@@ -88,8 +88,10 @@ class Coordinator:
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
     def _collect(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        first_ended = cell.first_ended | self._first_bit(event.topic.position, 0)
-        log, missing = (event, cell.log), cell.missing
+        first_ended, missing, log = cell.first_ended, cell.missing, (event, cell.log)
+        bit = self._first_bit(event.topic.position)
+        if bit is not None:
+            first_ended |= 1 << bit
         if missing < 2 and (cell.is_stuck or first_ended == self._first_all):
             return self._close(replace(cell, first_ended=first_ended, log=log), event)
         return Collected(cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log), NOTHING
@@ -105,7 +107,7 @@ class Coordinator:
         missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)
         if missing:
             return replace(cell, missing=int(missing)), NOTHING
-        outcome = backward_outcome(ends)
+        outcome = backward_outcome(self.plan, ends)
         if outcome.stuck_step is None:
             return HAS_COMPENSATED, (Event(self.outcomes.compensated, event.run, event.topic, outcome),)
         return HAS_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)

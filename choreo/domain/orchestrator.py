@@ -132,7 +132,7 @@ class Orchestrator:
             outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps))
             phase, topic = SUCCEEDED, self.outcomes.completed
         else:
-            outcome = backward_outcome(ends_of(cell.log))
+            outcome = backward_outcome(self.plan, ends_of(cell.log))
             is_stuck = outcome.stuck_step is not None
             phase, topic = (STUCK, self.outcomes.stuck) if is_stuck else (COMPENSATED, self.outcomes.compensated)
         return Directed(phase), (Event(topic, event.run, event.topic, outcome),)

@@ -23,13 +23,14 @@ class PlanTooLarge(ValueError):
 class Plan(Struct, frozen=True):
     """Neighbours by position.
 
-    `first` and `last` are the positions without predecessors and without successors; `occurrences` counts, for each
-    step, the steps of the same name before it.
+    `first` and `last` are the positions without predecessors and without successors. For each step, `depths` counts the
+    groups before it, and `occurrences` the steps of the same name before it.
     """
 
     steps: tuple[str, ...]
     predecessors: tuple[tuple[int, ...], ...]
     successors: tuple[tuple[int, ...], ...]
+    depths: tuple[int, ...]
     occurrences: tuple[int, ...]
     first: tuple[int, ...]
     last: tuple[int, ...]
@@ -55,7 +56,8 @@ def plan(itinerary: Itinerary) -> Plan:
         predecessors.extend([before] * len(level))
         successors.extend([after] * len(level))
     first, last = (levels[0], levels[-1]) if levels else ((), ())
-    return Plan(steps, tuple(predecessors), tuple(successors), tuple(_occurrences(steps)), first, last)
+    depths = tuple(depth for depth, level in enumerate(levels) for _ in level)
+    return Plan(steps, tuple(predecessors), tuple(successors), depths, tuple(_occurrences(steps)), first, last)
 
 
 def _members(group: str | tuple[str, ...]) -> tuple[str, ...]:

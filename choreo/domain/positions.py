@@ -22,7 +22,10 @@ class Positions(Struct, frozen=True, gc=False):
 
     def covers(self, positions: Sequence[int]) -> bool:
         """Whether all of the ascending positions are in the set."""
-        return not positions or positions[-1] < self.below or all(p in self for p in positions)
+        if not positions or positions[-1] < self.below:
+            return True
+        # A group mostly fills up from one end, so its ends tell at once that it is not full yet.
+        return positions[-1] in self and positions[0] in self and all(p in self for p in positions)
 
     def add(self, position: int) -> "Positions":
         if position < self.below:

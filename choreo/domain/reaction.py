@@ -76,14 +76,14 @@ class Gather:
     """
 
     def __init__(self, positions: Sequence[int], offset: int = 0) -> None:
-        self.bits = {position: 1 << (index + offset) for index, position in enumerate(positions)}
-        self.all = sum(self.bits.values())
+        self.bits = {position: bit for bit, position in enumerate(positions, start=offset)}
+        self.all = (1 << len(positions)) - 1 << offset
 
     def before(self, reactions: Moves) -> Moves:
         """The same reactions, held back until every neighbour was heard from."""
 
         def gather(cell: Any, event: Event) -> tuple[Any, Events]:
-            heard = cell.heard | self.bits[event.topic.position]
+            heard = cell.heard | 1 << self.bits[event.topic.position]
             cell = replace(cell, heard=heard)
             reaction: Reaction | None = reactions[cell.phase]
             if heard & self.all != self.all or reaction is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from choreo.domain.event import Defect, Event, Fact, Topic
 from choreo.domain.outcome import Outcome, State
+from choreo.domain.plan import Plan
 
 Log = Any
 """A linked list `(event, older)` or None: adding to it is cheap, however long the run."""
@@ -39,16 +40,20 @@ def ends_of(log: Log) -> Ends:
     return ends
 
 
-def backward_outcome(ends: Ends) -> Outcome:
-    """What became of a run that went backward: compensated, or stuck at the first compensation that kept failing."""
-    compensated: list[str] = []
+def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
+    """What became of a run that went backward: compensated, or stuck at the first compensation that kept failing.
+
+    Steps are listed in the order in which they were compensated. Where events overtook each other, the plan tells more
+    than the order in which they were heard: a step was compensated after those that depend on it.
+    """
+    compensated: list[int] = []
     failed: Event | None = None
     stuck: Event | None = None
     defect: str | None = None
     for event in ends.values():
         topic = event.topic
         if topic.fact is COMPENSATED:
-            compensated.append(topic.step)  # type: ignore[arg-type]  # only steps are compensated, and they have names
+            compensated.append(topic.position)
             continue
         if topic.fact is FAILED:
             failed = event
@@ -57,6 +62,8 @@ def backward_outcome(ends: Ends) -> Outcome:
         if isinstance(event.detail, Defect):
             defect = f"{topic.step}: {event.detail.summary}"
     compensated.reverse()
+    compensated.sort(key=plan.depths.__getitem__, reverse=True)
+    steps = tuple(map(plan.steps.__getitem__, compensated))
     if stuck is None:
-        return Outcome(IS_COMPENSATED, 0, tuple(compensated), None, None if failed is None else failed.reason, defect)
-    return Outcome(IS_STUCK, 0, tuple(compensated), stuck.topic.step, stuck.reason, defect)
+        return Outcome(IS_COMPENSATED, 0, steps, None, None if failed is None else failed.reason, defect)
+    return Outcome(IS_STUCK, 0, steps, stuck.topic.step, stuck.reason, defect)

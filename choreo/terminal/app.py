@@ -7,9 +7,10 @@ Exit status: 0 fine; 1 a finding; 2 wrong use.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from choreo.composition import SERVICES
 from choreo.styles import STYLES
@@ -18,21 +19,24 @@ from choreo.terminal.as_json import comparison_as_json, run_as_json
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
 from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanation
-from choreo.terminal.explanation import chosen
 from choreo.terminal.explanation import explain as explain_saga
 from choreo.terminal.mermaid import mermaid as mermaid_of
 from choreo.terminal.names import visible
 from choreo.terminal.recording import record
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
 from choreo.terminal.screen import Screen
-from choreo.terminal.trace_file import records_of_saga
+from choreo.terminal.trace_file import events_of_saga
 
 FINE, FINDING = 0, 1
 
 app = typer.Typer(
     name="choreo",
     help="Sagas by choreography and by orchestration: run them, watch every event, compare the two.",
-    epilog="[bold]Example[/]\n  choreo run book_flight book_hotel book_car --fail book_car",
+    epilog="""[bold]Examples[/]
+  choreo run book_flight book_hotel book_car --fail book_car
+  choreo compare place_order charge+reserve ship --fail ship
+
+Each command tells more: choreo run --help""",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,6 +63,13 @@ EXPLAIN_EPILOG = """[bold]Examples[/]
 )
 
 
+class Command(TyperCommand):
+    """A command whose usage reads as it is typed: without braces around what is required."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
 class Shown(StrEnum):
     CHOREOGRAPHY = "choreography"
     ORCHESTRATION = "orchestration"
@@ -69,14 +80,7 @@ class Shown(StrEnum):
         return tuple(STYLES) if self is Shown.BOTH else (self.value,)
 
 
-Steps = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="STEP",
-        help="The steps in their order. A group that runs in parallel is a+b, or a JSON array for names with a + in them.",
-        show_default=False,
-    ),
-]
+Steps = Annotated[list[str], typer.Argument(metavar="STEP", hidden=True)]
 Fail = Annotated[
     list[str] | None,
     typer.Option("--fail", metavar="STEP", help="The step whose local transaction refuses; the first of that name."),
@@ -88,24 +92,30 @@ FailCompensation = Annotated[
 Services = Annotated[
     str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Draw also who heard an event and did nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object on one line.")]
+All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object on one line.")]
 
 
-@app.command("run", epilog=RUN_EPILOG)
+@app.command("run", cls=Command, epilog=RUN_EPILOG)
 def run(
     steps: Steps,
     fail: Fail = None,
     fail_compensation: FailCompensation = None,
-    style: Annotated[Shown, typer.Option("--style", help="Which style, or one after the other.")] = Shown.CHOREOGRAPHY,
+    style: Annotated[
+        Shown, typer.Option("--style", metavar="STYLE", help="choreography, orchestration, or both.")
+    ] = Shown.CHOREOGRAPHY,
     mermaid: Annotated[
-        bool, typer.Option("--mermaid", help="Print a Mermaid sequence diagram and nothing else.")
+        bool, typer.Option("--mermaid", metavar="", help="Print a Mermaid sequence diagram and nothing else.")
     ] = False,
     json: Json = False,
     show_all: All = False,
     services: Services = SERVICES,
 ) -> None:
-    """Run one saga: its events as they happen, the sequence diagram, and how it ended."""
+    """Run one saga: its events as they happen, the sequence diagram, and how it ended.
+
+    STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. A JSON array is a
+    group too, and takes any name: '\\["a+b", "c"]'.
+    """
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
@@ -128,7 +138,7 @@ def run(
     _exit(is_finding=any(r.is_finding for r in recordings) or not is_same(recordings))
 
 
-@app.command("compare", epilog=COMPARE_EPILOG)
+@app.command("compare", cls=Command, epilog=COMPARE_EPILOG)
 def compare(
     steps: Steps,
     fail: Fail = None,
@@ -137,7 +147,11 @@ def compare(
     show_all: All = False,
     services: Services = SERVICES,
 ) -> None:
-    """Run one saga in both styles: the same outcome and records, and in numbers what differs."""
+    """Run one saga in both styles: the same outcome and the same records, and in numbers what differs.
+
+    STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. A JSON array is a
+    group too, and takes any name: '\\["a+b", "c"]'.
+    """
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
@@ -150,7 +164,7 @@ def compare(
     _exit(is_finding=not comparison.is_same)
 
 
-@app.command("explain", epilog=EXPLAIN_EPILOG)
+@app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)
 def explain(
     trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace in JSON lines; - reads stdin.")],
     saga_id: Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.")],
@@ -160,8 +174,8 @@ def explain(
     """Tell from a trace why each compensation ran: the chain of causes back to the failure."""
     screen = Screen()
     with wrong_use():
-        explanations = explain_saga(records_of_saga(trace, saga_id), CAUSES_IN_JSON)
-        explanations = chosen(explanations, run)
+        events = events_of_saga(trace, saga_id, run)
+    explanations = explain_saga(events, CAUSES_IN_JSON)
     if json:
         screen.json({"trace": trace, "saga_id": saga_id, "runs": [explanation_as_json(e) for e in explanations]})
     else:

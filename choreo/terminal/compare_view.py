@@ -34,14 +34,11 @@ def show_comparison(screen: Screen, saga: Saga, comparison: Comparison, show_all
 def _show_pictures(screen: Screen, recordings: Sequence[Recording], show_all: bool) -> None:
     is_beside = screen.width >= BESIDE_FROM
     width = (screen.width - BETWEEN) // 2 if is_beside else screen.width
-    pictures = [
+    one, other = (
         [Text(recording.style, TITLE), Text(), *diagram(recording, screen, width, show_all), Text()]
         for recording in recordings
-    ]
-    if is_beside:
-        screen.lines(_beside(*pictures, width=width))
-    else:
-        screen.lines([line for picture in pictures for line in picture])
+    )
+    screen.lines(_beside(one, other, width) if is_beside else one + other)
 
 
 def _beside(left: list[Text], right: list[Text], width: int) -> list[Text]:
@@ -61,22 +58,22 @@ def _show_sameness(screen: Screen, saga: Saga, comparison: Comparison) -> None:
     else:
         screen.sentence(("The outcomes differ:", "bold red"))
         for recording in (one, other):
-            screen.line((f"in {recording.style}:", FAINT))
+            screen.one_line((f"in {recording.style}:", FAINT))
             show_end(screen, saga, recording)
-    screen.line()
+    screen.one_line()
     if comparison.differing:
         _show_differing_records(screen, comparison)
     else:
         screen.sentence(("The same records", TITLE), " in two separate sets of services:")
         _show_records(screen, one)
-    screen.line()
+    screen.one_line()
 
 
 def _show_records(screen: Screen, recording: Recording) -> None:
     for service, record in records_of(recording.services).items():
         fields = ", ".join(f"{name} = {value!r}" for name, value in record.items())
         text = cut(screen.prose(f"{service}: {fields or 'no fields'}"), screen.width - 2, screen.glyphs.ellipsis)
-        screen.line(f"  {text}")
+        screen.one_line(f"  {text}")
 
 
 def _show_differing_records(screen: Screen, comparison: Comparison) -> None:
@@ -90,13 +87,13 @@ def _show_differing_records(screen: Screen, comparison: Comparison) -> None:
 
 def _show_table(screen: Screen, title: str, recordings: Sequence[Recording], rows: Iterator[Row]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style=TITLE)
-    table.add_column(title)
+    table.add_column(title, no_wrap=True)
     for recording in recordings:
         table.add_column(recording.style, overflow="fold")
     for label, *values in rows:
         style = FAINT if label.startswith(" ") else ""
         table.add_row(Text(label, style), *(Text(value) for value in values))
-    screen.print(table)
+    screen.table(table)
 
 
 def _rows(screen: Screen, comparison: Comparison) -> Iterator[Row]:
@@ -113,14 +110,14 @@ def _rows(screen: Screen, comparison: Comparison) -> Iterator[Row]:
     yield row("hops from start to outcome", one.hops, other.hops)
     yield row("subscriptions", one.subscriptions, other.subscriptions)
     yield row("memory of the run kept by", *(_keepers(figures, screen) for figures in (one, other)))
-    yield row("  its collector alone held", *(", ".join(f.held_by_collector_alone) or "nothing" for f in (one, other)))
+    yield row("  its reporter alone held", *(", ".join(f.held_by_reporter_alone) or "nothing" for f in (one, other)))
     yield row("a step more in the middle", *(_touched(f.step_in_the_middle.touched, screen) for f in (one, other)))
     yield row("a step more at the end", *(_touched(f.step_at_the_end.touched, screen) for f in (one, other)))
-    yield row("if this one is down", *(f.collector_down.hearer for f in (one, other)))
-    yield row("  executed", *(_named(f.collector_down.executed, screen) for f in (one, other)))
-    yield row("  compensated", *(_named(f.collector_down.compensated, screen) for f in (one, other)))
-    yield row("  left in force", *(_named(f.collector_down.left_in_force, screen) for f in (one, other)))
-    yield row("  outcome", *(_reported(f.collector_down) for f in (one, other)))
+    yield row("if this one is down", *(f.reporter_down.hearer for f in (one, other)))
+    yield row("  executed", *(_named(f.reporter_down.executed, screen) for f in (one, other)))
+    yield row("  compensated", *(_named(f.reporter_down.compensated, screen) for f in (one, other)))
+    yield row("  left in force", *(_named(f.reporter_down.left_in_force, screen) for f in (one, other)))
+    yield row("  outcome", *(_reported(f.reporter_down) for f in (one, other)))
 
 
 def _keepers(figures: Figures, screen: Screen) -> str:

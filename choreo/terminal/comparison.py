@@ -77,10 +77,10 @@ class Figures(Struct, frozen=True):
     subscriptions: int
     acquaintances: tuple[Acquaintance, ...]
     memories: tuple[Memory, ...]
-    held_by_collector_alone: tuple[str, ...]
+    held_by_reporter_alone: tuple[str, ...]
     step_in_the_middle: Addition
     step_at_the_end: Addition
-    collector_down: Absence
+    reporter_down: Absence
 
     @property
     def messages(self) -> int:
@@ -122,7 +122,7 @@ def compare(saga: Saga, separate_services: Sequence[ServiceOf]) -> Comparison:
 
 
 def figures(saga: Saga, recording: Recording, absent: Recording) -> Figures:
-    """Count. `absent` is the same saga recorded while the collector was down."""
+    """Count. `absent` is the same saga recorded while the reporter was down."""
     commands = sum(isinstance(event.topic.fact, Command) for event in recording.events)
     return Figures(
         events=len(recording.events) - commands,
@@ -133,10 +133,10 @@ def figures(saga: Saga, recording: Recording, absent: Recording) -> Figures:
         subscriptions=len(recording.table.subscriptions),
         acquaintances=acquaintances(recording.table),
         memories=_memories(recording),
-        held_by_collector_alone=_held_alone(recording),
+        held_by_reporter_alone=_held_alone(recording),
         step_in_the_middle=addition(saga, recording.style, len(saga.itinerary) // 2),
         step_at_the_end=addition(saga, recording.style, len(saga.itinerary)),
-        collector_down=_absence(absent),
+        reporter_down=_absence(absent),
     )
 
 
@@ -203,15 +203,15 @@ def _memories(recording: Recording) -> tuple[Memory, ...]:
 
 
 def _held_alone(recording: Recording) -> tuple[str, ...]:
-    """The fields that the collector's cell held, and no step's."""
-    among_steps = [field for held in recording.held[: recording.collector] for field in held]
-    return tuple(field for field in recording.held[recording.collector] if field not in among_steps)
+    """The fields that the reporter's cell held, and no step's."""
+    among_steps = [field for held in recording.held[: recording.reporter] for field in held]
+    return tuple(field for field in recording.held[recording.reporter] if field not in among_steps)
 
 
 def _absence(recording: Recording) -> Absence:
     names = numbered(recording.table.hearers)
     return Absence(
-        names[recording.collector],
+        names[recording.reporter],
         tuple(names[event.topic.position] for event in recording.having(Fact.SUCCEEDED)),
         tuple(names[event.topic.position] for event in recording.having(Fact.COMPENSATED)),
         tuple(names[position] for position in recording.in_force()),

@@ -1,4 +1,4 @@
-"""The picture of a run, in whichever form fits the width: lifelines beside each other, or the steps below each other."""
+"""The picture of a run in whichever form fits the width: lifelines beside each other, or steps below each other."""
 
 from collections.abc import Sequence
 

@@ -1,12 +1,11 @@
 """Explanations, for people and for programs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
 
-from choreo.terminal.explanation import COMPENSATIONS, FAILURE, Chain, Explanation, Origin
-from choreo.terminal.names import enumerated
+from choreo.terminal.explanation import Chain, Explanation, Origin
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.trace.record import Record
 
@@ -30,14 +29,14 @@ def show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> 
     """One run: how it ended, and of each compensation the reason, as a sentence and as the chain of causes."""
     outcome = explanation.outcome
     ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
-    screen.line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
+    screen.one_line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
     for told in _without_compensation(screen, explanation):
         screen.sentence(f"  {told}", indent=2)
     for chain in explanation.compensations:
         _show_chain(screen, chain)
     if not explanation.compensations and explanation.outcome_chain and not explanation.outcome_chain.is_known:
         _show_chain(screen, explanation.outcome_chain)
-    screen.line()
+    screen.one_line()
 
 
 def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[
 
 
 def _show_chain(screen: Screen, chain: Chain) -> None:
-    screen.line()
+    screen.one_line()
     style = "" if chain.is_known else "bold red"
     screen.sentence("  ", (sentence_of(chain, screen), style), indent=2)
     arrow = f" {screen.glyphs.because} "

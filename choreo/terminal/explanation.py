@@ -27,10 +27,10 @@ class Origin(StrEnum):
 
 
 class Chain(Struct, frozen=True):
-    """From an event back: its nearest causes, where that ends, and at what. `hops` counts the causes, the last included.
+    """From an event back to where its trail of causes ends.
 
-    `last` is the failure, or the last event before the trail is lost; `missing` is the id of the cause that is not in the
-    trace.
+    `nearest` has the event itself and its nearest causes; `hops` counts all causes. `last` is the failure, or the last
+    event before the trail is lost; `missing` is the id of the cause that is not in the trace.
     """
 
     nearest: tuple[Record, ...]
@@ -63,12 +63,11 @@ class Explanation(Struct, frozen=True):
         return all(chain.is_known for chain in chains)
 
 
-def explain(records: Iterable[Record], nearest: int) -> list[Explanation]:
+def explain(events: Iterable[Record], nearest: int) -> list[Explanation]:
     """Each run of one saga explained, in the order in which the runs began; chains with so many of their causes."""
     runs: dict[str | None, dict[str, Record]] = {}
-    for record in records:
-        if record.action == "publish" and record.id is not None:
-            runs.setdefault(record.run, {}).setdefault(record.id, record)
+    for event in events:
+        runs.setdefault(event.run, {}).setdefault(str(event.id), event)
     return [_explain_run(run, events, nearest) for run, events in runs.items()]
 
 

@@ -1,11 +1,11 @@
 """The sequence diagram with a lifeline for everybody, beside each other.
 
-Laws: a message is one line: a dot where it was published, an arrowhead where it was heard. The lifeline of a step is heavy
-while its local transaction is in force. Columns are computed here; who says what is not.
+Laws: a message is one line: a dot where it was published, an arrowhead where it was heard. The lifeline of a step is
+heavy while its local transaction is in force.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
 
 from msgspec import Struct
 from rich.cells import cell_len
@@ -48,11 +48,11 @@ class Lanes(Struct, frozen=True):
 
 
 def seats_in_order(recording: Recording) -> tuple[int, ...]:
-    """The client, the steps and the coordinator; the orchestrator stands beside the client, whose word it carries out."""
+    """The client, the steps and the coordinator; the orchestrator stands beside the client, before its steps."""
     table, steps = recording.table, tuple(range(len(recording.plan.steps)))
     if recording.style == "orchestration":
-        return (table.client, recording.collector, *steps)
-    return (table.client, *steps, recording.collector)
+        return (table.client, recording.reporter, *steps)
+    return (table.client, *steps, recording.reporter)
 
 
 def lay_out(
@@ -104,7 +104,7 @@ def label_of(event: Event) -> str:
 
 def _columns(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int) -> tuple[int, ...]:
     """The lifelines' columns: names do not touch, and each label fits between its lanes."""
-    gaps = [max(GAP_MIN, (a + 1) // 2 + b // 2 + 2) for a, b in zip(names, names[1:], strict=False)]
+    gaps = [max(GAP_MIN, (a + 1) // 2 + b // 2 + 2) for a, b in pairwise(names)]
     for left, right, length in spans:
         missing = length + space - sum(gaps[left:right])
         for index in range(max(missing, 0)):

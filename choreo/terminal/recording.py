@@ -4,6 +4,7 @@ Laws: looks at the table, changes nothing in it. Seats are those of the table, s
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -64,7 +65,7 @@ class Recording(Struct):
         return self.table.plan
 
     @property
-    def collector(self) -> int:
+    def reporter(self) -> int:
         """The seat of the coordinator or of the orchestrator."""
         return self.table.client - 1
 
@@ -112,10 +113,10 @@ class Recording(Struct):
 
 def publisher(table: Table, topic: Topic) -> int:
     """The seat that publishes there."""
-    collector = table.client - 1
+    reporter = table.client - 1
     if topic.step is None:
-        return table.client if topic.fact is Fact.STARTED else collector
-    return collector if isinstance(topic.fact, Command) else topic.position
+        return table.client if topic.fact is Fact.STARTED else reporter
+    return reporter if isinstance(topic.fact, Command) else topic.position
 
 
 def record(
@@ -142,10 +143,8 @@ def record(
         return observed(style if down is None else with_down(style, down), react)
 
     runner = compose_rewritten(services.__getitem__, rewrite, publish)
-    try:
+    with suppress(NoOutcome):  # then nobody said how the run ended, and that is what is reported
         recording.outcome = runner.execute(SAGA_ID, saga.itinerary, saga.fail_step, saga.fail_compensation, style)
-    except NoOutcome:
-        pass  # it is reported as what it is: nobody said how the run ended
     return recording
 
 

@@ -20,9 +20,11 @@ def record_of(service: Service) -> Record:
 
 def records_of(services: Mapping[str, Service]) -> dict[str, Record]:
     """The record of each service, by the name of its class; of several of one class also by step."""
-    distinct = {id(service): (step, service) for step, service in reversed(services.items())}
+    distinct: dict[int, tuple[str, Service]] = {}
+    for step, service in services.items():
+        distinct.setdefault(id(service), (step, service))
     records: dict[str, Record] = {}
-    for step, service in reversed(distinct.values()):
+    for step, service in distinct.values():
         name = type(service).__name__
         records[name if name not in records else f"{name} of {step}"] = record_of(service)
     return records
@@ -46,6 +48,6 @@ def _slots(kind: type) -> Iterator[str]:
 
 def _is_same(one: Any, other: Any) -> bool:
     """Equal; of what is equal to itself alone, such as a lock, the kind must do."""
-    if type(one).__eq__ is object.__eq__:
-        return type(one) is type(other)
-    return bool(one == other)
+    if any("__eq__" in vars(kind) for kind in type(one).__mro__[:-1]):
+        return bool(one == other)
+    return type(one) is type(other)

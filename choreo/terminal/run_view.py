@@ -16,14 +16,14 @@ STATE_STYLES = {"completed": "bold green", "compensated": "bold yellow"}
 
 def telling(screen: Screen, saga: Saga, style: str) -> Seen:
     """Announce a run; what is returned prints each of its events as it happens."""
-    screen.line((style, TITLE))
+    screen.one_line((style, TITLE))
     return EventList(screen, saga.plan.steps, style).tell
 
 
 def show_picture(screen: Screen, recording: Recording, show_all: bool) -> None:
-    screen.line()
+    screen.one_line()
     screen.lines(diagram(recording, screen, screen.width, show_all))
-    screen.line()
+    screen.one_line()
 
 
 def show_end(screen: Screen, saga: Saga, recording: Recording) -> None:
@@ -44,7 +44,7 @@ def is_same(recordings: Sequence[Recording]) -> bool:
 
 
 def show_sameness(screen: Screen, recordings: Sequence[Recording]) -> None:
-    screen.line()
+    screen.one_line()
     if is_same(recordings):
         screen.sentence("Both styles ended with the same outcome and left the same records.")
     else:

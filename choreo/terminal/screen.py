@@ -1,7 +1,7 @@
 """Where everything is printed: a terminal in colour, or a pipe in plain text.
 
-Laws: nothing printed is read as markup. Without colour there is not one escape sequence. An encoding without box characters
-gets a drawing without them.
+Laws: nothing printed is read as markup. Without colour there is not one escape sequence. An encoding without box
+characters gets a drawing without them.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from msgspec import Struct
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from choreo.domain.event import Command, Event, Fact
@@ -84,9 +85,9 @@ class Screen(Console):
         )
         self.glyphs = ASCII if self.options.ascii_only else BOXES
 
-    def line(self, *parts: "str | tuple[str, str] | Text") -> None:
-        """One line of text and of (text, style), as it is: neither wrapped nor cut."""
-        self.print(Text.assemble(*parts), soft_wrap=True)
+    def one_line(self, *parts: "str | tuple[str, str]") -> None:
+        """A line of text and of (text, style), as it is: neither wrapped nor cut."""
+        self.lines([Text.assemble(*parts)])
 
     def lines(self, lines: list[Text]) -> None:
         """Many lines at once, as they are."""
@@ -96,6 +97,15 @@ class Screen(Console):
     def sentence(self, *parts: "str | tuple[str, str]", indent: int = 0) -> None:
         """Prose, wrapped at the width."""
         self.lines(self.wrapped(Text.assemble(*parts), indent))
+
+    def table(self, table: Table) -> None:
+        """A table, without blanks at the ends of its lines."""
+        lines = []
+        for segments in self.render_lines(table, pad=False):
+            line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
+            line.rstrip()
+            lines.append(line)
+        self.lines(lines)
 
     def wrapped(self, text: Text, indent: int = 0, width: int | None = None) -> list[Text]:
         """The lines of a text; all but the first are indented."""

@@ -35,7 +35,7 @@ def draw_steps(recording: Recording, screen: Screen, width: int) -> list[Text]:
     brackets = [*_brackets(recording.plan, glyphs), " ", " "]
     in_force = dict.fromkeys(recording.in_force())
     lines = [_heading(places)]
-    for seat in (recording.table.client, *range(count), recording.collector):
+    for seat in (recording.table.client, *range(count), recording.reporter):
         line = Line()
         if seat in in_force:
             line.put(1, glyphs.in_force, "green" if recording.outcome and not recording.is_finding else "red")

@@ -10,17 +10,18 @@ from difflib import SequenceMatcher
 from typing import IO
 
 from choreo.terminal.arguments import WrongUse
+from choreo.terminal.names import enumerated
 from choreo.trace.record import NotATrace, Record, read_records
 
-STDIN = "-"
+STDIN, PUBLISH = "-", "publish"
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """No record is longer; what is longer is no trace, and is not read into memory to find that out."""
 
 SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 
 
-def records_of_saga(trace: str, saga_id: str) -> list[Record]:
-    """What the trace tells of that saga. Raises `WrongUse` where there is no such trace, or no such saga in it."""
+def events_of_saga(trace: str, saga_id: str, run: str | None = None) -> list[Record]:
+    """The events of that saga, or of one run of it. Raises `WrongUse` where the trace has no such thing, or is none."""
     alike = Alike(saga_id)
     try:
         with _opened(trace) as lines:
@@ -31,11 +32,21 @@ def records_of_saga(trace: str, saga_id: str) -> list[Record]:
         raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
     if not found:
         raise WrongUse("SAGA_ID", f"expected the saga_id of a saga in {trace}, got {saga_id!r}{alike.suggestion()}")
+    return found if run is None else _of_run(found, run)
+
+
+def _of_run(events: list[Record], run: str) -> list[Record]:
+    found = [event for event in events if event.run == run]
+    if not found:
+        runs = enumerated([str(name) for name in dict.fromkeys(event.run for event in events)])
+        raise WrongUse("--run", f"expected a run of this saga ({runs}), got {run!r}")
     return found
 
 
 def _of_saga(records: Iterable[Record], saga_id: str, alike: "Alike") -> Iterator[Record]:
     for record in records:
+        if record.action != PUBLISH or record.id is None:
+            continue
         name = text_of(record.saga_id)
         if name == saga_id:
             yield record
