@@ -82,7 +82,8 @@ class Orchestrator:
         position = event.topic.position
         if position in cell.standing:
             return cell, NOTHING
-        return self._turn(replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position)), event)
+        cell = replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position))
+        return self._turn(cell, cell.log[0])  # what goes back now goes back because of the failure
 
     def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if event.topic.position in cell.failed:

@@ -5,7 +5,6 @@ in `_execute` and `_compensate`. The rules are those of the neighbour protocol (
 each in `TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
 """
 
-import traceback
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -113,5 +112,7 @@ TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]]
 
 
 def _defect(error: Exception) -> Defect:
+    import traceback  # slow to import, and seldom needed
+
     summary = traceback.format_exception_only(error)[-1].strip()
     return Defect(summary, "".join(traceback.format_exception(error)))

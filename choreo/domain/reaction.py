@@ -28,7 +28,7 @@ class Phase(IntEnum):
 
 
 # Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
-WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK = Phase
+WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK = PHASES = tuple(Phase)
 
 
 class Cell(Struct, frozen=True, gc=False):
@@ -50,10 +50,10 @@ Moves = tuple[Reaction | None, ...]
 
 
 def moves(by_phase: Mapping[Phase, Reaction]) -> Moves:
-    return tuple(by_phase.get(phase) for phase in Phase)
+    return tuple(map(by_phase.get, PHASES))
 
 
-class Subscription(Struct, frozen=True, eq=False):
+class Subscription(Struct, frozen=True, eq=False, gc=False):
     """One row of a style's table: who hears a topic, and how it reacts. `seat` is the place of the hearer's cell."""
 
     topic: Topic

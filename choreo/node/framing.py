@@ -29,9 +29,11 @@ CUT_OFF = re.compile(rb'(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[-+.0-9A-Z
 
 WORD = re.compile(rb"""[^ \t\r\n"{}\[\],:]++""")
 BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|[{}\[\]]')
+OBJECT = re.compile(rb"\{(?=[ \t\r\n]*+(?:[\"}]|\Z))")
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
-CONTINUATION = re.compile(rb'[ \t\r\n"}\],]|(?:\[|[-+.0-9eE]++|true|false|null),?[ \t\r]*+\n')
-"""How a line begins that belongs to the unreadable text before it."""
+CONTINUATION = re.compile(rb'[ \t\r\n"}\],]|(?:\[\]?|[-+.0-9eE]++|true|false|null),?[ \t\r]*+\n')
+INDENTED = re.compile(rb"[ \t]++[^\r\n{]")
+"""How a line begins that belongs to the unreadable text before it, while its brackets are open, and after that."""
 
 OPENING = {b"{": "end in {", b"[": "end in ["}
 PARTNER = {b"}": b"{", b"]": b"["}
@@ -108,7 +110,7 @@ class Framer:
     def feed(self, piece: bytes) -> Iterator[Frame]:
         """The frames that this completes."""
         piece, self._cut_off = self._cut_off + piece, b""
-        if self._column_one == 0 and not CONTINUATION.match(piece):
+        if self._debris is not None and self._column_one == 0 and not self._debris.goes_on(piece):
             self._debris = None
         offset = 0
         while offset < len(piece):
@@ -133,7 +135,9 @@ class Framer:
         value, debris, cut_off = self._value, self._debris, self._cut_off
         self._value, self._debris, self._cut_off = Value(self._message_bytes_max), None, b""
         if debris is None and (value.text or cut_off):
-            yield Unreadable(f"the message is not complete: it begins with {_excerpt(value.text[:EXCERPT_BYTES] + cut_off)}")
+            yield Unreadable(
+                f"the message is not complete: it begins with {_excerpt(value.text[:EXCERPT_BYTES] + cut_off)}"
+            )
             yield from value.inner()
 
     def _completed(self) -> Text:
@@ -257,20 +261,26 @@ class Value:
 
 
 class Debris:
-    """Unreadable text. It ends where its brackets close, at the next `{` after that, or with its line."""
+    """Unreadable text. It ends where its brackets are closed and an object begins, or a line that is none of it."""
 
     def __init__(self, open_brackets: bytes = b"") -> None:
         self.is_over = False
         self.cut_off = b""  # the begin of a string that goes on in the next piece
         self._open = bytearray(open_brackets)
+        self._is_past_end = False  # its brackets were closed in a line before
+
+    def goes_on(self, line: bytes) -> bool:
+        """Whether this line, which comes next, belongs to it."""
+        self._is_past_end = not self._open
+        return (INDENTED if self._is_past_end else CONTINUATION).match(line) is not None
 
     def skip(self, piece: bytes, offset: int) -> int:
         """Where it ends, or the end of the piece."""
         self.cut_off = b""
         offset = self._close(piece, offset)
-        begin = NOWHERE if self._open else piece.find(b"{", offset)
-        self.is_over = begin != NOWHERE or not (self._open or _is_cut_off(piece))
-        return len(piece) if begin == NOWHERE else begin
+        begin = None if self._open or self._is_past_end else OBJECT.search(piece, offset)
+        self.is_over = begin is not None
+        return len(piece) if begin is None else begin.start()
 
     def _close(self, piece: bytes, offset: int) -> int:
         if not self._open:

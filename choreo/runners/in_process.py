@@ -84,9 +84,13 @@ class InProcessRunner:
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
         table = self._styles[style](plan(steps), self._service_of)
         wiring = Wiring(table, Bus(table, self._pending.extend))
-        self._wired_steps += len(table.cells)
-        while self._wired_steps > WIRED_STEPS_MAX and self._wirings:
+        if len(table.cells) <= WIRED_STEPS_MAX:
+            self._remember(style, steps, wiring)
+        return wiring
+
+    def _remember(self, style: str, steps: Itinerary, wiring: Wiring) -> None:
+        self._wired_steps += len(wiring.table.cells)
+        while self._wired_steps > WIRED_STEPS_MAX:
             oldest = self._wirings.pop(next(iter(self._wirings)))
             self._wired_steps -= len(oldest.table.cells)
         self._wirings[style, steps] = wiring
-        return wiring

@@ -4,6 +4,7 @@ Laws: reads what was asked for, has it done, shows it, and exits with a status; 
 Exit status: 0 fine; 1 a finding; 2 wrong use.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -24,10 +25,10 @@ from choreo.terminal.mermaid import mermaid as mermaid_of
 from choreo.terminal.names import visible
 from choreo.terminal.recording import record
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
-from choreo.terminal.screen import Screen
+from choreo.terminal.screen import Screen, fall_silent
 from choreo.terminal.trace_file import events_of_saga
 
-FINE, FINDING = 0, 1
+FINE, FINDING, CANNOT_WRITE = 0, 1, 2
 
 app = typer.Typer(
     name="choreo",
@@ -44,12 +45,18 @@ Each command tells more: choreo run --help""",
 )
 
 STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
+STEP_HELP = (
+    "STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. "
+    """A JSON array is a group too, and takes any name: '\\["a+b", "c"]'."""
+)
+RUN_HELP = "Run one saga: its events as they happen, the sequence diagram, and how it ended."
 RUN_EPILOG = """[bold]Examples[/]
   choreo run book_flight book_hotel book_car --fail book_car
   choreo run place_order charge+reserve ship --fail ship --style both
   choreo run a b c --fail c --mermaid > saga.mmd""" + STATUS.format(
     "completed, or compensated", "stuck, a defect of a service, or a difference between the styles"
 )
+COMPARE_HELP = "Run one saga in both styles: the same outcome and the same records, and in numbers what differs."
 COMPARE_EPILOG = """[bold]Examples[/]
   choreo compare book_flight book_hotel book_car --fail book_car
   choreo compare a b+c d --fail d --json""" + STATUS.format(
@@ -57,7 +64,8 @@ COMPARE_EPILOG = """[bold]Examples[/]
 )
 
 EXPLAIN_EPILOG = """[bold]Examples[/]
-  python main.py --trace trace.jsonl < sagas.jsonl; choreo explain trace.jsonl booking-124
+  choreo node --trace trace.jsonl < sagas.jsonl
+  choreo explain trace.jsonl booking-124
   choreo explain - order-1 --run run-3 --json < trace.jsonl""" + STATUS.format(
     "explained, or nothing was compensated", "something went backward, and the trace does not lead back to a failure"
 )
@@ -96,7 +104,7 @@ All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who hear
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object on one line.")]
 
 
-@app.command("run", cls=Command, epilog=RUN_EPILOG)
+@app.command("run", cls=Command, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
 def run(
     steps: Steps,
     fail: Fail = None,
@@ -111,11 +119,6 @@ def run(
     show_all: All = False,
     services: Services = SERVICES,
 ) -> None:
-    """Run one saga: its events as they happen, the sequence diagram, and how it ended.
-
-    STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. A JSON array is a
-    group too, and takes any name: '\\["a+b", "c"]'.
-    """
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
@@ -138,7 +141,7 @@ def run(
     _exit(is_finding=any(r.is_finding for r in recordings) or not is_same(recordings))
 
 
-@app.command("compare", cls=Command, epilog=COMPARE_EPILOG)
+@app.command("compare", cls=Command, help=f"{COMPARE_HELP}\n\n{STEP_HELP}", epilog=COMPARE_EPILOG)
 def compare(
     steps: Steps,
     fail: Fail = None,
@@ -147,11 +150,6 @@ def compare(
     show_all: All = False,
     services: Services = SERVICES,
 ) -> None:
-    """Run one saga in both styles: the same outcome and the same records, and in numbers what differs.
-
-    STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. A JSON array is a
-    group too, and takes any name: '\\["a+b", "c"]'.
-    """
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
@@ -198,7 +196,12 @@ def node(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command that the command line names, and exit with its status."""
-    app(prog_name="choreo")
+    try:
+        app(prog_name="choreo")
+    except OSError as error:
+        fall_silent()
+        print(f"choreo: cannot write: {error.strerror}", file=sys.stderr)
+        sys.exit(CANNOT_WRITE)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def show_comparison(screen: Screen, saga: Saga, comparison: Comparison, show_all
     _show_pictures(screen, comparison.recordings, show_all)
     _show_sameness(screen, saga, comparison)
     _show_table(screen, "what differs", comparison.recordings, _rows(screen, comparison))
-    _show_table(screen, "who hears whom", comparison.recordings, _coupling(screen, comparison.figures))
+    _show_table(screen, "who must know whom", comparison.recordings, _coupling(screen, comparison.figures))
 
 
 def _show_pictures(screen: Screen, recordings: Sequence[Recording], show_all: bool) -> None:
@@ -66,14 +66,12 @@ def _show_sameness(screen: Screen, saga: Saga, comparison: Comparison) -> None:
     else:
         screen.sentence(("The same records", TITLE), " in two separate sets of services:")
         _show_records(screen, one)
-    screen.one_line()
 
 
 def _show_records(screen: Screen, recording: Recording) -> None:
     for service, record in records_of(recording.services).items():
         fields = ", ".join(f"{name} = {value!r}" for name, value in record.items())
-        text = cut(screen.prose(f"{service}: {fields or 'no fields'}"), screen.width - 2, screen.glyphs.ellipsis)
-        screen.one_line(f"  {text}")
+        screen.sentence(f"  {service}: {screen.prose(fields or 'no fields')}", indent=4)
 
 
 def _show_differing_records(screen: Screen, comparison: Comparison) -> None:
@@ -106,26 +104,31 @@ def _rows(screen: Screen, comparison: Comparison) -> Iterator[Row]:
     yield row("  events", one.events, other.events)
     yield row("  commands", one.commands, other.commands)
     yield row("deliveries", one.deliveries, other.deliveries)
-    yield row("  of which nothing came", one.ignored, other.ignored)
-    yield row("hops from start to outcome", one.hops, other.hops)
+    yield row("  nothing came of", one.ignored, other.ignored)
+    yield row("hops to the outcome", one.hops, other.hops)
     yield row("subscriptions", one.subscriptions, other.subscriptions)
-    yield row("memory of the run kept by", *(_keepers(figures, screen) for figures in (one, other)))
-    yield row("  its reporter alone held", *(", ".join(f.held_by_reporter_alone) or "nothing" for f in (one, other)))
-    yield row("a step more in the middle", *(_touched(f.step_in_the_middle.touched, screen) for f in (one, other)))
-    yield row("a step more at the end", *(_touched(f.step_at_the_end.touched, screen) for f in (one, other)))
-    yield row("if this one is down", *(f.reporter_down.hearer for f in (one, other)))
+    yield row("state kept by", _keepers(one), _keepers(other))
+    yield row("  that one alone holds", *(", ".join(f.held_by_reporter_alone) or "nothing" for f in (one, other)))
+    yield row("a new step touches", "", "")
+    yield row("  in the middle", *(_touched(f.step_in_the_middle.touched, screen) for f in (one, other)))
+    yield row("  at the end", *(_touched(f.step_at_the_end.touched, screen) for f in (one, other)))
+    yield row("while this one is down", *(f.reporter_down.hearer for f in (one, other)))
     yield row("  executed", *(_named(f.reporter_down.executed, screen) for f in (one, other)))
     yield row("  compensated", *(_named(f.reporter_down.compensated, screen) for f in (one, other)))
     yield row("  left in force", *(_named(f.reporter_down.left_in_force, screen) for f in (one, other)))
     yield row("  outcome", *(_reported(f.reporter_down) for f in (one, other)))
 
 
-def _keepers(figures: Figures, screen: Screen) -> str:
-    return f"{len(figures.keepers)}: {_named(figures.keepers, screen)}"
+def _keepers(figures: Figures) -> str:
+    """How many steps, and whether the one who reports the outcome."""
+    steps = sum(bool(memory.during) for memory in figures.memories[:-2])
+    reporter = figures.memories[-2]
+    also = f", {reporter.hearer}" if reporter.during else ""
+    return f"{steps} step{'s' if steps != 1 else ''}{also}"
 
 
 def _touched(names: Sequence[str], screen: Screen) -> str:
-    return f"touches {len(names)}: {_named(names, screen)}"
+    return f"{len(names)}: {_named(names, screen)}"
 
 
 def _named(names: Sequence[str], screen: Screen) -> str:

@@ -17,21 +17,32 @@ def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = F
     messages = recording.messages()
     if not show_all:
         messages = [replace(message, ignored=()) for message in messages]
+    hearers = [screen.name(hearer) for hearer in numbered(recording.table.hearers)]
     seats = seats_in_order(recording)
-    hearers = numbered(recording.table.hearers)
-    names = [screen.name(hearers[seat]) for seat in seats]
+    names = [hearers[seat] for seat in seats]
     lanes = lay_out(seats, names, messages, width, screen.glyphs.ellipsis)
     if lanes is None:
-        return draw_steps(recording, screen, width)
+        drawing, labels = draw_steps(recording, hearers, screen, width)
+        return [
+            *drawing,
+            Text(),
+            _signs(f"{screen.glyphs.in_force} in force"),
+            *_legend(hearers, labels, screen, width),
+        ]
     drawing = draw(messages, lanes, screen, width)
-    return [*drawing, Text(), *_signs(screen, show_all), *_legend(names, lanes.names, screen, width)]
+    return [*drawing, Text(), _arrow_signs(screen, show_all), *_legend(names, lanes.names, screen, width)]
 
 
-def _signs(screen: Screen, show_all: bool) -> list[Text]:
+def _arrow_signs(screen: Screen, show_all: bool) -> Text:
     glyphs = screen.glyphs
-    ignored = f"   {glyphs.ignored[1]} nothing came of it" if show_all else ""
-    signs = f"{glyphs.source} published   {glyphs.heads[1]} heard{ignored}   {glyphs.in_force} in force"
-    return [Text(f"  {signs}", FAINT)]
+    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
+    if show_all:
+        signs.append(f"{glyphs.ignored[1]} nothing came of it")
+    return _signs(*signs, f"{glyphs.in_force} in force")
+
+
+def _signs(*signs: str) -> Text:
+    return Text("  " + "   ".join(signs), FAINT)
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:

@@ -1,11 +1,13 @@
 """Explanations, for people and for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from choreo.terminal.explanation import Chain, Explanation, Origin
+from choreo.terminal.names import cut
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.trace.record import Record
 
@@ -14,6 +16,8 @@ CAUSES_SHOWN, CAUSES_IN_JSON = 6, 100
 BECAUSES_MAX = 3
 
 PHRASES = {
+    "saga.compensated": "the saga ended compensated",
+    "saga.stuck": "the saga ended stuck",
     "saga.cancelled": "the {source} called off what had not begun",
     "step.succeeded": "{step} succeeded",
     "step.failed": "{step} failed",
@@ -34,7 +38,7 @@ def show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> 
         screen.sentence(f"  {told}", indent=2)
     for chain in explanation.compensations:
         _show_chain(screen, chain)
-    if not explanation.compensations and explanation.outcome_chain and not explanation.outcome_chain.is_known:
+    if explanation.outcome_chain and not explanation.outcome_chain.is_known:
         _show_chain(screen, explanation.outcome_chain)
     screen.one_line()
 
@@ -96,13 +100,24 @@ def _show_chain(screen: Screen, chain: Chain) -> None:
     screen.one_line()
     style = "" if chain.is_known else "bold red"
     screen.sentence("  ", (sentence_of(chain, screen), style), indent=2)
-    arrow = f" {screen.glyphs.because} "
-    parts = [_link(record, screen) for record in chain.nearest[: CAUSES_SHOWN + 1]]
-    if chain.hops >= len(parts):
-        left_out = chain.hops - len(parts)
-        parts += [f"{left_out} more"] if left_out else []
-        parts.append(_link(chain.last, screen))
-    screen.lines(screen.wrapped(Text(f"    {arrow.join(parts)}", FAINT), 6))
+    links = [_link(record, screen) for record in chain.nearest[: CAUSES_SHOWN + 1]]
+    left_out = chain.hops - len(links)
+    if left_out >= 0:
+        links += [f"{left_out} more"] if left_out else []
+        links.append(_link(chain.last, screen))
+    screen.lines([Text(f"    {line}", FAINT) for line in _in_lines(links, screen)])
+
+
+def _in_lines(links: Sequence[str], screen: Screen) -> Iterator[str]:
+    """The links with arrows between them; a line ends behind an arrow."""
+    arrow, room = f" {screen.glyphs.because} ", screen.width - 4
+    line = ""
+    for link in (cut(link, room, screen.glyphs.ellipsis) for link in links):
+        if line and cell_len(line + arrow + link) + 2 > room:
+            yield (line + arrow).rstrip()
+            line = ""
+        line += arrow + link if line else link
+    yield line
 
 
 def _link(record: Record, screen: Screen) -> str:

@@ -62,11 +62,18 @@ def lay_out(
     margin = len(str(len(messages))) + 3
     spans = _label_spans(seats, messages)
     for name_width, space in product(NAME_WIDTHS, LABEL_SPACES):  # rather a short arrow than a short name
-        labels = tuple(cut_apart(names, name_width, ellipsis))
+        labels = _labels(seats, names, name_width, ellipsis)
         columns = _columns(margin, [cell_len(label) for label in labels], spans, space)
         if columns[-1] + (cell_len(labels[-1]) + 1) // 2 < width:
             return Lanes(tuple(seats), columns, labels)
     return _lay_out_narrow(seats, names, margin, width, ellipsis)
+
+
+def _labels(seats: Sequence[int], names: Sequence[str], width: int, ellipsis: str) -> tuple[str, ...]:
+    """The names of the steps cut to the width; the others are short, and known to everybody."""
+    is_step = [seat < len(seats) - 2 for seat in seats]
+    cut_names = iter(cut_apart([name for name, step in zip(names, is_step, strict=True) if step], width, ellipsis))
+    return tuple(next(cut_names) if step else name for name, step in zip(names, is_step, strict=True))
 
 
 def _lay_out_narrow(seats: Sequence[int], names: Sequence[str], margin: int, width: int, ellipsis: str) -> Lanes | None:

@@ -36,27 +36,40 @@ def cut(text: str, width: int, ellipsis: str) -> str:
     if cell_len(text) <= width:
         return text
     room = width - cell_len(ellipsis)
-    if room < 0:
-        return ellipsis[: max(width, 0)]
+    return _head(text, room) + ellipsis if room >= 0 else ellipsis[: max(width, 0)]
+
+
+def cut_apart(names: Sequence[str], width: int, ellipsis: str) -> list[str]:
+    """Each visible name cut in its middle; what would look the same once it is cut is numbered."""
+    seen: dict[str, int] = {}
+    labels = []
+    for name in names:
+        label = _cut_in_the_middle(name, width, ellipsis)
+        seen[label] = count = seen.get(label, 0) + 1
+        if count > 1 and label != name:
+            label = _cut_in_the_middle(name, width - len(str(count)), ellipsis) + str(count)
+        labels.append(label)
+    return labels
+
+
+def _cut_in_the_middle(text: str, width: int, ellipsis: str) -> str:
+    if cell_len(text) <= width:
+        return text
+    room = max(width - cell_len(ellipsis), 0)
+    tail = _head(text[::-1], room // 3)[::-1]
+    while tail and cell_len(tail[0]) == 0:  # a mark without what it stood on
+        tail = tail[1:]
+    return _head(text, room - cell_len(tail)) + ellipsis + tail
+
+
+def _head(text: str, room: int) -> str:
     end = 0
-    for end, character in enumerate(text):  # noqa: B007  # where the loop stops is what is asked
+    for character in text:
         room -= cell_len(character)
         if room < 0:
             break
-    return text[:end] + ellipsis
-
-
-def cut_apart(texts: Sequence[str], width: int, ellipsis: str) -> list[str]:
-    """Each text cut to the width; what would look the same once it is cut is numbered."""
-    seen: dict[str, int] = {}
-    labels = []
-    for text in texts:
-        label = cut(text, width, ellipsis)
-        seen[label] = count = seen.get(label, 0) + 1
-        if count > 1 and label != text:
-            label = cut(text, width - len(str(count)), ellipsis) + str(count)
-        labels.append(label)
-    return labels
+        end += 1
+    return text[:end]
 
 
 def padded(text: str, width: int) -> str:

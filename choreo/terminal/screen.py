@@ -131,10 +131,15 @@ class Screen(Console):
         return visible(text, self.options.ascii_only)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Whoever read has gone: nothing is left to say, not even at exit."""
+        """Whoever read has gone: nothing is left to say."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fall_silent()
         raise SystemExit(READER_GONE)
+
+
+def fall_silent() -> None:
+    """Nothing can be written to stdout any more; what is still in its buffer must not be tried at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _width() -> int:

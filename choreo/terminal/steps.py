@@ -3,6 +3,7 @@
 Laws: one line a step, whatever happened to it; forward down the left column, backward up the right one.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -11,7 +12,7 @@ from rich.text import Text
 from choreo.domain.event import Command, Event, Fact
 from choreo.domain.plan import Plan
 from choreo.terminal.canvas import Line
-from choreo.terminal.names import cut, numbered
+from choreo.terminal.names import cut_apart
 from choreo.terminal.recording import Recording, publisher
 from choreo.terminal.screen import FAINT, ROLE, TITLE, Glyphs, Screen, style_of
 
@@ -23,37 +24,43 @@ Piece = tuple[str, str]
 """A text with its style."""
 
 
-def draw_steps(recording: Recording, screen: Screen, width: int) -> list[Text]:
-    """A line for the client, for each step and for the coordinator (or orchestrator)."""
-    glyphs, count = screen.glyphs, len(recording.plan.steps)
-    names = [screen.name(name) for name in numbered(recording.table.hearers)]
-    forward, backward = _columns(recording, glyphs)
-    forward_width, backward_width = (max(map(_width, column)) for column in (forward, backward))
-    room = width - NAME_COLUMN - forward_width - backward_width - 2 * SPACE
-    name_width = min(max(room, NAME_MIN), max(map(cell_len, names)))
-    places = NAME_COLUMN, NAME_COLUMN + name_width + SPACE, NAME_COLUMN + name_width + forward_width + 2 * SPACE
+def draw_steps(recording: Recording, names: Sequence[str], screen: Screen, width: int) -> tuple[list[Text], list[str]]:
+    """A line for the client, each step, and the coordinator or orchestrator; and the names as they stand there.
+
+    `names` has the name of each seat, fit for the screen.
+    """
+    count, glyphs = len(recording.plan.steps), screen.glyphs
+    columns = _columns(recording, glyphs)
+    widths = [max(map(_width, column)) for column in columns]
+    room = max(width - NAME_COLUMN - sum(widths) - 2 * SPACE, NAME_MIN)
+    labels = cut_apart(names, room, glyphs.ellipsis)
+    first = NAME_COLUMN + max(map(cell_len, labels)) + SPACE
+    places = (first, first + widths[0] + SPACE)
     brackets = [*_brackets(recording.plan, glyphs), " ", " "]
-    in_force = dict.fromkeys(recording.in_force())
+    marks = dict.fromkeys(recording.in_force(), glyphs.in_force)
     lines = [_heading(places)]
     for seat in (recording.table.client, *range(count), recording.reporter):
         line = Line()
-        if seat in in_force:
-            line.put(1, glyphs.in_force, "green" if recording.outcome and not recording.is_finding else "red")
+        line.put(1, marks.get(seat, " "), "red" if recording.is_finding else "green")
         line.put(3, brackets[seat], FAINT)
-        line.put(places[0], cut(names[seat], name_width, glyphs.ellipsis), TITLE if seat < count else ROLE)
-        for place, pieces in ((places[1], forward[seat]), (places[2], backward[seat])):
-            for text, style in pieces:
-                line.put(place, text, style)
-                place += len(text)
+        line.put(NAME_COLUMN, labels[seat], TITLE if seat < count else ROLE)
+        for place, column in zip(places, columns, strict=True):
+            _put(line, place, column[seat])
         lines.append(line.text())
-    for line_text in lines:
-        line_text.truncate(width)
-    return lines
+    for text in lines:
+        text.truncate(width)
+    return lines, labels
 
 
-def _heading(places: tuple[int, int, int]) -> Text:
+def _put(line: Line, place: int, pieces: list[Piece]) -> None:
+    for text, style in pieces:
+        line.put(place, text, style)
+        place += len(text)
+
+
+def _heading(places: tuple[int, int]) -> Text:
     line = Line()
-    for place, title in zip(places[1:], ("forward, down", "backward, up"), strict=True):
+    for place, title in zip(places, ("forward, down", "backward, up"), strict=True):
         line.put(place, title, FAINT)
     return line.text()
 

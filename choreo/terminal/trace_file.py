@@ -98,7 +98,11 @@ class Alike:
 
 
 def _opened(trace: str) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(sys.stdin.buffer) if trace == STDIN else open(trace, "rb")
+    if trace != STDIN:
+        return open(trace, "rb")
+    if sys.stdin is None:
+        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
+    return nullcontext(sys.stdin.buffer)
 
 
 def _bounded(lines: IO[bytes], name: str) -> Iterable[bytes]:
