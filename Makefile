@@ -11,10 +11,11 @@ help:            ## show this list
 setup: .venv/ready ## make the virtual environment .venv
 
 .venv/ready: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("choreo needs Python 3.11 or later; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(PYTHON) -c 'import sys; sys.exit("choreo needs Python 3.11 or later; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
+	@echo "setting up .venv, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 run: .venv/ready ## run the sample sagas through the node: replies on stdout, the trace beside them on stderr

@@ -143,9 +143,9 @@ class Session:
 
     def _may_be_complete(self, data: bytes) -> bool:
         """Whether the last line may end a message, and not be one of its own, in the middle of an unfinished one."""
-        if self._is_mid_line or not data.endswith(b"}"):
+        if not data.endswith(b"}"):
             return False
-        return not self._is_framing or CLOSING.match(self._tail[0]) is not None
+        return not self._is_framing or (not self._is_mid_line and CLOSING.match(self._tail[0]) is not None)
 
     def _frame(self, piece: bytes) -> None:
         self._answer_frames(self._framer.feed(piece))

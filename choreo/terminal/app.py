@@ -7,15 +7,17 @@ Exit status: 0 fine; 1 a finding; 2 wrong use.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from choreo.composition import SERVICES
+from choreo.domain.plan import PlanTooLarge
+from choreo.domain.service import ServiceOf
 from choreo.styles import STYLES
-from choreo.terminal.arguments import WrongUse, open_separately, read_saga
+from choreo.terminal.arguments import Saga, WrongUse, open_separately, read_saga
 from choreo.terminal.as_json import comparison_as_json, run_as_json
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
@@ -23,7 +25,7 @@ from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, sh
 from choreo.terminal.explanation import explain as explain_saga
 from choreo.terminal.mermaid import mermaid as mermaid_of
 from choreo.terminal.names import visible
-from choreo.terminal.recording import record
+from choreo.terminal.recording import Recording, record
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
 from choreo.terminal.screen import Screen, fall_silent
 from choreo.terminal.trace_file import events_of_saga
@@ -88,6 +90,14 @@ class Shown(StrEnum):
         return tuple(STYLES) if self is Shown.BOTH else (self.value,)
 
 
+class Form(Enum):
+    """For whom a run is printed."""
+
+    PEOPLE = "people"
+    JSON = "json"
+    MERMAID = "mermaid"
+
+
 Steps = Annotated[list[str], typer.Argument(metavar="STEP", hidden=True)]
 Fail = Annotated[
     list[str] | None,
@@ -122,23 +132,29 @@ def run(
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
-        _only_one_form(mermaid, json, style)
+        form = _form(mermaid, json, style)
         sets = open_separately(services, saga.plan.steps, len(style.styles))
-    recordings = []
-    for name, service_of in zip(style.styles, sets, strict=True):
-        is_for_people = not (json or mermaid)
-        recording = record(saga, name, service_of, seen=telling(screen, saga, name) if is_for_people else None)
-        recordings.append(recording)
-        if json:
-            screen.json(run_as_json(saga, recording))
-        elif mermaid:
-            screen.plain(mermaid_of(recording, show_all))
-        else:
-            show_picture(screen, recording, show_all)
-            show_end(screen, saga, recording)
-    if len(recordings) > 1 and not json:
+    recordings = [
+        _run(screen, saga, name, service_of, form, show_all)
+        for name, service_of in zip(style.styles, sets, strict=True)
+    ]
+    if style is Shown.BOTH and form is Form.PEOPLE:
         show_sameness(screen, recordings)
-    _exit(is_finding=any(r.is_finding for r in recordings) or not is_same(recordings))
+    _exit(is_finding=any(recording.is_finding for recording in recordings) or not is_same(recordings))
+
+
+def _run(screen: Screen, saga: Saga, style: str, service_of: ServiceOf, form: Form, show_all: bool) -> Recording:
+    if form is Form.PEOPLE:
+        recording = record(saga, style, service_of, seen=telling(screen, saga, style))
+        show_picture(screen, recording, show_all)
+        show_end(screen, saga, recording)
+        return recording
+    recording = record(saga, style, service_of)
+    if form is Form.JSON:
+        screen.json(run_as_json(saga, recording))
+    else:
+        screen.plain(mermaid_of(recording, show_all))
+    return recording
 
 
 @app.command("compare", cls=Command, help=f"{COMPARE_HELP}\n\n{STEP_HELP}", epilog=COMPARE_EPILOG)
@@ -153,8 +169,7 @@ def compare(
     screen = Screen()
     with wrong_use():
         saga = read_saga(steps, fail or (), fail_compensation or ())
-        sets = open_separately(services, saga.plan.steps, 2 * len(STYLES))
-    comparison = compare_styles(saga, sets)
+        comparison = compare_styles(saga, open_separately(services, saga.plan.steps, 2 * len(STYLES)))
     if json:
         screen.json(comparison_as_json(saga, comparison))
     else:
@@ -211,13 +226,16 @@ def wrong_use() -> Iterator[None]:
         yield
     except WrongUse as error:
         raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
+    except PlanTooLarge as error:
+        raise typer.BadParameter(f"a step is added to compare: {error}", param_hint="STEP") from None
 
 
-def _only_one_form(mermaid: bool, json: bool, style: Shown) -> None:
+def _form(mermaid: bool, json: bool, style: Shown) -> Form:
     if mermaid and json:
         raise WrongUse("--mermaid", "expected one form of output, got --json as well")
     if mermaid and style is Shown.BOTH:
         raise WrongUse("--mermaid", "expected one style, got both: a file has one diagram")
+    return Form.MERMAID if mermaid else Form.JSON if json else Form.PEOPLE
 
 
 def _exit(is_finding: bool) -> None:

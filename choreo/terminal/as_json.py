@@ -1,5 +1,6 @@
 """Runs and comparisons for programs: plain values, to be written as JSON."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from choreo.terminal.arguments import Saga
 from choreo.terminal.comparison import Comparison, Figures
 from choreo.terminal.names import numbered
 from choreo.terminal.recording import Message, Recording
-from choreo.terminal.records import records_of
+from choreo.terminal.records import Record, records_of
 from choreo.terminal.words import story_of
 
 
@@ -23,7 +24,7 @@ def run_as_json(saga: Saga, recording: Recording) -> dict[str, Any]:
         "story": story_of(recording, str),
         "in_force": [recording.plan.steps[position] for position in recording.in_force()],
         "events": [_message(message, recording) for message in recording.messages()],
-        "records": records_of(recording.services),
+        "records": _records(recording),
     }
 
 
@@ -35,7 +36,9 @@ def comparison_as_json(saga: Saga, comparison: Comparison) -> dict[str, Any]:
         **_asked(saga),
         "same_outcome": comparison.is_same_outcome,
         "same_records": not comparison.differing,
-        "differing_records": {step: list(records) for step, records in comparison.differing.items()},
+        "differing_records": {
+            step: [_plain(record) for record in records] for step, records in comparison.differing.items()
+        },
         **{recording.style: _style(recording, figures) for recording, figures in styles},
     }
 
@@ -51,8 +54,25 @@ def _style(recording: Recording, figures: Figures) -> dict[str, Any]:
         "messages": figures.messages,
         **counted,
         "keepers": figures.keepers,
-        "records": records_of(recording.services),
+        "records": _records(recording),
     }
+
+
+def _records(recording: Recording) -> dict[str, Any]:
+    return {service: _plain(record) for service, record in records_of(recording.services).items()}
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """The fields of a service are whatever its author likes; what JSON has no word for is told as text."""
+    return {name: value if _is_json(value) else repr(value) for name, value in record.items()}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:

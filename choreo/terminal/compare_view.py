@@ -13,7 +13,7 @@ from choreo.terminal.comparison import Absence, Acquaintance, Comparison, Figure
 from choreo.terminal.diagram import diagram
 from choreo.terminal.names import cut, enumerated
 from choreo.terminal.recording import Recording
-from choreo.terminal.records import records_of
+from choreo.terminal.records import Record, records_of
 from choreo.terminal.run_view import show_end
 from choreo.terminal.screen import FAINT, TITLE, Screen
 
@@ -28,7 +28,7 @@ def show_comparison(screen: Screen, saga: Saga, comparison: Comparison, show_all
     _show_pictures(screen, comparison.recordings, show_all)
     _show_sameness(screen, saga, comparison)
     _show_table(screen, "what differs", comparison.recordings, _rows(screen, comparison))
-    _show_table(screen, "who must know whom", comparison.recordings, _coupling(screen, comparison.figures))
+    _show_table(screen, "who knows whom", comparison.recordings, _coupling(screen, comparison.figures))
 
 
 def _show_pictures(screen: Screen, recordings: Sequence[Recording], show_all: bool) -> None:
@@ -70,8 +70,11 @@ def _show_sameness(screen: Screen, saga: Saga, comparison: Comparison) -> None:
 
 def _show_records(screen: Screen, recording: Recording) -> None:
     for service, record in records_of(recording.services).items():
-        fields = ", ".join(f"{name} = {value!r}" for name, value in record.items())
-        screen.sentence(f"  {service}: {screen.prose(fields or 'no fields')}", indent=4)
+        screen.sentence(f"  {service}: {screen.prose(_fields(record))}", indent=4)
+
+
+def _fields(record: Record) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in record.items()) or "no fields"
 
 
 def _show_differing_records(screen: Screen, comparison: Comparison) -> None:
@@ -79,8 +82,7 @@ def _show_differing_records(screen: Screen, comparison: Comparison) -> None:
     styles = [recording.style for recording in comparison.recordings]
     for step, records in comparison.differing.items():
         for style, record in zip(styles, records, strict=True):
-            fields = ", ".join(f"{name} = {value!r}" for name, value in record.items())
-            screen.sentence(f"  {screen.name(step)}, {style}: {screen.prose(fields)}", indent=4)
+            screen.sentence(f"  {screen.name(step)}, {style}: {screen.prose(_fields(record))}", indent=4)
 
 
 def _show_table(screen: Screen, title: str, recordings: Sequence[Recording], rows: Iterator[Row]) -> None:

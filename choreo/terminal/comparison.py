@@ -21,13 +21,11 @@ NEW_STEP = "new_step"
 
 
 class NoService:
-    """Stands where a service would, in a table that nobody runs."""
+    """Stands where a service would, in a table that is read and never run."""
 
-    def execute(self, reference: str) -> None:
-        raise NotImplementedError(reference)
+    def execute(self, reference: str) -> None: ...
 
-    def compensate(self, reference: str, receipt: object) -> None:
-        raise NotImplementedError(reference)
+    def compensate(self, reference: str, receipt: object) -> None: ...
 
 
 NO_SERVICE = NoService()
@@ -110,9 +108,10 @@ class Comparison(Struct, frozen=True):
 
 
 def compare(saga: Saga, separate_services: Sequence[ServiceOf]) -> Comparison:
-    """Run the saga in both styles, each with services of its own, and count.
+    """Run the saga in both styles, each with services of its own, and count. Raises `PlanTooLarge`.
 
-    The first two sets of services are for the runs, the other two for the same again with somebody down.
+    The saga must have room for one step more. The first two sets of services are for the runs, the other two for the
+    same again with somebody down.
     """
     for_runs, for_absences = separate_services[:2], separate_services[2:]
     one, other = (record(saga, style, services) for style, services in zip(STYLES, for_runs, strict=True))
@@ -147,7 +146,7 @@ def record_absent(saga: Saga, style: str, service_of: ServiceOf) -> Recording:
 
 def is_same_outcome(one: Outcome | None, other: Outcome | None) -> bool:
     """Whether a client would be told the same. A reason is told in the trace, not to the client."""
-    return _told(one) == _told(other)
+    return one is not None and other is not None and _told(one) == _told(other)
 
 
 def hops(recording: Recording) -> int:
@@ -191,9 +190,7 @@ def addition(saga: Saga, style: str, place: int) -> Addition:
     return Addition(tuple(touched), len(new.topics))
 
 
-def _told(outcome: Outcome | None) -> object:
-    if outcome is None:
-        return None
+def _told(outcome: Outcome) -> object:
     return outcome.state, outcome.completed_steps, outcome.compensated_steps, outcome.stuck_step, outcome.defect
 
 

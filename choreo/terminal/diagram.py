@@ -23,26 +23,20 @@ def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = F
     lanes = lay_out(seats, names, messages, width, screen.glyphs.ellipsis)
     if lanes is None:
         drawing, labels = draw_steps(recording, hearers, screen, width)
-        return [
-            *drawing,
-            Text(),
-            _signs(f"{screen.glyphs.in_force} in force"),
-            *_legend(hearers, labels, screen, width),
-        ]
-    drawing = draw(messages, lanes, screen, width)
-    return [*drawing, Text(), _arrow_signs(screen, show_all), *_legend(names, lanes.names, screen, width)]
+        explained = _legend(hearers, labels, screen, width)
+    else:
+        drawing = draw(messages, lanes, screen, width)
+        explained = _legend(names, lanes.names, screen, width)
+    return [*drawing, Text(), *_signs(screen, lanes is not None, show_all, width), *explained]
 
 
-def _arrow_signs(screen: Screen, show_all: bool) -> Text:
+def _signs(screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list[Text]:
     glyphs = screen.glyphs
-    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
-    if show_all:
+    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"] if has_arrows else []
+    if has_arrows and show_all:
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
-    return _signs(*signs, f"{glyphs.in_force} in force")
-
-
-def _signs(*signs: str) -> Text:
-    return Text("  " + "   ".join(signs), FAINT)
+    signs.append(f"{glyphs.in_force} in force")
+    return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:

@@ -12,7 +12,7 @@ from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.trace.record import Record
 
 COMMANDS = ("step.execute", "step.compensate")
-CAUSES_SHOWN, CAUSES_IN_JSON = 6, 100
+CAUSES_SHOWN, CAUSES_IN_JSON = 6, 20
 BECAUSES_MAX = 3
 
 PHRASES = {

@@ -122,11 +122,7 @@ def _columns(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, 
 def draw(messages: Sequence[Message], lanes: Lanes, screen: Screen, width: int) -> list[Text]:
     """The header, a line for each message, and the lifelines running out."""
     pen = _Pen(lanes, screen, len(str(len(messages))), width)
-    lines = pen.header()
-    for message in messages:
-        lines.append(pen.message(message))
-    lines.append(pen.lifelines().text())
-    return lines
+    return [*pen.header(), *map(pen.message, messages), pen.lifelines().text()]
 
 
 class _Pen:
@@ -206,22 +202,22 @@ class _Pen:
 
     def _label(self, line: Line, message: Message, source: int, style: str) -> None:
         if self._lanes.is_narrow:
-            place = self._lanes.columns[-1] + 3
-            told = who_and_what(message.event, self._screen.name)
-            line.put(place, cut(told, self._width - place, self._glyphs.ellipsis), style)
+            place, label = self._lanes.columns[-1] + 3, who_and_what(message.event, self._screen.name)
+            line.put(place, cut(label, self._width - place, self._glyphs.ellipsis), style)
             return
         label = label_of(message.event)
         target = label_target(source, [self._column_of[seat] for seat in message.reacted + message.ignored])
         if target == source:
-            line.put(source + 2, label, style)
+            line.put(min(source + 2, self._width - len(label)), label, style)
             return
-        lane = min(
-            (column for column in self._lanes.columns if (column - source) * (target - source) > 0),
-            key=lambda column: abs(column - source),
-        )
-        if abs(lane - source) < len(label) + LABEL_SPACES[1]:
-            lane = target  # over whatever lifelines are in between
-        room = abs(lane - source) - 2
+        end = self._label_end(source, target, len(label))
+        room = abs(end - source) - 2
         text = f" {label} " if room >= len(label) + 2 else label
-        first = min(source, lane) + (1 if target > source else 2)
+        first = source + 1 if end > source else end + 2
         line.put(first + (room - len(text)) // 2, text, style)
+
+    def _label_end(self, source: int, target: int, length: int) -> int:
+        """The lifeline up to which a label is centred: the next one, or else the target, over what is in between."""
+        between = [column for column in self._lanes.columns if (column - source) * (target - source) > 0]
+        beside = min(between, key=lambda column: abs(column - source))
+        return beside if abs(beside - source) >= length + LABEL_SPACES[1] else target

@@ -116,7 +116,7 @@ class Screen(Console):
 
     def json(self, value: Any) -> None:
         """One JSON object on one line, in ASCII."""
-        self.out(json.dumps(value, default=repr), highlight=False)
+        self.out(json.dumps(value), highlight=False)
 
     def plain(self, text: str) -> None:
         """A text for programs, as it is."""

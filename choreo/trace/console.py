@@ -30,27 +30,50 @@ class Console:
 
     def __call__(self, logger: object, method: str, entry: EventDict) -> Any:
         record: Record = entry["record"]
-        color = COLORS.get(record.event.rpartition(".")[2], "")
-        if record.action == "reply":
-            color += BOLD
-        action = "" if record.action == "publish" else record.action
+        color = COLORS.get(_fact(record), "") + (BOLD if record.action == "reply" else "")
         line = (
-            f"{record.seq:>5}  {self._paint(DIM, str(record.time)[11:23])}  {_cut(record.saga_id, 14):<14} "
-            f"{action:<10} {_cut(record.source, 18):<18} {self._paint(color, f'{record.event:<26}')} {_why(record)}"
+            f"{record.seq:>4} {self._paint(DIM, str(record.time)[11:23])} {cut(record.saga_id, 12):<12} "
+            f"{self._paint(color, f'{_what(record):<34}')} {self._paint(DIM, _cause(record))}"
         )
+        if record.reason is not None and record.event.startswith(("step", "error")):
+            line += f"  {cut(record.reason, 60)}"
         return line.rstrip().encode("utf-8", "backslashreplace")
 
     def _paint(self, color: str, text: str) -> str:
         return f"{color}{text}{RESET}" if self._colors and color else text
 
 
-def _why(record: Record) -> str:
-    cause, reason = record.causation_id, record.reason
-    after = "" if cause is None else "← " + _cut(cause.removeprefix(f"{record.run}/"), 48)
-    return after if reason is None else f"{after}  {_cut(reason, 60)}".strip()
+def _fact(record: Record) -> str:
+    return record.event.rpartition(".")[2]
 
 
-def _cut(value: object, width: int) -> str:
+def _what(record: Record) -> str:
+    """Who did what, in words."""
+    step, fact, source = cut(record.step, 24), _fact(record), cut(record.source, 24)
+    what = f"saga {fact}" if record.step is None else f"{step} {fact}"
+    if record.action == "reply":
+        return f"reply: {record.event.replace('.', ' ')}"
+    if record.action == "deliver":
+        return f"  {source} hears"
+    if record.action in ("execute", "compensate"):
+        return f"  {step}: {fact}"
+    return what if record.step is None or source == step else f"{source}: {fact} {step}"
+
+
+def _cause(record: Record) -> str:
+    """The event before, by its topic."""
+    if record.action == "deliver":
+        return f"  {cut(record.id, 60).partition('/')[2]}"
+    if record.causation_id is None:
+        return ""
+    kind, _, topic = record.causation_id.removeprefix(f"{record.run}/").partition("/")
+    step, _, fact = topic.rpartition("/")
+    if fact.isdigit():  # the k-th step of that name
+        step, _, fact = step.rpartition("/")
+    return f"← {cut(step, 24)} {fact}" if kind == "step" else f"← saga {topic}"
+
+
+def cut(value: object, width: int) -> str:
     text = "" if value is None else str(value).translate(CONTROL)
     return text if len(text) <= width else text[: width - 1] + "…"
 

@@ -1,0 +1,76 @@
+"""Shared by the tests of the terminal face: one command in process, or as users run it, and what it said."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from choreo.domain.plan import Itinerary, plan
+from choreo.terminal.app import app
+from choreo.terminal.arguments import Saga
+from choreo.terminal.recording import Recording, record
+from tests.stories import Ledger
+
+ROOT = Path(__file__).parents[1]
+CHOREO = [sys.executable, "-m", "choreo"]
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+FRAME = re.compile(r"[╭╮╰╯│─]+|\s+")
+
+UNSET = dict.fromkeys(("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTHONIOENCODING"))
+"""Variables that would change what is printed."""
+
+
+def choreo(*arguments: str, width: int = 80, given: bytes | None = None, **environment: str) -> Result:
+    """Run a command in process, on a pipe of that width."""
+    return CliRunner().invoke(app, [*arguments], input=given, env=UNSET | {"COLUMNS": str(width)} | environment)
+
+
+def prose(text: str) -> str:
+    """What an error says: without its frame, its colours and its line breaks."""
+    return FRAME.sub(" ", ANSI.sub("", text)).strip()
+
+
+def lines(text: str) -> list[str]:
+    """A golden text of a test: its lines without the indentation."""
+    return [line.removeprefix("    ") for line in text.strip("\n").splitlines()]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in UNSET} | more
+
+
+def spawn(*arguments: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command as users do, its output into pipes."""
+    return subprocess.run([*CHOREO, *arguments], env=environment(**more), cwd=ROOT, capture_output=True, check=False)
+
+
+def on_a_terminal(*arguments: str, **more: str) -> str:
+    """What a command prints where stdout is a terminal."""
+    ours, theirs = pty.openpty()
+    command = subprocess.Popen([*CHOREO, *arguments], env=environment(TERM="xterm", **more), cwd=ROOT, stdout=theirs)
+    os.close(theirs)
+    printed = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            printed += chunk
+    except OSError:  # how Linux says that nobody has the other end any more
+        pass
+    os.close(ours)
+    command.wait()
+    return printed.decode()
+
+
+def saga_of(itinerary: Itinerary, fail_step: str | None = None, fail_compensation: str | None = None) -> Saga:
+    return Saga(itinerary, plan(itinerary), fail_step, fail_compensation)
+
+
+def recorded(
+    style: str, *itinerary: Any, fail_step: str | None = None, fail_compensation: str | None = None, **mishap: Any
+) -> Recording:
+    """One run recorded, its services as `Ledger` has them."""
+    return record(saga_of(itinerary, fail_step, fail_compensation), style, Ledger(**mishap).service_of)

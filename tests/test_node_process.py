@@ -1,0 +1,272 @@
+"""The node as a process: `python main.py`, its pipes and its signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import pytest
+
+from tests.node_client import EXAMPLES, ROOT, TIMEOUT_S, Node, execute, expected_reply, line
+
+COMMAND = [sys.executable, "main.py"]
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+STEPS = ["a", "b", "c"]
+
+
+def run(data: bytes, *options: str, command: list[str] = COMMAND) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [*command, *options], input=data, capture_output=True, cwd=ROOT, check=False, timeout=TIMEOUT_S
+    )
+
+
+def through_shell(redirection: str) -> list[str]:
+    """The node, started with a closed stream."""
+    return ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND]
+
+
+def request(number: int) -> bytes:
+    return line(execute(number, *STEPS, fail_step=STEPS[number % 3]))
+
+
+def reply_to(number: int) -> str:
+    return expected_reply(execute(number, *STEPS, fail_step=STEPS[number % 3])["body"])
+
+
+@contextmanager
+def burst(count: int) -> Iterator[IO[bytes]]:
+    """A file of requests; where its reader has got to can be seen afterwards."""
+    with tempfile.TemporaryFile() as file:
+        file.writelines(map(request, range(count)))
+        file.seek(0)
+        yield file
+
+
+@pytest.mark.parametrize("name", ["completed", "compensated"])
+def test_the_reference_cases_are_answered_character_for_character(name: str) -> None:
+    """Standard input as it is published, standard output as it is expected, and nothing else."""
+    node = run((EXAMPLES / f"{name}.input.json").read_bytes())
+
+    assert node.stdout == (EXAMPLES / f"{name}.expected.jsonl").read_bytes()
+    assert node.stderr == b""
+    assert node.returncode == 0
+
+
+def test_a_conversation_goes_line_by_line() -> None:
+    """Two hundred times, the client waits for the reply before it writes the next request."""
+    with Node() as node:
+        replies = [node.ask(execute(number, *STEPS)) for number in range(200)]
+        rest = node.finish()
+
+    assert replies == [expected_reply(execute(number, *STEPS)["body"]) for number in range(200)]
+    assert rest == []
+    assert node.process.returncode == 0
+
+
+def test_a_message_without_its_newline_is_answered_while_the_client_waits() -> None:
+    """On a single line, and spread over several."""
+    message = execute(1, *STEPS)
+
+    with Node() as node:
+        node.send(json.dumps(message).encode())
+        first = node.receive()
+        node.send(b"\n" + json.dumps(message, indent=2).encode())
+        second = node.receive()
+
+    assert first == second == expected_reply(message["body"])
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\n"])
+def test_an_empty_input_ends_the_node(data: bytes) -> None:
+    """With exit status 0, and without a word."""
+    node = run(data)
+
+    assert (node.stdout, node.stderr, node.returncode) == (b"", b"", 0)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_from_the_start_is_no_mishap(redirection: str) -> None:
+    """Replies are written where there is a stdout, and nothing takes the place of a stream that is not there."""
+    node = run(b"hello\n" + request(0), command=through_shell(redirection))
+
+    replies = node.stdout.decode().splitlines()
+    assert replies[1:] == ([reply_to(0)] if redirection == "2>&-" else [])
+    assert node.stderr == b""
+    assert node.returncode == 0
+
+
+def test_what_is_for_people_never_goes_to_stdout() -> None:
+    """Not even where stderr is closed."""
+    node = run(b"hello\n" + request(0), "--envelope", command=through_shell("2>&-"))
+
+    (reply,) = node.stdout.decode().splitlines()
+    assert json.loads(reply)["body"] == json.loads(reply_to(0))
+
+
+def test_what_is_for_people_goes_to_stderr() -> None:
+    """One line for each text that nobody can be answered about."""
+    node = run(b"hello\n\xff\n" + request(0), "--envelope")
+
+    assert len(node.stdout.splitlines()) == 1
+    assert len(node.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_node_that_waits(number: signal.Signals) -> None:
+    """With exit status 0 and without a traceback."""
+    with Node() as node:
+        reply = node.ask(execute(1, *STEPS))
+        rest = node.stop(number)
+
+        assert reply == expected_reply(execute(1, *STEPS)["body"])
+        assert rest == []
+        assert node.stderr == ""
+        assert node.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("begun", [b'{"type": "exec', b'{"body":\n', b'{"body":\n{"type": [oops,\n', b"7"])
+def test_what_a_signal_cuts_off_is_no_mistake(number: signal.Signals, begun: bytes) -> None:
+    """What was complete is answered; half a message is nobody's fault."""
+    with Node() as node:
+        node.send(request(1) + begun)
+        replies = [node.receive()]
+        replies += [reply for reply in node.stop(number) if "oops" not in reply]
+
+        assert replies == [reply_to(1)]
+        assert node.stderr == ""
+        assert node.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_in_the_middle_of_a_burst_loses_nothing_that_was_read(number: signal.Signals) -> None:
+    """As far as the node has read the file, each request has its reply; nothing is half answered."""
+    with burst(40_000) as file, Node(stdin=file) as node:
+        first = node.receive()
+        rest = node.stop(number)
+        read = os.pread(file.fileno(), file.tell(), 0)
+
+        replies = [first, *rest]
+        complete = read.count(b"\n") + read.endswith(b"}}")
+        assert 0 < complete < 40_000
+        assert replies == list(map(reply_to, range(complete)))
+        assert node.stderr == ""
+        assert node.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_changes_nothing(number: signal.Signals) -> None:
+    """Nor does one that comes while the node is ending."""
+    with burst(5_000) as file, Node(stdin=file) as node:
+        first = node.receive()
+        node.process.send_signal(number)
+        rest = node.stop(number)
+
+        assert [first, *rest] == list(map(reply_to, range(1 + len(rest))))
+        assert node.stderr == ""
+        assert node.process.returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_the_node_quietly() -> None:
+    """The node notices with its next reply."""
+    with burst(20_000) as file, Node(stdin=file) as node:
+        node.receive()
+        node.stdout.close()
+        status = node.process.wait(TIMEOUT_S)
+
+        assert node.stderr == ""
+        assert status == 0
+
+
+def test_a_reader_that_never_was_ends_the_node_quietly() -> None:
+    """The pipe is broken before the first reply."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with Node(stdout=writer) as node:
+            node.send(request(0))
+            status = node.process.wait(TIMEOUT_S)
+
+            assert node.stderr == ""
+            assert status == 0
+    finally:
+        os.close(writer)
+
+
+def test_a_stdout_that_does_not_block_loses_nothing() -> None:
+    """10,000 requests into a pipe that is full now and then."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with burst(10_000) as file, Node(stdin=file, stdout=writer) as node, open(reader) as replies:
+        os.close(writer)
+        received = replies.read().splitlines()
+        status = node.process.wait(TIMEOUT_S)
+
+        assert received == list(map(reply_to, range(10_000)))
+        assert node.stderr == ""
+        assert status == 0
+
+
+def test_a_stdin_that_does_not_block_is_waited_for() -> None:
+    """Nothing to read is not the end of the input."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader, "rb") as stdin, open(writer, "wb", buffering=0) as requests, Node(stdin=stdin) as node:
+        replies = []
+        for number in range(5):
+            requests.write(request(number))
+            replies.append(node.receive())
+        requests.close()
+        status = node.process.wait(TIMEOUT_S)
+
+        assert replies == list(map(reply_to, range(5)))
+        assert status == 0
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_message_of_eight_mebibytes_goes_through_the_pipe(extra: int) -> None:
+    """One byte more is too much; the next message is fine."""
+    limit = 8 * 1024 * 1024
+    message = execute(0, *STEPS, fail_step="a", pad="")
+    message["body"]["pad"] = "x" * (limit + extra - len(json.dumps(message)))
+
+    node = run(line(message) + request(1))
+
+    first, second = node.stdout.decode().splitlines()
+    assert first == reply_to(0) if not extra else json.loads(first)["code"] == 12
+    assert second == reply_to(1)
+    assert node.returncode == 0
+
+
+def test_the_limit_can_be_smaller_than_what_is_read_at_once() -> None:
+    """Messages within it are answered, one after the other on one line too; a larger one is refused."""
+    small = execute(1)
+    limit = str(len(json.dumps(small)))
+
+    node = run(json.dumps(small).encode() * 100 + b"\n" + request(1) + line(small), "--max-message-bytes", limit)
+
+    replies = list(map(json.loads, node.stdout.splitlines()))
+    assert [reply["type"] for reply in replies] == ["saga_completed"] * 100 + ["error", "saga_completed"]
+
+
+def test_garbage_never_ends_the_node() -> None:
+    """Random and hostile bytes, then a good message; no traceback anywhere."""
+    garbage = [
+        os.urandom(5000),
+        b"\0" * 5000,
+        b"{" * 50_000,
+        b'{"a":[\n' * 5000,
+        b"\x80\n" * 500,
+        b"[" * 100_000 + b"]" * 100_000,
+    ]
+
+    node = run(b"\n".join([*garbage, request(1)]))
+
+    assert node.stdout.decode().splitlines()[-1] == reply_to(1)
+    assert b"Traceback" not in node.stdout + node.stderr
+    assert node.returncode == 0
