@@ -19,7 +19,7 @@ from tests.stories import Ledger
 ROOT = Path(__file__).parents[1]
 CHOREO = [sys.executable, "-m", "choreo"]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-FRAME = re.compile(r"[╭╮╰╯│─]+|\s+")
+FRAME = re.compile(r"[╭╮╰╯│─\s]+")
 
 UNSET = dict.fromkeys(("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTHONIOENCODING"))
 """Variables that would change what is printed."""
@@ -52,7 +52,9 @@ def spawn(*arguments: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
 def on_a_terminal(*arguments: str, **more: str) -> str:
     """What a command prints where stdout is a terminal."""
     ours, theirs = pty.openpty()
-    command = subprocess.Popen([*CHOREO, *arguments], env=environment(TERM="xterm", **more), cwd=ROOT, stdout=theirs)
+    command = subprocess.Popen(
+        [*CHOREO, *arguments], env=environment(**{"TERM": "xterm"} | more), cwd=ROOT, stdout=theirs
+    )
     os.close(theirs)
     printed = b""
     try:

@@ -1,8 +1,8 @@
 """The docs are run: every command prints what they say, every Python example passes, every link leads somewhere.
 
 In a ```console block a line that begins with `$ ` is run in a shell, in a copy of the project; the lines below it are what
-it prints, and `…` stands for any lines. A ```python block below `<!-- file: NAME -->` is written to that file; any other is
-run, the blocks of one page one after the other.
+it prints, and `…` stands for any lines. A ```mermaid block below `<!-- mermaid: COMMAND -->` is what that command prints.
+A ```python block below `<!-- file: NAME -->` is written to that file; any other is run, a page's blocks one after the other.
 """
 
 import os
@@ -16,7 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if ".venv" not in path.parts)
-BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:<!-- (?:file: (?P<file>\S+)|mermaid: (?P<mermaid>[^\n]+)) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL
+)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
 WIDTH = "100"
 
@@ -56,17 +58,18 @@ def test_what_a_page_says_is_what_happens(page: Path, project: Path) -> None:
             (project / block["file"]).write_text(text)
         elif language == "python":
             program += text
-        elif language == "console":
-            for command, expected in commands(text):
+        elif language == "console" or block["mermaid"]:
+            for command, expected in [(block["mermaid"], text)] if block["mermaid"] else commands(text):
                 done = subprocess.run(
                     ["bash", "-c", command],
                     cwd=project,
                     env=environment(project),
-                    capture_output=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
                     text=True,
                     check=False,
                 )
-                printed = done.stdout + done.stderr
+                printed = done.stdout
                 assert matches(expected, printed), f"$ {command}\n{printed}"
     if program:
         subprocess.run([sys.executable, "-c", program], cwd=project, env=environment(project), check=True)

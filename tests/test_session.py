@@ -231,6 +231,41 @@ def test_each_good_message_gets_exactly_its_reply(stretches: list[Any], sizes: l
     assert replies == Talk().all(data)
 
 
+FRAGMENTS = [
+    *b'{}[],:" \n\\',
+    b"\n\n",
+    b"\r\n",
+    b"  ",
+    b'"a"',
+    b'"body":',
+    b"true",
+    b"tru",
+    b"1.",
+    b"-",
+    b"oops",
+    b"\xff",
+    b"\0",
+]
+FRAGMENTS += [
+    b"{}",
+    b'{"a": 1}',
+    b'{"type": "x"}',
+    b"\xef\xbb\xbf",
+    "é".encode(),
+    line(GOOD),
+    line(GOOD["body"]).strip(),
+]
+FRAGMENTS += [json.dumps(GOOD, indent=2).encode(), json.dumps(GOOD, indent=0).encode() + b"\n"]
+fragments = st.sampled_from([bytes([part]) if isinstance(part, int) else part for part in FRAGMENTS])
+
+
+@given(data=st.lists(fragments, max_size=16).map(b"".join), size=st.integers(1, 80))
+@settings(deadline=None, max_examples=300)
+def test_chunks_change_nothing(data: bytes, size: int) -> None:
+    """Good or bad, the input has the same replies, to the character, however it is cut."""
+    assert Talk().all(*in_chunks(data, size)) == Talk().all(data)
+
+
 @given(data=st.binary(max_size=200), more=st.binary(max_size=50), limit=st.integers(1, 400))
 @settings(deadline=None, max_examples=300)
 def test_random_bytes_never_raise_and_harm_no_good_line(data: bytes, more: bytes, limit: int) -> None:

@@ -24,8 +24,8 @@ TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-CUT_OFF = re.compile(rb'(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[-+.0-9A-Za-z]++)\Z')
-"""What may yet become a token, where more of the line is to come."""
+CUT_OFF = re.compile(rb"""(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[^ \t\r\n"{}\[\],:]++)\Z""")
+"""What may go on in the rest of its line."""
 
 WORD = re.compile(rb"""[^ \t\r\n"{}\[\],:]++""")
 BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|[{}\[\]]')
@@ -155,7 +155,7 @@ class Framer:
         self._value = Value(self._message_bytes_max)
         is_new = broken.offset == self._column_one and piece.startswith(b"{", broken.offset)
         swallowed = list(value.inner())
-        if not (is_new or swallowed or value.is_complete):
+        if not (is_new or swallowed):
             self._debris = Debris(value.open_brackets)
         yield from swallowed
 
@@ -194,8 +194,8 @@ class Value:
 
     def inner(self) -> Iterator[Text]:
         """The message that this unfinished value has swallowed last, if any."""
-        if self._inner is not None:
-            begin, end = self._inner
+        begin, end = self._inner or (0, 0)
+        if 0 < end - begin <= self._bytes_max:
             yield Text(bytes(self.text[begin - self._origin : end - self._origin]))
 
     def leave_outer(self) -> bool:

@@ -121,10 +121,10 @@ class Session:
                 self._answer(message)
 
     def _handle_with_care(self, line: bytes) -> None:
-        line = line.removeprefix(BYTE_ORDER_MARK)
         if len(line) <= self._message_bytes_max:
-            message = decode_bare(line)
-            if self._is_framing and (message is not None or looks_like_message(line)):
+            text = line.removeprefix(BYTE_ORDER_MARK)
+            message = decode_bare(text)
+            if self._is_framing and (message is not None or looks_like_message(text)):
                 self._give_up()
             if message is not None:
                 self._answer(message)
@@ -136,8 +136,7 @@ class Session:
         self._tail.append(data)
         self._tail_size += len(data)
         if self._tail_size > self._message_bytes_max or self._may_be_complete(data):
-            piece = b"".join(self._tail)
-            self._frame(piece if self._is_mid_line else piece.removeprefix(BYTE_ORDER_MARK))
+            self._frame(b"".join(self._tail))
             self._is_mid_line = True
             self._tail, self._tail_size = [], 0
 
@@ -148,6 +147,8 @@ class Session:
         return not self._is_framing or (not self._is_mid_line and CLOSING.match(self._tail[0]) is not None)
 
     def _frame(self, piece: bytes) -> None:
+        if not self._is_mid_line:
+            piece = piece.removeprefix(BYTE_ORDER_MARK)
         self._answer_frames(self._framer.feed(piece))
         self._is_framing = not self._framer.is_idle
 

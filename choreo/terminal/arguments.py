@@ -11,10 +11,11 @@ from typing import NamedTuple
 from choreo.composition import NoServices, open_services
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.domain.service import Service, ServiceOf
+from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
 
 SUGGESTED_AMONG_MAX = 1_000
-SHOWN_MAX = 60
+SHOWN_MAX, NAMED_MAX = 60, 8
 
 
 class WrongUse(Exception):
@@ -112,7 +113,8 @@ def _one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | Non
         raise WrongUse(where, f"expected at most one step, got {len(names)}")
     for name in names:
         if name not in steps:
-            why = f"expected a step of this saga, got {_quoted(name)}{suggestion(name, steps)}"
+            known = enumerated([_quoted(step) for step in steps], NAMED_MAX)
+            why = f"expected a step of this saga ({known}), got {_quoted(name)}{suggestion(name, steps)}"
             raise WrongUse(where, why)
     return names[0] if names else None
 
