@@ -20,6 +20,7 @@ setup: .venv/ready ## make the virtual environment .venv
 
 run: .venv/ready ## run the sample sagas through the node: replies on stdout, the trace beside them on stderr
 	@$(BIN)/python main.py --trace --trace-format console < docs/samples/sagas.jsonl
+	@echo 'Next: $(BIN)/choreo compare book_flight book_hotel book_car --fail book_car' >&2
 
 test: .venv/ready ## run all tests
 	@$(BIN)/python -m pytest
@@ -42,3 +43,4 @@ lock: ## pin all dependencies anew, with hashes (needs uv)
 
 clean: ## remove the virtual environment and all caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +

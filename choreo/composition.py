@@ -1,9 +1,11 @@
-"""The composition root: the one place where services, styles and a runner meet.
+"""The composition root: the one place where services meet styles and a runner.
 
 Laws: knows the services by the name of a module only, so that choreo itself depends on nobody's services.
 """
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,17 +25,26 @@ class NoServices(Exception):
 
 
 def open_services(module: str = SERVICES) -> ServiceOf:
-    """Fresh services from the module's `catalogue()`. Raises `NoServices`."""
+    """Fresh services from the module's `catalogue()`; modules of the current directory count. Raises `NoServices`."""
+    if module != SERVICES and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
     try:
-        catalogue = importlib.import_module(module).catalogue
-    except ModuleNotFoundError as error:
+        catalogue = getattr(importlib.import_module(module), "catalogue", None)
+    except Exception as error:  # whatever somebody else's module raises
         raise NoServices(
-            f"services: expected the name of a module that can be imported, got {module!r} ({error})"
+            f"services: expected a module that can be imported, got {module!r} ({_in_a_line(error)})"
         ) from error
-    except AttributeError:
-        raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}") from None
-    service_of: ServiceOf = catalogue()
+    if not callable(catalogue):
+        raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")
+    try:
+        service_of: ServiceOf = catalogue()
+    except Exception as error:
+        raise NoServices(f"services: {module}.catalogue() failed ({_in_a_line(error)})") from error
     return service_of
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool = False) -> InProcessRunner:
@@ -45,8 +56,8 @@ def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool =
     from choreo.styles.watched import watched
     from choreo.trace.writer import traced
 
-    styles = {name: watched(style, tracer.delivered) for name, style in STYLES.items()}
-    return InProcessRunner(traced(service_of, tracer), styles, tracer.published)
+    delivered = tracer.delivered
+    return compose_rewritten(traced(service_of, tracer), lambda style: watched(style, delivered), tracer.published)
 
 
 def compose_rewritten(

@@ -24,7 +24,8 @@ class NamedService(Service, Protocol):
 def catalogue() -> ServiceOf:
     """Open every service afresh, with its defaults, and return what finds the service of a step.
 
-    Raises `TypeError` where `steps` is not a tuple, and `ValueError` where two services claim one step.
+    Raises `TypeError` where `steps` is not a tuple or a method is missing, and `ValueError` where two services claim
+    one step.
     """
     simulated = Simulated()
     by_step: dict[str, Service] = {}
@@ -47,7 +48,7 @@ def _kinds() -> Iterator[type[NamedService]]:
         module = import_module(f"{__name__}.{name}")
         for kind in vars(module).values():
             if isinstance(kind, type) and kind.__module__ == module.__name__ and getattr(kind, "steps", None):
-                yield _with_a_tuple_of_steps(kind)
+                yield _checked(kind)
 
 
 def _modules() -> list[str]:
@@ -56,7 +57,10 @@ def _modules() -> list[str]:
     return sorted(name for name in names if name.isidentifier() and name != "__init__")
 
 
-def _with_a_tuple_of_steps(kind: type[NamedService]) -> type[NamedService]:
+def _checked(kind: type[NamedService]) -> type[NamedService]:
+    for method in ("execute", "compensate"):
+        if not callable(getattr(kind, method, None)):
+            raise TypeError(f"{_name(kind)}: expected a method {method}, got none")
     if not isinstance(kind.steps, tuple):
         raise TypeError(f"{_name(kind)}.steps: expected a tuple of step names, got {kind.steps!r}")
     return kind

@@ -17,7 +17,8 @@ class Cars:
     def __init__(self, capacity: int | None = None) -> None:
         """`capacity` in cars; None: an own fleet of three, and from a partner as many more as are asked for."""
         fleet = OWN_FLEET if capacity is None else capacity
-        self.lot = [f"CAR {number:03}" for number in range(1, fleet + 1)]
+        width = max(3, len(str(fleet)))  # so that plates sort as numbers do
+        self.lot = [f"CAR {number:0{width}}" for number in range(1, fleet + 1)]
         self.has_partner = capacity is None
         self.from_partner = 0
 

@@ -8,7 +8,7 @@ from typing import Any
 from choreo.domain.service import Refused
 
 EARLY_ROOMS = 10
-EARLY_RATE, FULL_RATE = 80, 120
+EARLY_RATE, FULL_RATE = 80, 120  # whole units of money, for a room
 
 
 class Hotels:

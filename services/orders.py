@@ -1,7 +1,7 @@
 """The order book of a shop.
 
-A reference belongs to one execution alone, so it serves as the order number: the book mints none of its own. A shop
-refuses by policy, not for want of anything: while it is closed, open orders may still be cancelled.
+The receipt is the number of the order. A shop refuses by policy, not for want of anything: while it is closed, open
+orders may still be cancelled.
 """
 
 from choreo.domain.service import Refused

@@ -36,8 +36,8 @@ def prose(text: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """A golden text of a test: its lines without the indentation."""
-    return [line.removeprefix("    ") for line in text.strip("\n").splitlines()]
+    """A golden text of a test: its lines without the indentation, and without the last one, which ends the text."""
+    return [line.removeprefix("    ") for line in text.strip("\n").splitlines()[:-1]]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The docs are run: every command prints what they say, every Python example passes, every link leads somewhere.
 
-In a ```console block a line that begins with `$ ` is run in a shell, in a copy of the project; the lines below it are what
-it prints, and `…` stands for any lines. A ```mermaid block below `<!-- mermaid: COMMAND -->` is what that command prints.
-A ```python block below `<!-- file: NAME -->` is written to that file; any other is run, a page's blocks one after the other.
+In a ```console block a line that begins with `$ ` is run in a shell, in a copy of the project; the lines below it are
+what it prints, and `…` stands for any lines. A ```mermaid block below `<!-- mermaid: COMMAND -->` is what that
+command prints. A ```python block below `<!-- file: NAME -->` is written to that file; any other is run, a page's
+blocks one after the other.
 """
 
 import os
@@ -17,7 +18,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if ".venv" not in path.parts)
 BLOCK = re.compile(
-    r"(?:<!-- (?:file: (?P<file>\S+)|mermaid: (?P<mermaid>[^\n]+)) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL
+    r"(?:<!-- (?:file: (?P<file>\S+)|mermaid: (?P<mermaid>[^\n]+)) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```",
+    re.DOTALL,
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
 WIDTH = "100"
@@ -89,3 +91,12 @@ def test_a_page_that_says_something_else_is_found() -> None:
     assert not matches("one\n…\nfour\n", "one\ntwo\n")
     assert not matches("one\n", "two\n")
     assert commands("$ echo a\na\n$ echo b\nb\n") == [("echo a", "a\n"), ("echo b", "b\n")]
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    """A docstring may point to the docs."""
+    sources = [*ROOT.glob("choreo/**/*.py"), *ROOT.glob("services/*.py"), ROOT / "main.py"]
+    named = {page for source in sources for page in re.findall(r"docs/[\w/.-]+\.md", source.read_text())}
+
+    assert named
+    assert [page for page in named if not (ROOT / page).exists()] == []

@@ -9,7 +9,7 @@ import pytest
 
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary, plan
-from choreo.runners.in_process import WIRED_STEPS_MAX, InProcessRunner
+from choreo.runners.in_process import WIRED_SUBSCRIPTIONS_MAX, InProcessRunner
 from choreo.styles import STYLES
 from tests.stories import in_fresh_process
 
@@ -69,28 +69,26 @@ def test_memory_stays_flat_over_ever_new_sagas() -> None:
 
 
 def test_wirings_are_kept_within_a_bound() -> None:
-    """The oldest wirings go; one that alone is beyond the bound is kept only until the next comes."""
+    """The bound is in subscriptions, which take the memory; the oldest wirings go, and one beyond it is not kept."""
     service = Forgetful()
     runner = InProcessRunner(lambda step: service)
+    group = ("member",) * 100
 
     sizes: list[int] = []
     for number in range(8):
-        runner.execute("saga-1", (f"s{number}",) * (WIRED_STEPS_MAX // 3))
+        runner.execute("saga-1", (f"s{number}", group, group))
         sizes.append(_wired(runner))
-    runner.execute("saga-1", ("large",) * (2 * WIRED_STEPS_MAX))
-    alone = _wired(runner)
-    runner.execute("saga-1", ("small",))
+    runner.execute("saga-1", ("large",) * 50_000)
 
-    assert max(sizes) <= WIRED_STEPS_MAX
-    assert sizes[-1] > WIRED_STEPS_MAX // 2, "more than one is kept"
-    assert alone > 2 * WIRED_STEPS_MAX
-    assert _wired(runner) < 10
+    assert max(sizes) <= WIRED_SUBSCRIPTIONS_MAX
+    assert sizes[-1] > WIRED_SUBSCRIPTIONS_MAX // 2, "more than one is kept"
+    assert _wired(runner) == sizes[-1], "the large one was run, and not kept"
 
 
 def _wired(runner: InProcessRunner) -> int:
-    """The seats of all wirings, which agree with the runner's own count."""
-    wired = sum(len(wiring.table.cells) for wiring in runner._wirings.values())  # noqa: SLF001  # what is kept is asked
-    assert wired == runner._wired_steps  # noqa: SLF001
+    """The subscriptions of all wirings, which agree with the runner's own count."""
+    wired = sum(len(wiring.table.subscriptions) for wiring in runner._wirings.values())  # noqa: SLF001  # what is kept
+    assert wired == runner._wired  # noqa: SLF001  # and what it thinks it keeps
     return wired
 
 

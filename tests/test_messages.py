@@ -319,18 +319,19 @@ def test_a_value_that_is_too_long_to_show_is_shortened() -> None:
     assert len(error) < 100
 
 
-@pytest.mark.parametrize("depth", [900, 980, 990, 1000, 2000, 200_000])
-def test_deep_nesting_never_raises_anything_else(depth: int) -> None:
-    """In a field that is wrong, one that is ignored, and one that is kept."""
-    deep = b"[" * depth + b"]" * depth
-    for field in (b"msg_id", b"unknown", b"in_reply_to", b"steps"):
+@pytest.mark.parametrize("field", [b"msg_id", b"unknown", b"in_reply_to", b"steps"])
+def test_deep_nesting_never_raises_anything_else(field: bytes) -> None:
+    """Whichever part of the work it is too deep for: to read it, to check it or to show it."""
+    for depth in (*range(800, 1010), 100_000):
+        deep = b"[" * depth + b"]" * depth
         data = b'{"type": "execute", "saga_id": 1, "steps": [], "' + field + b'": ' + deep + b"}"
 
         try:
-            message = decode_with_care(data)
-        except Malformed:
-            continue
-        assert isinstance(message.body, Execute)
+            outcome = type(decode_with_care(data).body).__name__
+        except Malformed as error:
+            outcome = str(error)
+
+        assert len(outcome) < 120
 
 
 @given(data=st.binary(max_size=60))

@@ -1,5 +1,7 @@
 """The plan: who precedes and who follows whom, computed from an itinerary."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 
@@ -85,7 +87,7 @@ def test_position_of_is_the_first_of_that_name() -> None:
 
 
 @pytest.mark.parametrize("absent", ["c", "", "A", None])
-def test_position_of_an_absent_name_is_none(absent: str | None) -> None:
+def test_position_of_an_absent_name_is_none(absent: str) -> None:
     """A name that is not among the steps has no position, and neither has no name."""
     assert plan(("a", "b")).position_of(absent) is None
 
@@ -110,32 +112,32 @@ def test_one_step_too_many_is_refused(itinerary: Itinerary) -> None:
 
 
 def test_the_most_dependencies_are_accepted() -> None:
-    """Two groups of 500 are joined by exactly as many dependencies as are allowed."""
-    group = ("a",) * 500
+    """Two groups of 316 are joined by almost as many dependencies as are allowed."""
+    group = ("a",) * 316
 
     widest = plan((group, group))
 
-    assert sum(map(len, widest.successors)) == DEPENDENCIES_MAX
+    assert sum(map(len, widest.successors)) == 316 * 316 <= DEPENDENCIES_MAX
 
 
 def test_too_many_dependencies_are_refused() -> None:
     """The text says what was expected and what came."""
-    group = ("a",) * 500
+    group = ("a",) * 317
 
     with pytest.raises(PlanTooLarge) as refused:
-        plan((group, group, "a"))
+        plan((group, group))
 
-    assert str(refused.value) == "steps: expected at most 250000 dependencies between groups, got 250500"
+    assert str(refused.value) == "steps: expected at most 100000 dependencies between groups, got 100489"
 
 
 def test_members_of_a_group_share_their_neighbours() -> None:
     """A plan is as large as its itinerary, not as its dependencies."""
-    group = ("a",) * 500
+    group = ("a",) * 300
 
     widest = plan((group, group))
 
-    assert len({id(before) for before in widest.predecessors[500:]}) == 1
-    assert len({id(after) for after in widest.successors[:500]}) == 1
+    assert len({id(before) for before in widest.predecessors[300:]}) == 1
+    assert len({id(after) for after in widest.successors[:300]}) == 1
 
 
 @settings(deadline=None)
@@ -153,3 +155,20 @@ def test_predecessors_and_successors_are_two_views_of_one_relation(itinerary: It
     assert any_plan.first == tuple(p for p in positions if not any_plan.predecessors[p])
     assert any_plan.last == tuple(p for p in positions if not any_plan.successors[p])
     assert len(set(zip(any_plan.steps, any_plan.occurrences, strict=True))) == len(any_plan.steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ("book_flight", "steps: expected a tuple of step names and groups, got 'book_flight'"),
+        (
+            ("a", ("b", ("c", "d"))),
+            r"steps\[1\]: expected a step name or a tuple of step names, got \('b', \('c', 'd'\)\)",
+        ),
+        (("a", 7), r"steps\[1\]: expected a step name or a tuple of step names, got 7"),
+    ],
+)
+def test_what_is_no_itinerary_is_refused(steps: Any, text: str) -> None:
+    """A forgotten comma does not become a saga of letters."""
+    with pytest.raises(TypeError, match=text):
+        plan(steps)

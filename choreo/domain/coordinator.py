@@ -26,7 +26,7 @@ from choreo.domain.reaction import (
 )
 from choreo.domain.report import Ends, Log, OutcomeTopics, backward_outcome, ends_of
 
-COMPENSATED_FACT, COMPENSATION_FAILED_FACT = Fact.COMPENSATED, Fact.COMPENSATION_FAILED
+FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 
 
 class Collected(Struct, frozen=True, gc=False):
@@ -46,7 +46,7 @@ class Collected(Struct, frozen=True, gc=False):
     log: Log = None
 
 
-HAS_COMPLETED, HAS_COMPENSATED, HAS_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
+CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
 
 
 class Coordinator:
@@ -81,7 +81,7 @@ class Coordinator:
         return not self._has_one_last
 
     def _complete(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        return HAS_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
+        return CELL_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
 
     def _cancel(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
         cell, events = self._collect(replace(cell, phase=CANCELLED), event)
@@ -109,14 +109,14 @@ class Coordinator:
             return replace(cell, missing=int(missing)), NOTHING
         outcome = backward_outcome(self.plan, ends)
         if outcome.stuck_step is None:
-            return HAS_COMPENSATED, (Event(self.outcomes.compensated, event.run, event.topic, outcome),)
-        return HAS_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
+            return CELL_COMPENSATED, (Event(self.outcomes.compensated, event.run, event.topic, outcome),)
+        return CELL_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
 
     def _is_missing_any(self, ends: Ends) -> bool:
         """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
         successors = self.plan.successors
         for position, event in ends.items():
-            if event.topic.fact is COMPENSATED_FACT:
+            if event.topic.fact is FACT_COMPENSATED:
                 for successor in successors[position]:
                     if successor not in ends:
                         return True
@@ -128,8 +128,8 @@ class Coordinator:
         Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
         but not what the stuck steps block.
         """
-        undone = [p for p, event in ends.items() if event.topic.fact is COMPENSATED_FACT]
-        blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is COMPENSATION_FAILED_FACT])
+        undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
+        blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is FACT_COMPENSATION_FAILED])
         ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked))]
         return sum(p not in ends and p not in blocked for group in ending for p in group)
 

@@ -56,9 +56,9 @@ class Topic(Struct, frozen=True, gc=False):
 class Run(Struct, frozen=True, gc=False):
     """One execution of a saga.
 
-    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `fail_position` is the position
-    whose local transaction is to refuse, `fail_compensation` the step whose compensation is to keep failing: the two
-    mishaps that a caller may ask for.
+    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `fail_position` is the
+    position whose local transaction is to refuse, `fail_compensation` the name of the steps whose compensation is to
+    keep failing: the two mishaps that a caller may ask for.
     """
 
     id: str

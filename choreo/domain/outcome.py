@@ -1,4 +1,4 @@
-"""How a run ended, as the coordinator observed it."""
+"""How a run ended, as the coordinator or the orchestrator observed it."""
 
 from enum import StrEnum
 
@@ -6,6 +6,8 @@ from msgspec import Struct
 
 
 class State(StrEnum):
+    """The three ways in which a run can end."""
+
     COMPLETED = "completed"
     COMPENSATED = "compensated"
     STUCK = "stuck"
@@ -14,9 +16,11 @@ class State(StrEnum):
 class Outcome(Struct, frozen=True, gc=False):
     """The end of a run.
 
-    `compensated_steps` lists what was in fact compensated, in the order in which it happened. A stuck run names the
-    step whose compensation kept failing; whatever came before that step is still in force. `defect` is set when a
-    service raised something other than `Refused`, so that nobody can say what its local transaction did.
+    `completed_steps` counts the steps of a completed run, and is 0 otherwise. `compensated_steps` lists what was in
+    fact compensated, in the order in which it happened. `stuck_step` is the first step whose compensation kept
+    failing; that step and whatever came before it are still in force. `reason` is that of the failure, or, where the
+    run is stuck, of the compensation. `defect` is `<step>: <exception>`, where a service raised something other than
+    `Refused`.
     """
 
     state: State

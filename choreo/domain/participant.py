@@ -27,7 +27,7 @@ from choreo.domain.service import Refused, Service
 
 COMPENSATION_ATTEMPTS = 3
 
-HAS_FAILED, HAS_CANCELLED, HAS_COMPENSATED = Cell(FAILED), Cell(CANCELLED), Cell(COMPENSATED)
+CELL_FAILED, CELL_CANCELLED, CELL_COMPENSATED = Cell(FAILED), Cell(CANCELLED), Cell(COMPENSATED)
 
 
 class Signal(Enum):
@@ -46,14 +46,14 @@ def step_topic(plan: Plan, position: int, fact: Fact | Command, source: str | No
 
 
 class Participant:
-    """Bound to the step at `position`. `quiet` participants need not tell anyone that they were cancelled."""
+    """Bound to the step at `position`. With `is_quiet` nobody needs to hear that it was cancelled."""
 
-    def __init__(self, plan: Plan, position: int, service: Service, quiet: bool = False) -> None:
+    def __init__(self, plan: Plan, position: int, service: Service, is_quiet: bool = False) -> None:
         self.position = position
         self.step = plan.steps[position]
         self.succeeded = step_topic(plan, position, Fact.SUCCEEDED)
         self.failed = step_topic(plan, position, Fact.FAILED)
-        self.cancelled = None if quiet else step_topic(plan, position, Fact.CANCELLED)
+        self.cancelled = None if is_quiet else step_topic(plan, position, Fact.CANCELLED)
         self.compensated = step_topic(plan, position, Fact.COMPENSATED)
         self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
         self._execute = service.execute
@@ -76,12 +76,12 @@ class Participant:
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
-        return HAS_FAILED, (Event(self.failed, event.run, event.topic, why),)
+        return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)
 
     def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         if self.cancelled is None:
-            return HAS_CANCELLED, NOTHING
-        return HAS_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
+            return CELL_CANCELLED, NOTHING
+        return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run, attempt = event.run, 1
@@ -89,7 +89,7 @@ class Participant:
             if attempt == COMPENSATION_ATTEMPTS:
                 return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, run, event.topic, why),)
             attempt += 1
-        return HAS_COMPENSATED, (Event(self.compensated, run, event.topic),)
+        return CELL_COMPENSATED, (Event(self.compensated, run, event.topic),)
 
     def _try_to_compensate(self, cell: Cell, run: Run) -> str | Defect | None:
         """Why it did not work, or None if it did."""

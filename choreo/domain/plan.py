@@ -13,7 +13,7 @@ Itinerary = tuple[str | tuple[str, ...], ...]
 """Steps in their order; a nested tuple is a group that runs in parallel."""
 
 STEPS_MAX = 100_000
-DEPENDENCIES_MAX = 250_000
+DEPENDENCIES_MAX = 100_000
 
 
 class PlanTooLarge(ValueError):
@@ -35,16 +35,18 @@ class Plan(Struct, frozen=True):
     first: tuple[int, ...]
     last: tuple[int, ...]
 
-    def position_of(self, step: str | None) -> int | None:
+    def position_of(self, step: str) -> int | None:
         """The first position of that name, or None where no step has it."""
         return self.steps.index(step) if step in self.steps else None
 
 
 def plan(itinerary: Itinerary) -> Plan:
-    """Compute who precedes and follows whom. Raises `PlanTooLarge`.
+    """Compute who precedes and follows whom.
 
-    Every member of a group follows every member of the group before it. An empty group is nothing to do.
+    Every member of a group follows every member of the group before it. An empty group is nothing to do. Raises
+    `PlanTooLarge` beyond the bounds, and `TypeError` for what is no itinerary.
     """
+    _check(itinerary)
     levels = list(_levels(itinerary))
     _bound(levels)
     steps = tuple(step for group in itinerary for step in _members(group))
@@ -79,6 +81,14 @@ def _occurrences(steps: Sequence[str]) -> Iterator[int]:
         occurrence = seen.get(step, 0)
         seen[step] = occurrence + 1
         yield occurrence
+
+
+def _check(itinerary: object) -> None:
+    if not isinstance(itinerary, tuple):
+        raise TypeError(f"steps: expected a tuple of step names and groups, got {itinerary!r}")
+    for index, group in enumerate(itinerary):
+        if not isinstance(group, str) and not (isinstance(group, tuple) and all(isinstance(s, str) for s in group)):
+            raise TypeError(f"steps[{index}]: expected a step name or a tuple of step names, got {group!r}")
 
 
 def _bound(levels: Sequence[tuple[int, ...]]) -> None:

@@ -15,8 +15,9 @@ Log = Any
 Ends = dict[int, Event]
 """How each step ended that did not succeed or was undone, by position; the newest first."""
 
-FAILED, COMPENSATED, COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
-IS_COMPENSATED, IS_STUCK = State.COMPENSATED, State.STUCK
+# Looking a member up on its enum is slow in Python 3.11.
+FACT_FAILED, FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
+STATE_COMPENSATED, STATE_STUCK = State.COMPENSATED, State.STUCK
 
 
 class OutcomeTopics:
@@ -52,12 +53,12 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     defect: str | None = None
     for event in ends.values():
         topic = event.topic
-        if topic.fact is COMPENSATED:
+        if topic.fact is FACT_COMPENSATED:
             compensated.append(topic.position)
             continue
-        if topic.fact is FAILED:
+        if topic.fact is FACT_FAILED:
             failed = event
-        elif topic.fact is COMPENSATION_FAILED:
+        elif topic.fact is FACT_COMPENSATION_FAILED:
             stuck = event
         if isinstance(event.detail, Defect):
             defect = f"{topic.step}: {event.detail.summary}"
@@ -65,5 +66,5 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     compensated.sort(key=plan.depths.__getitem__, reverse=True)
     steps = tuple(map(plan.steps.__getitem__, compensated))
     if stuck is None:
-        return Outcome(IS_COMPENSATED, 0, steps, None, None if failed is None else failed.reason, defect)
-    return Outcome(IS_STUCK, 0, steps, stuck.topic.step, stuck.reason, defect)
+        return Outcome(STATE_COMPENSATED, 0, steps, None, None if failed is None else failed.reason, defect)
+    return Outcome(STATE_STUCK, 0, steps, stuck.topic.step, stuck.reason, defect)

@@ -15,8 +15,9 @@ class Refused(Exception):
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` names one execution of one step, the same in both calls. What `execute` returns, the receipt, is kept
-    with the run and handed to `compensate`, so a service need not remember the runs that it served.
+    `reference` names one execution of one step, the same in both calls. It is unique within one runner, and starts
+    again with the process. What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so a
+    service need not remember the runs that it served.
     """
 
     def execute(self, reference: str) -> object:
@@ -25,7 +26,8 @@ class Service(Protocol):
     def compensate(self, reference: str, receipt: Any) -> None:
         """Undo what `execute` did under this reference.
 
-        An exception counts as a failed attempt; the participant tries a few times, then the saga is stuck.
+        It must be safe to repeat: an exception, `Refused` like any other, counts as a failed attempt, and the
+        participant tries again at once, three times in all. Then the saga is stuck.
         """
 
 

@@ -38,8 +38,11 @@ def main(arguments: list[str]) -> int:
     try:
         service_of = open_services(options.services)
         tracer = None if options.trace is None else _open_tracer(options.trace, options.trace_format)
-    except (NoServices, OSError) as error:
+    except NoServices as error:
         log(f"choreo node: {error}")
+        return WRONG_USE
+    except OSError as error:
+        log(f"choreo node: --trace: expected a file that can be written, got {options.trace!r} ({error.strerror})")
         return WRONG_USE
     session = Session(
         compose(service_of, tracer, debug=options.trace_level == "debug"),

@@ -66,9 +66,10 @@ EXCERPT_BYTES = 160
 
 
 class Text(Struct, frozen=True):
-    """One complete JSON value, as it came."""
+    """One complete JSON value, as it came. An inner one stood in something unreadable, and may be a part of it."""
 
     data: bytes
+    is_inner: bool = False
 
 
 class Unreadable(Struct, frozen=True):
@@ -196,7 +197,7 @@ class Value:
         """The message that this unfinished value has swallowed last, if any."""
         begin, end = self._inner or (0, 0)
         if 0 < end - begin <= self._bytes_max:
-            yield Text(bytes(self.text[begin - self._origin : end - self._origin]))
+            yield Text(bytes(self.text[begin - self._origin : end - self._origin]), is_inner=True)
 
     def leave_outer(self) -> bool:
         """Go on with the outermost message that may have begun inside. Whether there is one."""
@@ -213,11 +214,11 @@ class Value:
             offset = _next_not_blank(piece, offset)
         begin, shift = offset, self._origin + len(self.text) - offset
         try:
-            while not self.is_complete and (found := TOKEN.match(piece, offset)) is not None:
+            while self._state != "end" and (found := TOKEN.match(piece, offset)) is not None:
                 start, end = found.span(1)
                 self._take(piece, start, end, shift, start == column_one)
                 offset = end
-            if not self.is_complete:
+            if self._state != "end":
                 offset = self._rest(piece, offset)
         finally:
             self.text += piece[begin:offset]

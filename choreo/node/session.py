@@ -121,7 +121,7 @@ class Session:
                 self._answer(message)
 
     def _handle_with_care(self, line: bytes) -> None:
-        if len(line) <= self._message_bytes_max:
+        if b"{" in line and len(line) <= self._message_bytes_max:
             text = line.removeprefix(BYTE_ORDER_MARK)
             message = decode_bare(text)
             if self._is_framing and (message is not None or looks_like_message(text)):
@@ -161,6 +161,8 @@ class Session:
             try:
                 if not isinstance(frame, Text):
                     raise Malformed(frame.why)
+                if frame.is_inner and not looks_like_message(frame.data):
+                    continue
                 message = decode_with_care(frame.data)
             except Malformed as malformed:
                 self._refuse(malformed)

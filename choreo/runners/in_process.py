@@ -15,8 +15,8 @@ from choreo.domain.service import ServiceOf
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
 
-WIRED_STEPS_MAX = 20_000
-"""Wirings are remembered up to so many steps in all; with more, the oldest go."""
+WIRED_SUBSCRIPTIONS_MAX = 200_000
+"""Wirings are remembered up to so many subscriptions in all, which is a good 100 MB; with more, the oldest go."""
 
 
 class NoOutcome(RuntimeError):
@@ -33,8 +33,8 @@ class Wiring(Struct, frozen=True, eq=False):
 class InProcessRunner:
     """Executes sagas over an in-process bus.
 
-    `observe` is shown every event as it is published. `styles` are the styles by name; wrapping one is how a caller
-    watches, or disturbs, what happens on the bus.
+    `observe` is shown every event in the order of publication, just before it is emitted. `styles` are the styles by
+    name; wrapping one is how a caller watches, or disturbs, what happens on the bus.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class InProcessRunner:
         self._observe = observe
         self._pending: list[Event] = []
         self._wirings: dict[tuple[str, Itinerary], Wiring] = {}
-        self._wired_steps = 0
+        self._wired = 0
         self._runs = 0
 
     def execute(
@@ -62,10 +62,16 @@ class InProcessRunner:
         """Run a saga to its end.
 
         `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
-        step whose compensation is to keep failing. Raises `PlanTooLarge` for an itinerary beyond the bounds, and
-        `NoOutcome` or `UnheardEvent` where the wiring is wrong.
+        name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
+        for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, and `NoOutcome` or `UnheardEvent` where
+        the wiring is wrong.
         """
-        wiring = self._wirings.get((style, steps)) or self._wire(style, steps)
+        try:
+            wiring = self._wirings.get((style, steps))
+        except TypeError:  # a list, which cannot be a key
+            raise TypeError(f"steps: expected a tuple of step names and groups, got {steps!r}") from None
+        if wiring is None:
+            wiring = self._wire(style, steps)
         table, pending = wiring.table, self._pending
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
@@ -82,15 +88,17 @@ class InProcessRunner:
         return outcome  # type: ignore[no-any-return]  # the client's receipt is what the outcome event carried
 
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
+        if style not in self._styles:
+            raise ValueError(f"style: expected {' or '.join(self._styles)}, got {style!r}")
         table = self._styles[style](plan(steps), self._service_of)
         wiring = Wiring(table, Bus(table, self._pending.extend))
-        if len(table.cells) <= WIRED_STEPS_MAX:
+        if len(table.subscriptions) <= WIRED_SUBSCRIPTIONS_MAX:
             self._remember(style, steps, wiring)
         return wiring
 
     def _remember(self, style: str, steps: Itinerary, wiring: Wiring) -> None:
-        self._wired_steps += len(wiring.table.cells)
-        while self._wired_steps > WIRED_STEPS_MAX:
+        self._wired += len(wiring.table.subscriptions)
+        while self._wired > WIRED_SUBSCRIPTIONS_MAX:
             oldest = self._wirings.pop(next(iter(self._wirings)))
-            self._wired_steps -= len(oldest.table.cells)
+            self._wired -= len(oldest.table.subscriptions)
         self._wirings[style, steps] = wiring

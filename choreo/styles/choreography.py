@@ -19,7 +19,7 @@ def choreography(plan: Plan, service_of: ServiceOf) -> Table:
     """Compile the plan to the table in which the services find each other by events alone."""
     coordinator = Coordinator(plan)
     participants = [
-        Participant(plan, position, service_of(step), quiet=not _must_tell_cancelled(plan, position))
+        Participant(plan, position, service_of(step), is_quiet=not _must_tell_cancelled(plan, position))
         for position, step in enumerate(plan.steps)
     ]
     count = len(participants)

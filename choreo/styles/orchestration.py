@@ -18,7 +18,9 @@ from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
 def orchestration(plan: Plan, service_of: ServiceOf) -> Table:
     """Compile the plan to the table in which everything passes through the orchestrator."""
     orchestrator = Orchestrator(plan)
-    participants = [Participant(plan, position, service_of(step)) for position, step in enumerate(plan.steps)]
+    participants = [
+        Participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)
+    ]
     rows = [
         *_command_rows(participants, orchestrator),
         *_reply_rows(participants, orchestrator),

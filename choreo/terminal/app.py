@@ -21,7 +21,7 @@ from choreo.terminal.arguments import Saga, WrongUse, open_separately, read_saga
 from choreo.terminal.as_json import comparison_as_json, run_as_json
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
-from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanation
+from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanations
 from choreo.terminal.explanation import explain as explain_saga
 from choreo.terminal.mermaid import mermaid as mermaid_of
 from choreo.terminal.names import visible
@@ -192,8 +192,7 @@ def explain(
     if json:
         screen.json({"trace": trace, "saga_id": saga_id, "runs": [explanation_as_json(e) for e in explanations]})
     else:
-        for explanation in explanations:
-            show_explanation(screen, saga_id, explanation)
+        show_explanations(screen, saga_id, explanations)
     _exit(is_finding=not all(explanation.is_explained for explanation in explanations))
 
 

@@ -10,7 +10,7 @@ from choreo.domain.outcome import Outcome
 from choreo.terminal.arguments import Saga
 from choreo.terminal.comparison import Comparison, Figures
 from choreo.terminal.names import numbered
-from choreo.terminal.recording import Message, Recording
+from choreo.terminal.recording import Recording
 from choreo.terminal.records import Record, records_of
 from choreo.terminal.words import story_of
 
@@ -23,7 +23,7 @@ def run_as_json(saga: Saga, recording: Recording) -> dict[str, Any]:
         "outcome": _outcome(recording.outcome),
         "story": story_of(recording, str),
         "in_force": [recording.plan.steps[position] for position in recording.in_force()],
-        "events": [_message(message, recording) for message in recording.messages()],
+        "events": _messages(recording),
         "records": _records(recording),
     }
 
@@ -79,14 +79,17 @@ def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
     return None if outcome is None else msgspec.to_builtins(outcome)
 
 
-def _message(message: Message, recording: Recording) -> dict[str, Any]:
+def _messages(recording: Recording) -> list[dict[str, Any]]:
     names = numbered(recording.table.hearers)
-    return {
-        "number": message.number,
-        **_event(message.event),
-        "heard_by": [names[seat] for seat in message.reacted],
-        "ignored_by": [names[seat] for seat in message.ignored],
-    }
+    return [
+        {
+            "number": message.number,
+            **_event(message.event),
+            "heard_by": [names[seat] for seat in message.reacted],
+            "ignored_by": [names[seat] for seat in message.ignored],
+        }
+        for message in recording.messages()
+    ]
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _show_table(screen: Screen, title: str, recordings: Sequence[Recording], row
     for label, *values in rows:
         style = FAINT if label.startswith(" ") else ""
         table.add_row(Text(label, style), *(Text(value) for value in values))
+    screen.one_line()
     screen.table(table)
 
 

@@ -19,6 +19,9 @@ from choreo.terminal.records import Record, differing_records
 
 NEW_STEP = "new_step"
 
+Longer = tuple[Plan, int]
+"""A plan with a step more, and the position of that step."""
+
 
 class NoService:
     """Stands where a service would, in a table that is read and never run."""
@@ -113,15 +116,16 @@ def compare(saga: Saga, separate_services: Sequence[ServiceOf]) -> Comparison:
     The saga must have room for one step more. The first two sets of services are for the runs, the other two for the
     same again with somebody down.
     """
+    longer = [longer_by_one(saga, place) for place in (len(saga.itinerary) // 2, len(saga.itinerary))]
     for_runs, for_absences = separate_services[:2], separate_services[2:]
     one, other = (record(saga, style, services) for style, services in zip(STYLES, for_runs, strict=True))
     absences = [record_absent(saga, style, services) for style, services in zip(STYLES, for_absences, strict=True)]
-    first, second = (figures(saga, *pair) for pair in zip((one, other), absences, strict=True))
+    first, second = (figures(*pair, longer) for pair in zip((one, other), absences, strict=True))
     return Comparison((one, other), (first, second), differing_records(one.services, other.services))
 
 
-def figures(saga: Saga, recording: Recording, absent: Recording) -> Figures:
-    """Count. `absent` is the same saga recorded while the reporter was down."""
+def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -> Figures:
+    """Count. `absent` is the same saga while the reporter was down; `longer` has the plans with a step more."""
     commands = sum(isinstance(event.topic.fact, Command) for event in recording.events)
     return Figures(
         events=len(recording.events) - commands,
@@ -133,8 +137,8 @@ def figures(saga: Saga, recording: Recording, absent: Recording) -> Figures:
         acquaintances=acquaintances(recording.table),
         memories=_memories(recording),
         held_by_reporter_alone=_held_alone(recording),
-        step_in_the_middle=addition(saga, recording.style, len(saga.itinerary) // 2),
-        step_at_the_end=addition(saga, recording.style, len(saga.itinerary)),
+        step_in_the_middle=addition(recording, longer[0]),
+        step_at_the_end=addition(recording, longer[1]),
         reporter_down=_absence(absent),
     )
 
@@ -177,15 +181,21 @@ def acquaintances(table: Table) -> tuple[Acquaintance, ...]:
     )
 
 
-def addition(saga: Saga, style: str, place: int) -> Addition:
-    """Whose subscriptions a new step at that place of the itinerary would change."""
+def longer_by_one(saga: Saga, place: int) -> Longer:
+    """The plan with a step more at that place of the itinerary, and the position of the new step."""
     name = NEW_STEP
     while name in saga.plan.steps:
         name += "_"
-    longer = (*saga.itinerary[:place], name, *saga.itinerary[place:])
-    before = acquaintances(compiled(saga.plan, style))
-    after = list(acquaintances(compiled(plan(longer), style)))
-    new = after.pop(plan(longer).steps.index(name))
+    longer = plan((*saga.itinerary[:place], name, *saga.itinerary[place:]))
+    return longer, longer.steps.index(name)
+
+
+def addition(recording: Recording, longer: Longer) -> Addition:
+    """Whose subscriptions a new step would change."""
+    longer_plan, position = longer
+    before = acquaintances(recording.table)
+    after = list(acquaintances(compiled(longer_plan, recording.style)))
+    new = after.pop(position)
     touched = [old.hearer for old, now in zip(before, after, strict=True) if sorted(old.topics) != sorted(now.topics)]
     return Addition(tuple(touched), len(new.topics))
 

@@ -29,7 +29,15 @@ PHRASES = {
 }
 
 
-def show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
+def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Explanation]) -> None:
+    """One run after the other, a blank line between them."""
+    for index, explanation in enumerate(explanations):
+        if index:
+            screen.one_line()
+        _show_explanation(screen, saga_id, explanation)
+
+
+def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
     """One run: how it ended, and of each compensation the reason, as a sentence and as the chain of causes."""
     outcome = explanation.outcome
     ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
@@ -40,7 +48,6 @@ def show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> 
         _show_chain(screen, chain)
     if explanation.outcome_chain and not explanation.outcome_chain.is_known:
         _show_chain(screen, explanation.outcome_chain)
-    screen.one_line()
 
 
 def explanation_as_json(explanation: Explanation) -> dict[str, Any]:

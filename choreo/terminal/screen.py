@@ -99,12 +99,13 @@ class Screen(Console):
         self.lines(self.wrapped(Text.assemble(*parts), indent))
 
     def table(self, table: Table) -> None:
-        """A table, without blanks at the ends of its lines."""
+        """A table, without blanks around it."""
         lines = []
         for segments in self.render_lines(table, pad=False):
             line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
             line.rstrip()
-            lines.append(line)
+            if line:
+                lines.append(line)
         self.lines(lines)
 
     def wrapped(self, text: Text, indent: int = 0, width: int | None = None) -> list[Text]:

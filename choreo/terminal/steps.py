@@ -38,10 +38,11 @@ def draw_steps(recording: Recording, names: Sequence[str], screen: Screen, width
     places = (first, first + widths[0] + SPACE)
     brackets = [*_brackets(recording.plan, glyphs), " ", " "]
     marks = dict.fromkeys(recording.in_force(), glyphs.in_force)
+    style = "red" if recording.is_finding else "green"
     lines = [_heading(places)]
     for seat in (recording.table.client, *range(count), recording.reporter):
         line = Line()
-        line.put(1, marks.get(seat, " "), "red" if recording.is_finding else "green")
+        line.put(1, marks.get(seat, " "), style)
         line.put(3, brackets[seat], FAINT)
         line.put(NAME_COLUMN, labels[seat], TITLE if seat < count else ROLE)
         for place, column in zip(places, columns, strict=True):
@@ -49,6 +50,7 @@ def draw_steps(recording: Recording, names: Sequence[str], screen: Screen, width
         lines.append(line.text())
     for text in lines:
         text.truncate(width)
+        text.rstrip()
     return lines, labels
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from structlog.typing import EventDict
 
+from choreo.domain.event import Command
 from choreo.trace.record import Record
 
 RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
@@ -22,6 +23,9 @@ COLORS = {
 }
 
 
+COMMANDS = tuple(Command)
+
+
 class Console:
     """A structlog processor: record in, line out."""
 
@@ -32,8 +36,8 @@ class Console:
         record: Record = entry["record"]
         color = COLORS.get(_fact(record), "") + (BOLD if record.action == "reply" else "")
         line = (
-            f"{record.seq:>4} {self._paint(DIM, str(record.time)[11:23])} {cut(record.saga_id, 12):<12} "
-            f"{self._paint(color, f'{_what(record):<34}')} {self._paint(DIM, _cause(record))}"
+            f"{record.seq:>4} {self._paint(DIM, str(record.time)[11:19])} {cut(record.saga_id, 11):<11} "
+            f"{self._paint(color, f'{_what(record):<26}')} {self._paint(DIM, _cause(record))}"
         )
         if record.reason is not None and record.event.startswith(("step", "error")):
             line += f"  {cut(record.reason, 60)}"
@@ -49,28 +53,35 @@ def _fact(record: Record) -> str:
 
 def _what(record: Record) -> str:
     """Who did what, in words."""
-    step, fact, source = cut(record.step, 24), _fact(record), cut(record.source, 24)
-    what = f"saga {fact}" if record.step is None else f"{step} {fact}"
-    if record.action == "reply":
-        return f"reply: {record.event.replace('.', ' ')}"
-    if record.action == "deliver":
-        return f"  {source} hears"
-    if record.action in ("execute", "compensate"):
-        return f"  {step}: {fact}"
-    return what if record.step is None or source == step else f"{source}: {fact} {step}"
+    words, source = _words(record.event.partition(".")[0], cut(record.step, 24), _fact(record)), cut(record.source, 24)
+    match record.action:
+        case "reply":
+            return f"reply: {words}"
+        case "deliver":
+            return f"  {source} hears"
+        case "execute" | "compensate":
+            return f"  {source}: {_fact(record)}"
+        case _:
+            return words
 
 
 def _cause(record: Record) -> str:
-    """The event before, by its topic."""
-    if record.action == "deliver":
-        return f"  {cut(record.id, 60).partition('/')[2]}"
-    if record.causation_id is None:
+    """The event before, in words; of a delivery, the event itself."""
+    event_id = record.id if record.action == "deliver" else record.causation_id
+    if event_id is None:
         return ""
-    kind, _, topic = record.causation_id.removeprefix(f"{record.run}/").partition("/")
+    kind, _, topic = event_id.removeprefix(f"{record.run}/").partition("/")
     step, _, fact = topic.rpartition("/")
     if fact.isdigit():  # the k-th step of that name
         step, _, fact = step.rpartition("/")
-    return f"← {cut(step, 24)} {fact}" if kind == "step" else f"← saga {topic}"
+    words = _words(kind, cut(step, 24), fact)
+    return f"  {words}" if record.action == "deliver" else f"← {words}"
+
+
+def _words(kind: str, step: str, fact: str) -> str:
+    if kind != "step" or not step:
+        return f"{kind} {fact}"
+    return f"{fact} {step}" if fact in COMMANDS else f"{step} {fact}"
 
 
 def cut(value: object, width: int) -> str:

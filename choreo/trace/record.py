@@ -49,7 +49,7 @@ def read_records(lines: Iterable[bytes], name: str) -> Iterator[Record]:
 def _read(line: bytes, where: str) -> Record:
     try:
         return _decode(line)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     try:
         value: Any = json.loads(line)

@@ -1,7 +1,7 @@
 """The trace: a structured record of everything that happens, written by structlog.
 
 Laws: sees events, changes none. Every field but `time` follows from the input, so the same input gives the same trace.
-Owner of structlog, and imported only where a trace is asked for.
+Imported only where a trace is asked for.
 """
 
 import json
