@@ -58,11 +58,11 @@ def _modules() -> list[str]:
 
 
 def _checked(kind: type[NamedService]) -> type[NamedService]:
+    if not isinstance(kind.steps, tuple):
+        raise TypeError(f"{_name(kind)}.steps: expected a tuple of step names, got {kind.steps!r}")
     for method in ("execute", "compensate"):
         if not callable(getattr(kind, method, None)):
             raise TypeError(f"{_name(kind)}: expected a method {method}, got none")
-    if not isinstance(kind.steps, tuple):
-        raise TypeError(f"{_name(kind)}.steps: expected a tuple of step names, got {kind.steps!r}")
     return kind
 
 

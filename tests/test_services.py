@@ -468,7 +468,7 @@ def test_a_new_service_is_one_file(package: Package, style: str) -> None:
 
 def test_two_services_that_claim_one_step_are_an_error(package: Package) -> None:
     """The error names the step and both services."""
-    package.add("vans.py", "class Vans:\n    steps = ('book_van', 'book_car')\n")
+    package.add("vans.py", INSURANCE.replace("Insurance", "Vans").replace('"insure",', "'book_van', 'book_car'"))
 
     with pytest.raises(ValueError, match=r"'book_car': expected one service, got \S+\.cars\.Cars and \S+\.vans\.Vans"):
         package.catalogue()
@@ -479,6 +479,14 @@ def test_steps_that_are_one_string_are_an_error(package: Package) -> None:
     package.add("vans.py", "class Vans:\n    steps = ('book_van')\n")
 
     with pytest.raises(TypeError, match=r"vans\.Vans\.steps: expected a tuple of step names, got 'book_van'"):
+        package.catalogue()
+
+
+def test_a_service_without_a_compensation_is_an_error(package: Package) -> None:
+    """It is told at the start, not by the first saga that goes backward."""
+    package.add("vans.py", "class Vans:\n    steps = ('book_van',)\n\n    def execute(self, reference): ...\n")
+
+    with pytest.raises(TypeError, match=r"vans\.Vans: expected a method compensate, got none"):
         package.catalogue()
 
 

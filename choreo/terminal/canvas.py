@@ -20,7 +20,7 @@ class Line:
         """Write over what stands there. A wide character takes two columns, a combining one none."""
         for character in text:
             width = cell_len(character)
-            if width == 0 and column:
+            if width == 0 and 0 < column <= len(self._cells):
                 before, its_style = self._cells[column - 1]
                 self._cells[column - 1] = before + character, its_style
                 continue

@@ -16,7 +16,8 @@ CHARACTERS_MAX = 400
 
 UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 MARKS = frozenset({"Mn", "Me", "Mc"})
-SELECTORS = range(0xFE00, 0xFE10)  # they make a character wider in some terminals and not in others
+UNSURE = (*range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400))
+"""Variation selectors and skin tones: how wide they make a character is every terminal's own decision."""
 
 
 def visible(text: str, ascii_only: bool = False) -> str:
@@ -101,8 +102,8 @@ def _visible(text: str, ascii_only: bool) -> Iterator[str]:
             yield character
             continue
         category = unicodedata.category(character)
-        marks = marks + 1 if category in MARKS else 0
-        if ascii_only or category in UNFIT or marks > MARKS_MAX or ord(character) in SELECTORS:
+        marks = marks + 1 if category in MARKS or cell_len(character) == 0 else 0
+        if ascii_only or category in UNFIT or marks > MARKS_MAX or ord(character) in UNSURE:
             yield _escaped(character)
         else:
             yield character
