@@ -283,8 +283,8 @@ def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], messag
 @pytest.mark.parametrize(
     ("catalogue", "message"),
     [
-        ("1 / 0", "catalogue() works, got 'services_"),
-        ("return {}.__getitem__", "(KeyError: 'a')"),
+        ("1 / 0", ".catalogue() failed (ZeroDivisionError: division by zero)"),
+        ("return {}.__getitem__", "expected a service with execute() and compensate() for 'a', got KeyError: 'a'"),
         ("return None", "TypeError"),
         ("return lambda step: 7", "expected a service with execute() and compensate() for 'a', got 7"),
     ],

@@ -198,6 +198,15 @@ def test_a_full_disk_ends_the_trace_and_not_the_node() -> None:
     assert b"the trace ends here" in node.stderr
 
 
+def test_replies_that_cannot_be_written_end_the_node_with_a_word() -> None:
+    """A full disk on stdout: status 1, and no traceback."""
+    with open("/dev/full", "wb") as full:
+        node = subprocess.run(MAIN, input=request(), stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert node.returncode == 1
+    assert node.stderr == b"choreo node: stdin or stdout failed: No space left on device\n"
+
+
 def test_a_trace_to_a_closed_stderr_does_not_harm_the_node() -> None:
     """There is nobody to tell, so nothing is told."""
     command = f'"{sys.executable}" main.py --trace 2>&-'

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from choreo.trace.writer import Tracer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-WRONG_USE = 2
+FAILED, WRONG_USE = 1, 2
 TO_STDERR = "-"
 
 
@@ -52,10 +52,12 @@ def main(arguments: list[str]) -> int:
         replied=None if tracer is None else tracer.replied,
     )
     gc.freeze()  # what is there now stays: no collection needs to look at it again
-    if tracer is None:
-        serve(session, STDIN, STDOUT)
-    else:
-        serve(Traced(session, tracer), STDIN, STDOUT, line_by_line=options.trace == TO_STDERR)
+    conversation = session if tracer is None else Traced(session, tracer)
+    try:
+        serve(conversation, STDIN, STDOUT, line_by_line=options.trace == TO_STDERR)
+    except OSError as error:
+        log(f"choreo node: stdin or stdout failed: {error.strerror}")
+        return FAILED
     return 0
 
 
@@ -119,7 +121,8 @@ def _parse(arguments: list[str]) -> Options:
   echo '{"type": "execute", "msg_id": 1, "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node
   --trace
 
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 2 for wrong use, before anything is read""",
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin or stdout fails;
+2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -179,9 +179,8 @@ class Value:
         self.text = bytearray()
         self._bytes_max = bytes_max
         self._state = "value"
-        self._open: list[
-            tuple[str, int]
-        ] = []  # the state after a value in there, and where it begins, if in column one
+        # Of each open bracket: the state after a value in there, and the offset, if it stands in column one.
+        self._open: list[tuple[str, int]] = []
         self._inner: tuple[int, int] | None = None  # what began in column one, if nothing has come after it
         self._origin = 0  # the offset of the text
 

@@ -58,16 +58,26 @@ class Message(Struct, gc=False):
 class Malformed(Exception):
     """A message that cannot be carried out: the code and text of the error, and as much of the address as came."""
 
+    msg_id: int | UnsetType = UNSET
+    src: str | None = None
+    dest: str | None = None
+    is_reply = False
+    is_message = False
+
     def __init__(self, text: str, code: int = MALFORMED_REQUEST, outer: dict[str, Any] | None = None) -> None:
         super().__init__(text)
         self.code = code
-        envelope, body = _parts(outer or {})
-        fields = body if isinstance(body, dict) else {}
-        msg_id = fields.get("msg_id")
-        self.msg_id: int | UnsetType = msg_id if type(msg_id) is int else UNSET
-        self.src, self.dest = (_string_or_none(envelope.get(name)) for name in ("src", "dest"))
-        self.is_reply = "in_reply_to" in fields
-        self.is_message = self.src is not None or _is_message(outer or {})
+        if outer is not None:
+            self._address(outer)
+
+    def _address(self, outer: dict[str, Any]) -> None:
+        envelope, body = _parts(outer)
+        self.src, self.dest = _string_or_none(envelope.get("src")), _string_or_none(envelope.get("dest"))
+        self.is_message = self.src is not None or _is_message(outer)
+        if isinstance(body, dict):
+            msg_id = body.get("msg_id")
+            self.msg_id = msg_id if type(msg_id) is int else UNSET
+            self.is_reply = "in_reply_to" in body
 
 
 class Number(Struct, frozen=True):

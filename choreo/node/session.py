@@ -5,7 +5,6 @@ comes in raises: a mistake becomes an error reply, a defect of a service becomes
 """
 
 import re
-import traceback
 from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
@@ -158,16 +157,18 @@ class Session:
 
     def _answer_frames(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
-            try:
-                if not isinstance(frame, Text):
-                    raise Malformed(frame.why)
-                if frame.is_inner and not looks_like_message(frame.data):
-                    continue
-                message = decode_with_care(frame.data)
-            except Malformed as malformed:
-                self._refuse(malformed)
-            else:
-                self._answer(message)
+            if not isinstance(frame, Text):
+                self._refuse(Malformed(frame.why))
+            elif not frame.is_inner or looks_like_message(frame.data):
+                self._answer_text(frame.data)
+
+    def _answer_text(self, data: bytes) -> None:
+        try:
+            message = decode_with_care(data)
+        except Malformed as malformed:
+            self._refuse(malformed)
+        else:
+            self._answer(message)
 
     def _answer(self, message: Message) -> None:
         body = message.body
@@ -186,6 +187,8 @@ class Session:
         except PlanTooLarge as error:
             return error_text(request.msg_id, MALFORMED_REQUEST, str(error))
         except Exception as error:
+            import traceback  # slow to import, and seldom needed
+
             self._log(traceback.format_exc())
             return error_text(request.msg_id, CRASH, f"{type(error).__name__}: {error}")
         if outcome.defect is not None:

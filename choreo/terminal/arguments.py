@@ -83,17 +83,20 @@ def suggestion(name: str, among: Iterable[str]) -> str:
 def _open(module: str, steps: Sequence[str]) -> dict[str, Service]:
     try:
         service_of = open_services(module)
-        services = {step: service_of(step) for step in steps}
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
-    except Exception as error:
-        why = f"expected a module whose catalogue() works, got {module!r} ({type(error).__name__}: {error})"
-        raise WrongUse("--services", why) from None
-    for step, service in services.items():
-        if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
-            why = f"expected a service with execute() and compensate() for {_quoted(step)}, got {service!r}"
-            raise WrongUse("--services", why)
-    return services
+    return {step: _service(service_of, step) for step in steps}
+
+
+def _service(service_of: ServiceOf, step: str) -> Service:
+    expected = f"expected a service with execute() and compensate() for {_quoted(step)}"
+    try:
+        service = service_of(step)
+    except Exception as error:  # whatever somebody else's module raises
+        raise WrongUse("--services", f"{expected}, got {type(error).__name__}: {error}") from None
+    if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
+        raise WrongUse("--services", f"{expected}, got {service!r}")
+    return service
 
 
 def _read_array(word: str, where: str) -> tuple[str, ...]:
