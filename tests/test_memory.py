@@ -58,7 +58,6 @@ def resident_kb() -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the resident size is read from /proc")
 def test_memory_stays_flat_over_ever_new_sagas() -> None:
     """After 200,000 sagas, none with the step names of another, the process is as large as after 20,000."""
     sizes = in_fresh_process(flood, 200_000, 20_000)
