@@ -26,7 +26,7 @@ both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 class ByTheBook(Bus):
     """The same bus, its listeners reached in pyee's own way."""
 
-    _call_handlers = EventEmitter._call_handlers  # type: ignore[assignment]  # noqa: SLF001  # pyee's is what is compared
+    _call_handlers = EventEmitter._call_handlers  # noqa: SLF001  # pyee's is what is compared
 
     def _emit_run(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         event, cells = args
@@ -144,10 +144,10 @@ def test_a_listener_that_was_removed_is_not_told(bus_of: type[Bus]) -> None:
     first, second, third = table.subscriptions
     event, cells = Event(first.topic, RUN), list(table.cells)
 
-    bus.remove_listener("step/a/succeeded", second)  # type: ignore[arg-type]  # a listener is a subscription
+    bus.remove_listener("step/a/succeeded", second)
     with_two = bus.emit("step/a/succeeded", event, cells)
-    bus.remove_listener("step/a/succeeded", first)  # type: ignore[arg-type]
-    bus.remove_listener("step/a/succeeded", third)  # type: ignore[arg-type]
+    bus.remove_listener("step/a/succeeded", first)
+    bus.remove_listener("step/a/succeeded", third)
     with_none = bus.emit("step/a/succeeded", event, cells)
 
     assert [seat for seat, _ in told] == [0, 2]

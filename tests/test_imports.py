@@ -83,7 +83,7 @@ def _imports_of(name: str, file: Path, modules: dict[str, Path]) -> Iterator[Imp
     lazy = {id(node) for scope in ast.walk(tree) if _is_lazy_scope(scope) for node in ast.walk(scope)}
     for node in ast.walk(tree):
         for target in _targets_of(node, name, file, modules):
-            yield Import(name, target, node.lineno, id(node) in lazy)  # type: ignore[attr-defined]  # imports have lines
+            yield Import(name, target, node.lineno, id(node) in lazy)
 
 
 def _is_lazy_scope(node: ast.AST) -> bool:

@@ -49,7 +49,7 @@ def flood(sagas: int, warm_up: int) -> None:
             print(resident_kb())
         steps = (f"a{number}", (f"b{number}", f"c{number}"), f"d{number}")
         fail_step = steps[-1] if number % 3 else None
-        runner.execute(f"saga-{number}", steps, fail_step, style=styles[number % 2])  # type: ignore[arg-type]
+        runner.execute(f"saga-{number}", steps, fail_step, style=styles[number % 2])
     print(resident_kb())
 
 

@@ -54,7 +54,7 @@ def react(
 
 
 def participant_of(service: object, quiet: bool = False) -> Participant:
-    return Participant(PLAN, POSITION, service, quiet)  # type: ignore[arg-type]
+    return Participant(PLAN, POSITION, service, quiet)
 
 
 MOVES = {

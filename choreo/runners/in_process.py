@@ -82,10 +82,10 @@ class InProcessRunner:
             wiring.bus.drain(pending, cells, self._observe)
         finally:
             pending.clear()
-        outcome = cells[-1].receipt
+        outcome: Outcome | None = cells[-1].receipt  # the client sits last
         if outcome is None:
             raise NoOutcome(f"{run.id} of saga {saga_id!r} came to rest without an outcome")
-        return outcome  # type: ignore[no-any-return]  # the client's receipt is what the outcome event carried
+        return outcome
 
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
         if style not in self._styles:
