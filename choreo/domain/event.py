@@ -21,6 +21,9 @@ class Fact(StrEnum):
     COMPENSATION_FAILED = "compensation_failed"
     COMPLETED = "completed"
     STUCK = "stuck"
+    REQUESTED = "requested"
+    UNREADABLE = "unreadable"
+    UPDATED = "updated"
 
 
 class Command(StrEnum):
@@ -30,8 +33,17 @@ class Command(StrEnum):
     COMPENSATE = "compensate"
 
 
-SAGA_EVENTS = {word: f"saga.{word}" for word in (*Fact, *Command)}
-STEP_EVENTS = {word: f"step.{word}" for word in (*Fact, *Command)}
+class Timer(StrEnum):
+    """What a participant tells itself to do later; it travels over no network, and is neither lost nor doubled."""
+
+    ATTEMPT = "attempt"
+    RETRY = "retry"
+    TIMED_OUT = "timed_out"
+    ASK = "ask"
+
+
+SAGA_EVENTS = {word: f"saga.{word}" for word in (*Fact, *Command, *Timer)}
+STEP_EVENTS = {word: f"step.{word}" for word in (*Fact, *Command, *Timer)}
 
 
 class Topic(Struct, frozen=True, gc=False):
@@ -42,10 +54,12 @@ class Topic(Struct, frozen=True, gc=False):
     """
 
     name: str
-    fact: Fact | Command
+    fact: Fact | Command | Timer
     source: str
     step: str | None = None
     position: int = -1
+    after_ms: tuple[int, int] = (0, 0)
+    """Of a timer: how long it takes in virtual time, at least and at most."""
 
     @property
     def event(self) -> str:
@@ -75,20 +89,25 @@ class Defect(Struct, frozen=True, gc=False):
 
 
 class Event(Struct, frozen=True, gc=False):
-    """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that brought it about."""
+    """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that brought it about.
+
+    `number` tells events apart that one position publishes under one topic again and again: attempts, updates.
+    """
 
     topic: Topic
     run: Run
     cause: Topic | None = None
     detail: str | Defect | Outcome | None = None
+    number: int = 0
+    cause_number: int = 0
 
     @property
     def id(self) -> str:
-        return f"{self.run.id}/{self.topic.name}"
+        return _id(self.run, self.topic, self.number)
 
     @property
     def causation_id(self) -> str | None:
-        return None if self.cause is None else f"{self.run.id}/{self.cause.name}"
+        return None if self.cause is None else _id(self.run, self.cause, self.cause_number)
 
     @property
     def reason(self) -> str | None:
@@ -100,3 +119,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 Events = tuple[Event, ...]
+
+
+def _id(run: Run, topic: Topic, number: int) -> str:
+    return f"{run.id}/{topic.name}#{number}" if number else f"{run.id}/{topic.name}"

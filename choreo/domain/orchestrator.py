@@ -47,12 +47,13 @@ class Directed(Struct, frozen=True, gc=False):
 
 
 class Orchestrator:
-    """Directs the runs of one plan."""
+    """Directs the runs of one plan. Unless it `awaits_running`, it turns back while steps still run, and forgets them."""
 
     NAME = "orchestrator"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, awaits_running: bool = True) -> None:
         self.plan = plan
+        self._awaits_running = awaits_running
         self.outcomes = OutcomeTopics(self.NAME)
         self.commands = {
             command: [step_topic(plan, position, command, self.NAME) for position in range(len(plan.steps))]
@@ -61,8 +62,11 @@ class Orchestrator:
         self.started = moves({WAITING: self._start})
         self.succeeded = moves({WAITING: self._advance, FAILED: self._note_success})
         self.failed = moves({WAITING: self._note_failure, FAILED: self._note_failure})
-        self.compensated = moves({CANCELLED: self._retreat})
-        self.compensation_failed = moves({CANCELLED: self._note_stuck})
+        self.compensated = moves({WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._retreat})
+        """A step that was told to execute answers so where its success came too late, and is undone already."""
+        self.compensation_failed = moves(
+            {WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._note_stuck}
+        )
 
     def _start(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if cell.awaited:
@@ -88,7 +92,8 @@ class Orchestrator:
     def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if event.topic.position in cell.failed:
             return cell, NOTHING
-        return self._turn(replace(self._note(cell, event), phase=FAILED), event)
+        cell = replace(self._note(cell, event), phase=FAILED)
+        return self._turn(cell if self._awaits_running else replace(cell, awaited=0), event)
 
     def _turn(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         """Go backward, once nothing runs any more."""

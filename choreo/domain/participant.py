@@ -5,10 +5,10 @@ in `_execute` and `_compensate`. The rules are those of the neighbour protocol (
 each in `TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
-from choreo.domain.event import Command, Defect, Event, Events, Fact, Run, Topic
+from choreo.domain.event import Command, Defect, Event, Events, Fact, Run, Timer, Topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     CANCELLED,
@@ -21,6 +21,7 @@ from choreo.domain.reaction import (
     Cell,
     Moves,
     Phase,
+    Subscription,
     moves,
 )
 from choreo.domain.service import Refused, Service
@@ -38,7 +39,7 @@ class Signal(Enum):
     BACK = "every successor has ended backward, or the orchestrator says compensate"
 
 
-def step_topic(plan: Plan, position: int, fact: Fact | Command, source: str | None = None) -> Topic:
+def step_topic(plan: Plan, position: int, fact: Fact | Command | Timer, source: str | None = None) -> Topic:
     """`step/<name>/<fact>`; the second step of a name has `/2` behind it, so that a topic is one position's alone."""
     step, occurrence = plan.steps[position], plan.occurrences[position]
     name = f"step/{step}/{fact}/{occurrence + 1}" if occurrence else f"step/{step}/{fact}"
@@ -102,6 +103,23 @@ class Participant:
         except Exception as error:
             return _defect(error)
         return None
+
+
+class Terms:
+    """How a style makes its participants; these are the node's terms: everything is done at once, and holds."""
+
+    awaits_running = True
+    """Whether the orchestrator waits for what still runs before it turns back."""
+
+    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
+        return Participant(plan, position, service, is_quiet)
+
+    def rows(self, participants: list[Participant]) -> Iterable[Subscription]:
+        """What participants hear of themselves."""
+        return ()
+
+
+STANDARD = Terms()
 
 
 TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {

@@ -34,6 +34,8 @@ class Plan(Struct, frozen=True):
     occurrences: tuple[int, ...]
     first: tuple[int, ...]
     last: tuple[int, ...]
+    is_levelled: bool = True
+    """Whether every step follows all of the group before it, as in an itinerary; false for a graph."""
 
     def position_of(self, step: str) -> int | None:
         """The first position of that name, or None where no step has it."""
@@ -60,6 +62,47 @@ def plan(itinerary: Itinerary) -> Plan:
     first, last = (levels[0], levels[-1]) if levels else ((), ())
     depths = tuple(depth for depth, level in enumerate(levels) for _ in level)
     return Plan(steps, tuple(predecessors), tuple(successors), depths, tuple(_occurrences(steps)), first, last)
+
+
+def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:
+    """The plan of steps of which each follows those whose positions `after` has for it.
+
+    Raises `ValueError`, which names the steps, where they follow each other in a circle.
+    """
+    successors: list[list[int]] = [[] for _ in steps]
+    for position, before in enumerate(after):
+        for predecessor in before:
+            successors[predecessor].append(position)
+    depths = _depths(steps, after, successors)
+    return Plan(
+        tuple(steps),
+        tuple(map(tuple, after)),
+        tuple(map(tuple, successors)),
+        depths,
+        tuple(_occurrences(steps)),
+        tuple(p for p, before in enumerate(after) if not before),
+        tuple(p for p, behind in enumerate(successors) if not behind),
+        is_levelled=False,
+    )
+
+
+def _depths(
+    steps: Sequence[str], after: Sequence[Sequence[int]], successors: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """The number of steps on the longest way to each; Kahn's algorithm."""
+    depths = [0] * len(steps)
+    missing = [len(before) for before in after]
+    ready = [position for position, count in enumerate(missing) if not count]
+    for position in ready:
+        for successor in successors[position]:
+            depths[successor] = max(depths[successor], depths[position] + 1)
+            missing[successor] -= 1
+            if not missing[successor]:
+                ready.append(successor)
+    if len(ready) < len(steps):
+        circle = ", ".join(steps[position] for position, count in enumerate(missing) if count)
+        raise ValueError(f"after: expected an order in which the steps can run, got a circle among {circle}")
+    return tuple(depths)
 
 
 def _members(group: str | tuple[str, ...]) -> tuple[str, ...]:

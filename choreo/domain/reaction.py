@@ -17,7 +17,11 @@ NOTHING: Events = ()
 
 
 class Phase(IntEnum):
-    """Where a participant stands in one run. A number, because it indexes the transitions."""
+    """Where a participant stands in one run. A number, because it indexes the transitions.
+
+    The last four are for local transactions that take time: it runs; it runs although its time is up; it runs and is to
+    be undone; its compensation is tried again.
+    """
 
     WAITING = 0
     SUCCEEDED = 1
@@ -25,21 +29,28 @@ class Phase(IntEnum):
     CANCELLED = 3
     COMPENSATED = 4
     STUCK = 5
+    RUNNING = 6
+    TIMED_OUT = 7
+    ABORTED = 8
+    UNDOING = 9
 
 
 # Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
-WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK = PHASES = tuple(Phase)
+PHASES = tuple(Phase)
+WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK, RUNNING, TIMED_OUT, ABORTED, UNDOING = PHASES
 
 
 class Cell(Struct, frozen=True, gc=False):
     """The memory of one participant of one run.
 
-    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back.
+    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back;
+    `attempt` counts the tries of what is being tried again.
     """
 
     phase: Phase = WAITING
     heard: int = 0
     receipt: Any = None
+    attempt: int = 0
 
 
 Reaction = Callable[[Any, Event], tuple[Any, Events]]

@@ -21,12 +21,12 @@ STATE_COMPENSATED, STATE_STUCK = State.COMPENSATED, State.STUCK
 
 
 class OutcomeTopics:
-    """The three topics under which `source` publishes how a run ended."""
+    """The three topics under which `source` publishes how a run ended; `prefix` keeps a record apart from the event."""
 
-    def __init__(self, source: str) -> None:
-        self.completed = Topic("saga/completed", Fact.COMPLETED, source)
-        self.compensated = Topic("saga/compensated", Fact.COMPENSATED, source)
-        self.stuck = Topic("saga/stuck", Fact.STUCK, source)
+    def __init__(self, source: str, prefix: str = "saga") -> None:
+        self.completed = Topic(f"{prefix}/completed", Fact.COMPLETED, source)
+        self.compensated = Topic(f"{prefix}/compensated", Fact.COMPENSATED, source)
+        self.stuck = Topic(f"{prefix}/stuck", Fact.STUCK, source)
 
 
 def ends_of(log: Log) -> Ends:

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 
 from choreo.domain.coordinator import Collected, Coordinator
 from choreo.domain.event import Topic
-from choreo.domain.participant import Participant, Signal
+from choreo.domain.participant import STANDARD, Participant, Signal, Terms
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import Cell, Gather, Moves, Subscription
 from choreo.domain.service import ServiceOf
 from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
 
 
-def choreography(plan: Plan, service_of: ServiceOf) -> Table:
+def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
     """Compile the plan to the table in which the services find each other by events alone."""
     coordinator = Coordinator(plan)
     participants = [
-        Participant(plan, position, service_of(step), is_quiet=not _must_tell_cancelled(plan, position))
-        for position, step in enumerate(plan.steps)
+        terms.participant(plan, position, service_of(step), not tells)
+        for position, (step, tells) in enumerate(zip(plan.steps, tellers(plan), strict=True))
     ]
     count = len(participants)
     rows = [
@@ -28,18 +28,28 @@ def choreography(plan: Plan, service_of: ServiceOf) -> Table:
         *_stop_rows(plan, participants),
         *_backward_rows(plan, participants, coordinator),
         *_coordinator_rows(plan, participants, coordinator),
+        *terms.rows(participants),
         *hear_outcomes(count + 1, coordinator.outcomes),
     ]
     cells = (*[Cell()] * count, Collected(), Cell())
     return Table(plan, tuple(rows), (*plan.steps, Coordinator.NAME, CLIENT), cells)
 
 
-def _must_tell_cancelled(plan: Plan, position: int) -> bool:
-    """A join, or a step before a join: a predecessor of either may wait to compensate."""
-    before, after = plan.predecessors[position], plan.successors[position]
-    if not after:
-        return len(before) > 1 or len(plan.last) > 1
-    return len(before) > 1 or any(len(plan.predecessors[successor]) > 1 for successor in after)
+def tellers(plan: Plan) -> list[bool]:
+    """For each step, whether it says that it was cancelled, since a predecessor may wait to compensate.
+
+    A join does, and a step before a join. In a graph so does every step on the way to a join: another way to that join
+    may fail before this one has begun. In an itinerary all ways lead through the same groups, so one step suffices.
+    """
+    tells = [len(before) > 1 for before in plan.predecessors]
+    for position in sorted(range(len(tells)), key=plan.depths.__getitem__, reverse=True):
+        after = plan.successors[position]
+        tells[position] |= (
+            any(len(plan.predecessors[s]) > 1 or (tells[s] and not plan.is_levelled) for s in after)
+            if after
+            else len(plan.last) > 1
+        )
+    return tells
 
 
 def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscription]:

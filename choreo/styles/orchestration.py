@@ -8,22 +8,23 @@ from collections.abc import Iterator
 
 from choreo.domain.event import Command
 from choreo.domain.orchestrator import Directed, Orchestrator
-from choreo.domain.participant import Participant, Signal
+from choreo.domain.participant import STANDARD, Participant, Signal, Terms
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import Cell, Subscription
 from choreo.domain.service import ServiceOf
 from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
 
 
-def orchestration(plan: Plan, service_of: ServiceOf) -> Table:
+def orchestration(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
     """Compile the plan to the table in which everything passes through the orchestrator."""
-    orchestrator = Orchestrator(plan)
+    orchestrator = Orchestrator(plan, awaits_running=terms.awaits_running)
     participants = [
-        Participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)
+        terms.participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)
     ]
     rows = [
         *_command_rows(participants, orchestrator),
         *_reply_rows(participants, orchestrator),
+        *terms.rows(participants),
         *hear_outcomes(len(participants) + 1, orchestrator.outcomes),
     ]
     cells = (*[Cell()] * len(participants), Directed(), Cell())

@@ -1,0 +1,65 @@
+"""The front door: what becomes of a request that a client makes again, because it has heard nothing.
+
+Laws: the one place where a request is told apart from a repeated one. With `idempotent_request` nothing is started
+twice; with `recorded_outcome` whoever asks again after the end is answered from the record.
+"""
+
+from msgspec.structs import replace
+
+from choreo.domain.event import Event, Events, Fact, Run, Timer, Topic
+from choreo.domain.guarantees import Guarantees
+from choreo.domain.outcome import State
+from choreo.domain.reaction import NOTHING, SUCCEEDED, WAITING, Cell, Reaction, moves
+from choreo.domain.report import OutcomeTopics
+
+NAME = "front door"
+REQUESTED = Topic("saga/requested", Fact.REQUESTED, "client")
+
+
+class FrontDoor:
+    """Guards one request. `again` is the run that a repeated request starts where nobody prevents it."""
+
+    def __init__(self, guarantees: Guarantees, started: Topic, again: Run) -> None:
+        self._started = started
+        self._again = again
+        self.heard_outcome = moves({WAITING: self._record})
+        repeated: Reaction = self._start_again
+        if guarantees.idempotent_request:
+            repeated = self._answer if guarantees.recorded_outcome else _ignore
+        self.heard_request = moves(
+            {WAITING: _ignore if guarantees.idempotent_request else repeated, SUCCEEDED: repeated}
+        )
+
+    def _record(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        return replace(cell, phase=SUCCEEDED, receipt=event.detail), NOTHING
+
+    def _answer(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        outcome, tries = cell.receipt, cell.attempt + 1
+        topic = {
+            State.COMPLETED: RECORDED.completed,
+            State.COMPENSATED: RECORDED.compensated,
+            State.STUCK: RECORDED.stuck,
+        }[outcome.state]
+        return replace(cell, attempt=tries), (Event(topic, event.run, event.topic, outcome, tries, event.number),)
+
+    def _start_again(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if cell.attempt:
+            return cell, NOTHING  # the lab has one more run prepared, and no third
+        return replace(cell, attempt=1), (Event(self._started, self._again),)
+
+
+RECORDED = OutcomeTopics(NAME, prefix="recorded")
+
+
+def asks_again(after_ms: int) -> Topic:
+    """The timer of a client that loses patience."""
+    return Topic("client/ask", Timer.ASK, "client", after_ms=(after_ms, after_ms))
+
+
+def ask(cell: Cell, event: Event) -> tuple[Cell, Events]:
+    """The client asks again, if it has no answer yet."""
+    return cell, (Event(REQUESTED, event.run, event.topic),)
+
+
+def _ignore(cell: Cell, event: Event) -> tuple[Cell, Events]:
+    return cell, NOTHING

@@ -1,0 +1,236 @@
+"""A participant on terms: its local transaction takes time, may time out, is tried again, or is beyond return.
+
+Laws: as pure as any participant; time arrives as events, which it sends to itself (`Timer`). What moves in which phase
+is one table, and a guarantee that is switched off is another row of it: nothing else asks for guarantees here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.domain.definition import Kind, Step
+from choreo.domain.event import Defect, Event, Events, Run, Timer, Topic
+from choreo.domain.guarantees import Guarantees
+from choreo.domain.participant import TRANSITIONS, Participant, Signal, Terms, step_topic
+from choreo.domain.plan import Plan
+from choreo.domain.reaction import (
+    ABORTED,
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    NOTHING,
+    RUNNING,
+    STUCK,
+    SUCCEEDED,
+    TIMED_OUT,
+    UNDOING,
+    WAITING,
+    Cell,
+    Moves,
+    Phase,
+    Subscription,
+    moves,
+)
+from choreo.domain.service import Refused, Service
+
+BACKOFF_MS = 10
+"""How long the first repetition waits; each further one waits twice as long."""
+BACKOFFS_MAX = 6
+
+Rule = Callable[..., tuple[Cell, Events]]
+Transitions = Mapping[Signal | Timer, Mapping[Phase, Rule]]
+
+
+class Policy(Struct, frozen=True):
+    """How a step's local transaction and its compensation are run."""
+
+    kind: Kind = Kind.COMPENSATABLE
+    attempts: int = 3
+    timeout_ms: int | None = None
+    latency_ms: tuple[int, int] | None = None
+    """None: it is done within the delivery that triggers it."""
+
+    @classmethod
+    def of(cls, step: Step) -> "Policy":
+        latency: int | tuple[int, int] | None = step.latency_ms
+        if isinstance(latency, int):
+            latency = (latency, latency)
+        if latency is None and step.timeout_ms is not None:
+            latency = (1, 2 * step.timeout_ms)
+        return cls(step.kind, step.attempts, step.timeout_ms, latency)
+
+
+class LabTerms(Terms):
+    """The terms of a definition: its guarantees, and the policy of each position."""
+
+    def __init__(self, guarantees: Guarantees, policies: Sequence[Policy]) -> None:
+        self.awaits_running = guarantees.undo_running
+        self._guarantees = guarantees
+        self._policies = policies
+
+    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
+        return TimedParticipant(plan, position, service, is_quiet, self._policies[position], self._guarantees)
+
+    def rows(self, participants: list[Participant]) -> Iterator[Subscription]:
+        """The timers."""
+        for me in participants:
+            if isinstance(me, TimedParticipant):
+                for topic, timer in me.timers():
+                    yield Subscription(topic, me.position, me.step, me.moves(timer))
+
+
+class TimedParticipant(Participant):
+    """Bound to the step at `position`, on the terms of its policy and the guarantees."""
+
+    def __init__(
+        self, plan: Plan, position: int, service: Service, is_quiet: bool, policy: Policy, guarantees: Guarantees
+    ) -> None:
+        super().__init__(plan, position, service, is_quiet)
+        self.policy = policy
+        self._table = transitions(guarantees)
+        self._hides_errors = not guarantees.retries
+        self._is_beyond_return = policy.kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return
+        self._attempts = policy.attempts if policy.kind is Kind.RETRIABLE else 1
+        latency = policy.latency_ms or (0, 0)
+        time_out = (policy.timeout_ms or 0,) * 2
+        self._attempt_topics = [
+            _timer(plan, position, Timer.ATTEMPT, _backoff(n, latency)) for n in range(BACKOFFS_MAX)
+        ]
+        self._retry_topics = [_timer(plan, position, Timer.RETRY, _backoff(n, (0, 0))) for n in range(BACKOFFS_MAX)]
+        self._time_out = _timer(plan, position, Timer.TIMED_OUT, time_out)
+
+    def moves(self, signal: Signal | Timer) -> Moves:
+        return moves({phase: rule.__get__(self) for phase, rule in self._table[signal].items()})
+
+    def timers(self) -> Iterator[tuple[Topic, Timer]]:
+        """What it may tell itself."""
+        if self.policy.latency_ms is not None or self._attempts > 1:
+            yield self._attempt_topics[0], Timer.ATTEMPT
+        yield self._retry_topics[0], Timer.RETRY
+        if self.policy.timeout_ms is not None:
+            yield self._time_out, Timer.TIMED_OUT
+
+    # Forward
+
+    def begin(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if self.policy.latency_ms is None:
+            return self.attempt(replace(cell, attempt=0), event)
+        timers = [Event(self._attempt_topics[0], event.run, event.topic, None, 0, event.number)]
+        if self.policy.timeout_ms is not None:
+            timers.append(Event(self._time_out, event.run, event.topic, None, 0, event.number))
+        return Cell(RUNNING, cell.heard), tuple(timers)
+
+    def attempt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        receipt, why = self._try(event.run)
+        if why is None:
+            return Cell(SUCCEEDED, cell.heard, receipt), (self._because(self.succeeded, event),)
+        tries = cell.attempt + 1
+        if tries < self._attempts:
+            return Cell(RUNNING, cell.heard, None, tries), (_again(self._attempt_topics, tries, event),)
+        return Cell(FAILED), (self._because(self.failed, event, why),)
+
+    def expire(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Its time is up, and nobody knows whether it will commit: it has not ended."""
+        return replace(cell, phase=TIMED_OUT), NOTHING
+
+    def expire_for_good(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `late_success`: it counts as failed, although it may commit."""
+        return replace(cell, phase=TIMED_OUT), (self._because(self.failed, event, self._timed_out),)
+
+    def abort(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The saga has turned back while it runs."""
+        return replace(cell, phase=ABORTED), NOTHING
+
+    def undo_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """What nobody waits for any more is over: what it did is undone."""
+        receipt, why = self._try(event.run)
+        if why is None:
+            return self.backward(Cell(SUCCEEDED, cell.heard, receipt), event)
+        if cell.phase is TIMED_OUT:
+            return Cell(FAILED), (self._because(self.failed, event, self._timed_out),)
+        return self.cancel(cell, event)
+
+    def commit_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `late_success`: it commits, and nobody is told."""
+        self._try(event.run)
+        return Cell(FAILED), NOTHING
+
+    def decline(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `tombstone`: it says that there is nothing to undo, and does not remember having said so."""
+        _, events = self.cancel(cell, event)
+        return cell, events
+
+    # Backward
+
+    def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if self._is_beyond_return:
+            why = f"{self.step} is {self.policy.kind} and cannot be undone"
+            return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why),)
+        why_not = self._try_to_compensate(cell, event.run)
+        if why_not is None or self._hides_errors:
+            return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
+        tries = cell.attempt + 1
+        if tries < self.policy.attempts:
+            return Cell(UNDOING, 0, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
+        return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
+
+    # Helpers
+
+    @property
+    def _timed_out(self) -> str:
+        return f"no answer within {self.policy.timeout_ms} ms"
+
+    def _try(self, run: Run) -> tuple[object, str | Defect | None]:
+        """The receipt, and why there is none."""
+        if run.fail_position == self.position:
+            return None, f"{self.step} was told to refuse"
+        try:
+            return self._execute(run.id + self._suffix), None
+        except Refused as refusal:
+            return None, str(refusal)
+
+    def _because(self, topic: Topic, event: Event, why: str | Defect | None = None) -> Event:
+        return Event(topic, event.run, event.topic, why, 0, event.number)
+
+
+def transitions(guarantees: Guarantees) -> Transitions:
+    """The neighbour protocol with time. Each guarantee has its rows; without it they say what goes wrong instead."""
+    it = TimedParticipant
+    table: dict[Signal | Timer, dict[Phase, Rule]] = {
+        Signal.GO: {WAITING: it.begin},
+        Signal.STOP: dict(TRANSITIONS[Signal.STOP]),
+        Signal.BACK: {WAITING: it.cancel, SUCCEEDED: it.backward, RUNNING: it.abort},
+        Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
+        Timer.TIMED_OUT: {RUNNING: it.expire},
+        Timer.RETRY: {UNDOING: it.backward},
+    }
+    if not guarantees.inbox:
+        table[Signal.GO] |= {SUCCEEDED: it.begin}
+        table[Signal.BACK] |= {COMPENSATED: it.backward}
+    if not guarantees.tombstone:
+        table[Signal.STOP] |= {WAITING: it.decline}
+        table[Signal.BACK] |= {WAITING: it.decline}
+    if not guarantees.undo_running:
+        del table[Signal.BACK][RUNNING]
+    if not guarantees.late_success:
+        table[Timer.ATTEMPT] |= {TIMED_OUT: it.commit_late}
+        table[Timer.TIMED_OUT] |= {RUNNING: it.expire_for_good}
+    return table
+
+
+FINAL = frozenset({FAILED, CANCELLED, STUCK})
+"""Phases in which nothing that is heard has any effect, whatever the guarantees."""
+
+
+def _timer(plan: Plan, position: int, timer: Timer, after_ms: tuple[int, int]) -> Topic:
+    return replace(step_topic(plan, position, timer), after_ms=after_ms)
+
+
+def _backoff(attempt: int, latency: tuple[int, int]) -> tuple[int, int]:
+    wait = BACKOFF_MS * 2 ** (attempt - 1) if attempt else 0
+    return latency[0] + wait, latency[1] + wait
+
+
+def _again(topics: list[Topic], attempt: int, event: Event) -> Event:
+    return Event(topics[min(attempt, BACKOFFS_MAX - 1)], event.run, event.topic, None, attempt, event.number)

@@ -1,0 +1,1 @@
+"""The laboratory: sagas broken by faults, in virtual time and in every order."""
