@@ -10,6 +10,7 @@ from typing import Any, cast
 from pyee import EventEmitter
 
 from choreo.domain.event import Event, Events
+from choreo.domain.reaction import Subscription
 from choreo.styles.table import Table
 
 
@@ -29,11 +30,20 @@ class Bus(EventEmitter):
     Its listeners are subscriptions.
     """
 
-    def __init__(self, table: Table, publish: Callable[[Events], None]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        publish: Callable[[Events], None],
+        address_of: Callable[[Subscription], str] = lambda subscription: subscription.topic.name,
+    ) -> None:
+        """By default a topic is one address, and an event reaches all its hearers at once.
+
+        Where every delivery has a time of its own, `address_of` gives each hearer an address of its own.
+        """
         super().__init__()
         self._publish = publish
         for subscription in table.subscriptions:
-            self.add_listener(subscription.topic.name, cast("Any", subscription))
+            self.add_listener(address_of(subscription), cast("Any", subscription))
 
     def drain(self, pending: list[Event], cells: Cells, observe: Callable[[Event], None] | None = None) -> None:
         """Emit what is pending, in order, and what is published meanwhile, until nothing is left.

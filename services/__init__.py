@@ -22,22 +22,24 @@ class NamedService(Service, Protocol):
 
 
 def catalogue() -> ServiceOf:
-    """Open every service afresh, with its defaults, and return what finds the service of a step.
+    """Open every service afresh, with its defaults, and return what finds the service of a step, or of its own name.
 
     Raises `TypeError` where `steps` is not a tuple or a method is missing, and `ValueError` where two services claim
     one step.
     """
     simulated = Simulated()
     by_step: dict[str, Service] = {}
+    by_name: dict[str, Service] = {}
     for kind in _kinds():
         service = kind()
         for step in service.steps:
             if step in by_step:
                 raise ValueError(f"{step!r}: expected one service, got {_name(type(by_step[step]))} and {_name(kind)}")
             by_step[step] = service
+        by_name[kind.__name__.lower()] = service
 
     def service_of(step: str) -> Service:
-        return by_step.get(step, simulated)
+        return by_step.get(step) or by_name.get(step, simulated)
 
     return service_of
 

@@ -17,6 +17,7 @@ LAYERS = (
     "choreo.bus",
     "choreo.runners",
     "choreo.trace",
+    "choreo.definitions",
     "choreo.composition",
     "choreo.node",
     "choreo.terminal",

@@ -73,7 +73,7 @@ class Participant:
         except Refused as refusal:
             return self._fail(event, str(refusal))
         except Exception as error:
-            return self._fail(event, _defect(error))
+            return self._fail(event, defect(error))
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
@@ -101,7 +101,7 @@ class Participant:
         except Refused as refusal:
             return str(refusal)
         except Exception as error:
-            return _defect(error)
+            return defect(error)
         return None
 
 
@@ -129,7 +129,7 @@ TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]]
 }
 
 
-def _defect(error: Exception) -> Defect:
+def defect(error: Exception) -> Defect:
     import traceback  # slow to import, and seldom needed
 
     summary = traceback.format_exception_only(error)[-1].strip()

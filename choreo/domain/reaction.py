@@ -101,4 +101,15 @@ class Gather:
                 return cell, NOTHING
             return reaction(cell, event)
 
-        return (gather,) * len(reactions)
+        return Held((gather,) * len(reactions), reactions)
+
+
+class Held(tuple[Reaction | None, ...]):
+    """Moves that are held back; `reactions` are those behind them."""
+
+    reactions: Moves
+
+    def __new__(cls, moves: Moves, reactions: Moves) -> "Held":
+        held = super().__new__(cls, moves)
+        held.reactions = reactions
+        return held

@@ -12,6 +12,10 @@ class Refused(Exception):
     """A business no: sold out, declined. The step fails, and the saga goes backward."""
 
 
+class Waits(Exception):
+    """Not now: what it needs is locked by another run. The delivery is handled again when it is free."""
+
+
 class Service(Protocol):
     """A local transaction with its compensation.
 

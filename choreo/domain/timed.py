@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Run, Timer, Topic
 from choreo.domain.guarantees import Guarantees
-from choreo.domain.participant import TRANSITIONS, Participant, Signal, Terms, step_topic
+from choreo.domain.participant import TRANSITIONS, Participant, Signal, Terms, defect, step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     ABORTED,
@@ -32,7 +32,7 @@ from choreo.domain.reaction import (
     Subscription,
     moves,
 )
-from choreo.domain.service import Refused, Service
+from choreo.domain.service import Refused, Service, Waits
 
 BACKOFF_MS = 10
 """How long the first repetition waits; each further one waits twice as long."""
@@ -189,6 +189,10 @@ class TimedParticipant(Participant):
             return self._execute(run.id + self._suffix), None
         except Refused as refusal:
             return None, str(refusal)
+        except Waits:
+            raise
+        except Exception as error:
+            return None, defect(error)
 
     def _because(self, topic: Topic, event: Event, why: str | Defect | None = None) -> Event:
         return Event(topic, event.run, event.topic, why, 0, event.number)

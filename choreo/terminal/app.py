@@ -5,32 +5,28 @@ Exit status: 0 fine; 1 a finding; 2 wrong use.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import Enum, StrEnum
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from choreo.composition import SERVICES
-from choreo.domain.plan import PlanTooLarge
 from choreo.domain.service import ServiceOf
 from choreo.styles import STYLES
-from choreo.terminal.arguments import Saga, WrongUse, open_separately, read_saga
+from choreo.terminal.arguments import Saga, WrongUse, open_separately
 from choreo.terminal.as_json import comparison_as_json, run_as_json
+from choreo.terminal.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
+from choreo.terminal.defined import read_steps
 from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanations
 from choreo.terminal.explanation import explain as explain_saga
+from choreo.terminal.lint_command import register as register_lint
 from choreo.terminal.mermaid import mermaid as mermaid_of
-from choreo.terminal.names import visible
 from choreo.terminal.recording import Recording, record
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
 from choreo.terminal.screen import Screen, fall_silent
 from choreo.terminal.trace_file import events_of_saga
-
-FINE, FINDING, CANNOT_WRITE = 0, 1, 2
 
 app = typer.Typer(
     name="choreo",
@@ -46,10 +42,10 @@ Each command tells more: choreo run --help""",
     rich_markup_mode="rich",
 )
 
-STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
 STEP_HELP = (
     "STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. "
-    """A JSON array is a group too, and takes any name: '\\["a+b", "c"]'."""
+    """A JSON array is a group too, and takes any name: '\\["a+b", "c"]'. """
+    "A single STEP may name a definition instead: order.toml, services.sagas:order, lesson-5."
 )
 RUN_HELP = "Run one saga: its events as they happen, the sequence diagram, and how it ended."
 RUN_EPILOG = """[bold]Examples[/]
@@ -73,23 +69,6 @@ EXPLAIN_EPILOG = """[bold]Examples[/]
 )
 
 
-class Command(TyperCommand):
-    """A command whose usage reads as it is typed: without braces around what is required."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
-
-
-class Shown(StrEnum):
-    CHOREOGRAPHY = "choreography"
-    ORCHESTRATION = "orchestration"
-    BOTH = "both"
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        return tuple(STYLES) if self is Shown.BOTH else (self.value,)
-
-
 class Form(Enum):
     """For whom a run is printed."""
 
@@ -111,7 +90,6 @@ Services = Annotated[
     str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
 ]
 All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object on one line.")]
 
 
 @app.command("run", cls=Command, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
@@ -119,9 +97,7 @@ def run(
     steps: Steps,
     fail: Fail = None,
     fail_compensation: FailCompensation = None,
-    style: Annotated[
-        Shown, typer.Option("--style", metavar="STYLE", help="choreography, orchestration, or both.")
-    ] = Shown.CHOREOGRAPHY,
+    style: OfStyle = Shown.CHOREOGRAPHY,
     mermaid: Annotated[
         bool, typer.Option("--mermaid", metavar="", help="Print a Mermaid sequence diagram and nothing else.")
     ] = False,
@@ -131,16 +107,16 @@ def run(
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_saga(steps, fail or (), fail_compensation or ())
+        saga = read_steps(steps, fail or (), fail_compensation or ())
         form = _form(mermaid, json, style)
-        sets = open_separately(services, saga.plan.steps, len(style.styles))
+        sets = open_separately(services, saga.plan.steps, len(style.styles), saga.service_names)
     recordings = [
         _run(screen, saga, name, service_of, form, show_all)
         for name, service_of in zip(style.styles, sets, strict=True)
     ]
     if style is Shown.BOTH and form is Form.PEOPLE:
         show_sameness(screen, recordings)
-    _exit(is_finding=any(recording.is_finding for recording in recordings) or not is_same(recordings))
+    finish(is_finding=any(recording.is_finding for recording in recordings) or not is_same(recordings))
 
 
 def _run(screen: Screen, saga: Saga, style: str, service_of: ServiceOf, form: Form, show_all: bool) -> Recording:
@@ -168,13 +144,17 @@ def compare(
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_saga(steps, fail or (), fail_compensation or ())
-        comparison = compare_styles(saga, open_separately(services, saga.plan.steps, 2 * len(STYLES)))
+        saga = read_steps(steps, fail or (), fail_compensation or ())
+        sets = open_separately(services, saga.plan.steps, 2 * len(STYLES), saga.service_names)
+        comparison = compare_styles(saga, sets)
     if json:
         screen.json(comparison_as_json(saga, comparison))
     else:
         show_comparison(screen, saga, comparison, show_all)
-    _exit(is_finding=not comparison.is_same)
+    finish(is_finding=not comparison.is_same)
+
+
+register_lint(app)
 
 
 @app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)
@@ -193,7 +173,7 @@ def explain(
         screen.json({"trace": trace, "saga_id": saga_id, "runs": [explanation_as_json(e) for e in explanations]})
     else:
         show_explanations(screen, saga_id, explanations)
-    _exit(is_finding=not all(explanation.is_explained for explanation in explanations))
+    finish(is_finding=not all(explanation.is_explained for explanation in explanations))
 
 
 @app.command(
@@ -218,24 +198,9 @@ def main() -> None:
         sys.exit(CANNOT_WRITE)
 
 
-@contextmanager
-def wrong_use() -> Iterator[None]:
-    """What the arguments got wrong, as an error of the command line."""
-    try:
-        yield
-    except WrongUse as error:
-        raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
-    except PlanTooLarge as error:
-        raise typer.BadParameter(f"a step is added to compare: {error}", param_hint="STEP") from None
-
-
 def _form(mermaid: bool, json: bool, style: Shown) -> Form:
     if mermaid and json:
         raise WrongUse("--mermaid", "expected one form of output, got --json as well")
     if mermaid and style is Shown.BOTH:
         raise WrongUse("--mermaid", "expected one style, got both: a file has one diagram")
     return Form.MERMAID if mermaid else Form.JSON if json else Form.PEOPLE
-
-
-def _exit(is_finding: bool) -> None:
-    raise typer.Exit(FINDING if is_finding else FINE)

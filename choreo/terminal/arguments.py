@@ -4,18 +4,16 @@ Laws: wrong use is told apart here, before anything is run; what is wrong is sai
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from choreo.composition import NoServices, open_services
+from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.domain.service import Service, ServiceOf
 from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
-
-SUGGESTED_AMONG_MAX = 1_000
-SHOWN_MAX, NAMED_MAX = 60, 8
 
 
 class WrongUse(Exception):
@@ -33,6 +31,8 @@ class Saga(NamedTuple):
     plan: Plan
     fail_step: str | None = None
     fail_compensation: str | None = None
+    service_names: Mapping[str, str] = MappingProxyType({})
+    """Of a step that has a service under another name than its own."""
 
 
 def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Saga:
@@ -45,8 +45,8 @@ def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequ
     return Saga(
         itinerary,
         compiled,
-        _one_of(compiled.steps, fail, "--fail"),
-        _one_of(compiled.steps, fail_compensation, "--fail-compensation"),
+        one_of(compiled.steps, fail, "--fail"),
+        one_of(compiled.steps, fail_compensation, "--fail-compensation"),
     )
 
 
@@ -59,37 +59,44 @@ def read_group(word: str, where: str) -> str | tuple[str, ...]:
     names = tuple(word.split("+"))
     if not all(names):
         escape = json.dumps([word])
-        raise WrongUse(where, f"expected names on both sides of each +, got {_quoted(word)}; a name with + is {escape}")
+        raise WrongUse(where, f"expected names on both sides of each +, got {quoted(word)}; a name with + is {escape}")
     return names
 
 
-def open_separately(module: str, steps: Sequence[str], count: int) -> list[ServiceOf]:
+def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
+    """The step that an option names, if it does. Raises `WrongUse` for several, and for one that is unknown."""
+    if len(names) > 1:
+        raise WrongUse(where, f"expected at most one step, got {len(names)}")
+    for name in names:
+        if name not in steps:
+            known = enumerated([quoted(step) for step in steps], NAMED_MAX)
+            why = f"expected a step of this saga ({known}), got {quoted(name)}{suggestion(name, steps)}"
+            raise WrongUse(where, why)
+    return names[0] if names else None
+
+
+def open_separately(
+    module: str, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
+) -> list[ServiceOf]:
     """So many separate sets of services from the module, each with a service for every step. Raises `WrongUse`."""
-    sets = [_open(module, steps) for _ in range(count)]
+    sets = [_open(module, steps, service_names) for _ in range(count)]
     for step in steps if count > 1 else ():
         if sets[0][step] is sets[1][step] and record_of(sets[0][step]):
-            why = f"expected fresh services from each catalogue(), got the same one for {_quoted(step)} twice"
+            why = f"expected fresh services from each catalogue(), got the same one for {quoted(step)} twice"
             raise WrongUse("--services", why)
     return [services.__getitem__ for services in sets]
 
 
-def suggestion(name: str, among: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where nothing is alike."""
-    candidates = [candidate[:SHOWN_MAX] for candidate, _ in zip(among, range(SUGGESTED_AMONG_MAX), strict=False)]
-    close = get_close_matches(name[:SHOWN_MAX], candidates, n=1, cutoff=0.5)
-    return f"; did you mean {_quoted(close[0])}?" if close else ""
-
-
-def _open(module: str, steps: Sequence[str]) -> dict[str, Service]:
+def _open(module: str, steps: Sequence[str], service_names: Mapping[str, str]) -> dict[str, Service]:
     try:
         service_of = open_services(module)
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
-    return {step: _service(service_of, step) for step in steps}
+    return {step: _service(service_of, service_names.get(step, step)) for step in steps}
 
 
 def _service(service_of: ServiceOf, step: str) -> Service:
-    expected = f"expected a service with execute() and compensate() for {_quoted(step)}"
+    expected = f"expected a service with execute() and compensate() for {quoted(step)}"
     try:
         service = service_of(step)
     except Exception as error:  # whatever somebody else's module raises
@@ -104,23 +111,8 @@ def _read_array(word: str, where: str) -> tuple[str, ...]:
     try:
         names = json.loads(word)
     except (ValueError, RecursionError) as error:
-        raise WrongUse(where, f"{example}, got {_quoted(word)} ({error})") from None
+        raise WrongUse(where, f"{example}, got {quoted(word)} ({error})") from None
     for name in names:
         if not isinstance(name, str):
-            raise WrongUse(where, f"{example}, got {_quoted(json.dumps(name))} among them")
+            raise WrongUse(where, f"{example}, got {quoted(json.dumps(name))} among them")
     return tuple(names)
-
-
-def _one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
-    if len(names) > 1:
-        raise WrongUse(where, f"expected at most one step, got {len(names)}")
-    for name in names:
-        if name not in steps:
-            known = enumerated([_quoted(step) for step in steps], NAMED_MAX)
-            why = f"expected a step of this saga ({known}), got {_quoted(name)}{suggestion(name, steps)}"
-            raise WrongUse(where, why)
-    return names[0] if names else None
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "...")

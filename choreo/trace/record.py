@@ -29,6 +29,11 @@ class Record(Struct, omit_defaults=True):
     in_reply_to: int | None = None
     code: int | None = None
     traceback: str | None = None
+    resource: str | None = None
+    value: int | str | None = None
+    delta: int | None = None
+    version: int | None = None
+    based_on: int | None = None
 
 
 class NotATrace(ValueError):

@@ -1,0 +1,1 @@
+"""What a correct execution is: invariants over trace records, and nothing else."""

@@ -1,0 +1,308 @@
+"""The invariants, one function each: what must not be in a trace, S1 to S12, and what must not be missing, L1 to L5.
+
+Laws: pure. A safety checker sees what was known before a record, and the record; a liveness checker sees what is known
+once nothing more can happen. Each says in a sentence what is wrong, or None. Sources: docs/reference/invariants.md.
+"""
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from choreo.domain.definition import Kind
+from choreo.invariants.history import FRONT_DOOR, OUTCOMES, History, RunFacts, pivot_of
+from choreo.invariants.known import Known, KnownRun
+from choreo.trace.record import Record
+
+COMPLETED, COMPENSATED, STUCK = OUTCOMES
+
+CLIENTS_OWN = ("saga.started", "saga.ask")
+"""What a client publishes of its own accord."""
+
+AtRecord = Callable[[History, Record, KnownRun, Known], str | None]
+AtRest = Callable[[History, Known], str | None]
+
+
+class Invariant(Struct, frozen=True):
+    """One invariant: checked with every record of some actions, or at rest, or both."""
+
+    code: str
+    title: str
+    actions: tuple[str, ...] = ()
+    at_record: AtRecord | None = None
+    at_rest: AtRest | None = None
+
+
+class Broken(Struct, frozen=True):
+    """An invariant that does not hold, and why, in a sentence."""
+
+    code: str
+    title: str
+    sentence: str
+
+
+def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S1: completed, and every step took effect once; compensated, and none did, or each was undone."""
+    if record.event not in (COMPLETED, COMPENSATED) or record.source == FRONT_DOOR:
+        return None
+    steps = history.run(record.run).steps
+    for position, (name, step) in enumerate(zip(run.steps, steps, strict=True)):
+        if record.event == COMPLETED and (step.executed, step.compensated) != (1, 0):
+            return f"completed, but {name} {_did(step.executed, step.compensated)}"
+        if record.event == COMPENSATED:
+            if step.executed != step.compensated or step.executed > 1:
+                return f"compensated, but {name} {_did(step.executed, step.compensated)}"
+            if step.executed and not _may_be_undone(run, position):
+                return f"compensated, but {name} took effect, and it is the pivot or comes after it"
+    return None
+
+
+def half_done(history: History, known: Known) -> str | None:
+    """S1 at rest: somebody undid a step of a run, and another step of it stands, and nobody says that it is stuck."""
+    for name, facts in history.runs:
+        run = known.runs[name]
+        undone = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.compensated]
+        standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
+        if undone and standing and facts.outcome is None:
+            return f"{', '.join(undone)} undone, yet {', '.join(standing)} in force: neither all nor nothing"
+    return None
+
+
+def at_most_once(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S2: neither the local transaction nor the compensation of a step takes effect twice."""
+    if not _is_effect(record):
+        return None
+    step = history.run(record.run).steps[_position(record)]
+    if record.action == "execute" and step.executed:
+        return f"{record.step} took effect twice"
+    if record.action == "compensate" and step.compensated:
+        return f"{record.step} was undone twice"
+    return None
+
+
+def no_undo_without_cause(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S3: what is undone was done, and something had failed."""
+    if not _is_effect(record):
+        return None
+    facts = history.run(record.run)
+    if not facts.steps[_position(record)].executed:
+        return f"{record.step} was undone before it was done"
+    return None if facts.has_failed else f"{record.step} was undone, and nothing had failed"
+
+
+def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S4: a step that was compensated or cancelled never takes effect any more."""
+    if not _is_effect(record):
+        return None
+    step = history.run(record.run).steps[_position(record)]
+    if step.is_cancelled:
+        return f"{record.step} took effect after it was cancelled"
+    return f"{record.step} took effect after it was compensated" if step.compensated else None
+
+
+def reverse_order(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S5: of two steps that were undone, the one that depends on the other was undone first."""
+    if not _is_effect(record):
+        return None
+    facts = history.run(record.run)
+    for before in sorted(run.ancestors[_position(record)]):
+        if facts.steps[before].compensated:
+            return f"{record.step} depends on {run.steps[before]}, and was undone after it"
+    return None
+
+
+def no_return(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S6: once the pivot has committed nothing is compensated."""
+    pivot = pivot_of(run)
+    if not _is_effect(record) or pivot is None:
+        return None
+    if history.run(record.run).steps[pivot].executed:
+        return f"{record.step} was undone after the point of no return: {run.steps[pivot]} had committed"
+    return None
+
+
+def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply."""
+    facts = history.run(record.run)
+    if run.repeats is not None and _is_effect(record) and record.action == "execute":
+        return f"{run.saga_id} was asked for once, and executed twice: {record.step} took effect in a second run"
+    if record.action == "publish" and record.event in OUTCOMES and facts.outcome is not None:
+        if record.source != FRONT_DOOR:
+            return f"the run had ended as {facts.outcome}, and ended again as {record.event}"
+        if record.event != facts.outcome:
+            return f"the run had ended as {facts.outcome}, and whoever asked again was told {record.event}"
+    if record.action == "reply" and facts.replies and record.event not in facts.replies:
+        return f"the client was told {facts.replies[0]}, and then {record.event}"
+    return None
+
+
+def honest_reply(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S8: what the client is told is so, then and ever after."""
+    facts = history.run(record.run)
+    if _is_effect(record) and facts.outcome in (COMPLETED, COMPENSATED):
+        return f"the outcome was {facts.outcome}, and after it {record.step} {_effect(record)}"
+    if record.action == "reply" and record.event in OUTCOMES and facts.outcome != record.event:
+        return f"the client was told {record.event}, and the outcome is {facts.outcome or 'not known'}"
+    if record.action == "publish" and record.event == COMPENSATED and record.source != FRONT_DOOR:
+        standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
+        return f"compensated was said, and {', '.join(standing)} is in force" if standing else None
+    if record.action == "publish" and record.event == COMPLETED and record.source != FRONT_DOOR:
+        lacking = [n for n, s in zip(run.steps, facts.steps, strict=True) if not s.stands]
+        return f"completed was said, and {', '.join(lacking)} is not in force" if lacking else None
+    return None
+
+
+def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S9: what is published has a cause that its publisher had heard, and what it says has been done."""
+    facts = history.run(record.run)
+    if record.action != "publish":
+        is_known = record.id in facts.published
+        return None if is_known else f"{record.source} heard {record.id}, which nobody had published"
+    if record.event == "step.succeeded" and known.has_effects and not facts.steps[_position(record)].executed:
+        return f"{record.step} said that it had succeeded, and had not committed"
+    if record.causation_id is None:
+        return None if record.event in CLIENTS_OWN else f"{record.id} has no cause"
+    if known.has_deliveries and record.source != "dead letters":
+        if (record.causation_id, str(record.source)) not in facts.delivered:
+            return f"{record.id} names the cause {record.causation_id}, which {record.source} had not heard"
+    elif record.causation_id not in facts.published:
+        return f"{record.id} names the cause {record.causation_id}, which nobody had published"
+    return None
+
+
+def conservation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S10: resources add up, and none falls below its minimum."""
+    if record.resource is None:
+        return None
+    before, value = history.resource(record.resource).value, record.value
+    if isinstance(before, int) and record.delta is not None and value != before + record.delta:
+        return f"{record.resource} was {before}, {record.delta:+} was added, and it is {value}"
+    minimum = known.minima.get(record.resource)
+    if minimum is not None and isinstance(value, int) and value < minimum:
+        return f"{record.resource} is {value}, below its minimum of {minimum}"
+    return None
+
+
+def isolation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S11: nobody reads or writes what another run has locked; writes are on the current version; reads agree."""
+    if record.resource is None:
+        return None
+    facts, name = history.resource(record.resource), f"{record.step} of {run.saga_id}"
+    if facts.locked_by is not None and facts.locked_by != record.run:
+        return f"{name} {_touched(record)} {record.resource}, which another run had locked"
+    if record.action == "write" and record.based_on is not None and record.based_on != facts.version:
+        return f"{name} wrote {record.resource} on version {record.based_on}, and version {facts.version} is lost"
+    read = dict(facts.reads).get(str(record.run))
+    if record.action == "read" and read is not None and read != record.version:
+        return f"{name} read {record.resource} twice, and it was not the same"
+    return None
+
+
+def bounded(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """S12: a run has no more events than its plan can account for."""
+    if history.run(record.run).events >= run.events_max:
+        return f"the run publishes more than {run.events_max} events: a storm"
+    return None
+
+
+def every_run_ends(history: History, known: Known) -> str | None:
+    """L1: a run that was started has an outcome."""
+    for name, facts in history.runs:
+        if facts.is_started and facts.outcome is None:
+            standing = [n for n, s in zip(known.runs[name].steps, facts.steps, strict=True) if s.stands]
+            held = f", and {', '.join(standing)} in force" if standing else ""
+            return f"{known.runs[name].saga_id} came to rest without an outcome{held}"
+    return None
+
+
+def everything_is_undone(history: History, known: Known) -> str | None:
+    """L2: of a run in which something failed no step is left standing, unless it is stuck."""
+    for name, facts in _unended_or(history, COMPENSATED):
+        run = known.runs[name]
+        for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
+            if facts.has_failed and did.stands and _may_be_undone(run, position):
+                return f"{run.saga_id} turned back, and {step} was never undone"
+    return None
+
+
+def forward_recovery(history: History, known: Known) -> str | None:
+    """L3: after the pivot every retriable step commits; what was committed is published."""
+    for name, facts in _unended_or(history, COMPLETED):
+        run, pivot = known.runs[name], pivot_of(known.runs[name])
+        for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
+            if did.stands and not did.said_succeeded:
+                return f"{step} of {run.saga_id} committed, and nobody was ever told"
+            is_due = pivot is not None and facts.steps[pivot].stands and run.kinds[position] is Kind.RETRIABLE
+            if is_due and not did.executed:
+                return f"{step} of {run.saga_id} is retriable, and never committed after the pivot"
+    return None
+
+
+def everyone_is_answered(history: History, known: Known) -> str | None:
+    """L4: whoever asked for a run that has ended was told."""
+    for name, facts in history.runs:
+        if known.has_deliveries and facts.outcome is not None and not facts.replies:
+            return f"{known.runs[name].saga_id} ended as {facts.outcome}, and its client was never told"
+    return None
+
+
+def locks_are_released(history: History, known: Known) -> str | None:
+    """L5: no run holds a lock for ever, unless it is stuck."""
+    for name, facts in history.resources:
+        if facts.locked_by is not None and history.run(facts.locked_by).outcome != STUCK:
+            owner = known.runs[facts.locked_by].saga_id if facts.locked_by in known.runs else facts.locked_by
+            return f"{name} is locked by {owner} for ever"
+    return None
+
+
+INVARIANTS = (
+    Invariant("S1", "all or nothing", ("publish",), all_or_nothing, half_done),
+    Invariant("S2", "at most once", ("execute", "compensate"), at_most_once),
+    Invariant("S3", "no undo without a do and a cause", ("compensate",), no_undo_without_cause),
+    Invariant("S4", "no zombie", ("execute",), no_zombie),
+    Invariant("S5", "reverse order", ("compensate",), reverse_order),
+    Invariant("S6", "no return past the pivot", ("compensate",), no_return),
+    Invariant("S7", "one outcome", ("execute", "publish", "reply"), one_outcome),
+    Invariant("S8", "honest reply", ("execute", "compensate", "publish", "reply"), honest_reply),
+    Invariant("S9", "nothing from nowhere", ("publish", "deliver", "timer"), nothing_from_nowhere),
+    Invariant("S10", "conservation", ("write",), conservation),
+    Invariant("S11", "isolation", ("read", "write"), isolation),
+    Invariant("S12", "bounded", ("publish",), bounded),
+    Invariant("L5", "locks are released", at_rest=locks_are_released),
+    Invariant("L2", "everything is undone", at_rest=everything_is_undone),
+    Invariant("L3", "forward recovery", at_rest=forward_recovery),
+    Invariant("L4", "everyone is answered", at_rest=everyone_is_answered),
+    Invariant("L1", "every run ends", at_rest=every_run_ends),
+)
+"""The more specific of those at rest come first: what is reported first tells most."""
+
+
+def _is_effect(record: Record) -> bool:
+    return record.action in ("execute", "compensate") and record.reason is None and record.position is not None
+
+
+def _position(record: Record) -> int:
+    return -1 if record.position is None else record.position
+
+
+def _may_be_undone(run: KnownRun, position: int) -> bool:
+    return run.kinds[position] is Kind.COMPENSATABLE
+
+
+def _unended_or(history: History, outcome: str) -> Iterator[tuple[str, RunFacts]]:
+    return ((name, facts) for name, facts in history.runs if facts.outcome in (None, outcome))
+
+
+def _did(executed: int, compensated: int) -> str:
+    return f"took effect {_times(executed)} and was undone {_times(compensated)}"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _effect(record: Record) -> str:
+    return "took effect" if record.action == "execute" else "was undone"
+
+
+def _touched(record: Record) -> str:
+    return "read" if record.action == "read" else "changed"

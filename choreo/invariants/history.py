@@ -1,0 +1,156 @@
+"""What a trace has told so far, as far as the invariants ask: one fold over records.
+
+Laws: a value, and a small one: it forgets in which order things happened that nobody depends on, so that the explorer
+can keep one with each state. Knows no invariant.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.domain.definition import Kind
+from choreo.invariants.known import Known, KnownRun
+from choreo.trace.record import Record
+
+OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")
+FAILURES = ("step.failed", "step.compensation_failed", "saga.unreadable")
+FRONT_DOOR = "front door"
+
+
+class StepFacts(Struct, frozen=True, gc=False):
+    """One step of a run: how often its local transaction and its compensation took effect, and what it has said."""
+
+    executed: int = 0
+    compensated: int = 0
+    is_cancelled: bool = False
+    said_succeeded: bool = False
+
+    @property
+    def stands(self) -> bool:
+        return self.executed > self.compensated
+
+
+class RunFacts(Struct, frozen=True):
+    """One run. `published` has the ids of its events, `delivered` pairs of id and hearer."""
+
+    steps: tuple[StepFacts, ...] = ()
+    is_started: bool = False
+    has_failed: bool = False
+    outcome: str | None = None
+    replies: tuple[str, ...] = ()
+    published: frozenset[str] = frozenset()
+    delivered: frozenset[tuple[str, str]] = frozenset()
+    events: int = 0
+
+
+class ResourceFacts(Struct, frozen=True, gc=False):
+    """One resource: its value and version as far as they were told, who has locked it, who has read which version."""
+
+    value: int | str | None = None
+    version: int = 0
+    locked_by: str | None = None
+    reads: tuple[tuple[str, int], ...] = ()
+
+
+class History(Struct, frozen=True):
+    """Everything so far: runs by id, resources by name."""
+
+    runs: tuple[tuple[str, RunFacts], ...] = ()
+    resources: tuple[tuple[str, ResourceFacts], ...] = ()
+
+    def run(self, run: str | None) -> RunFacts:
+        return next((facts for name, facts in self.runs if name == run), RunFacts())
+
+    def resource(self, name: str | None) -> ResourceFacts:
+        return next((facts for each, facts in self.resources if each == name), ResourceFacts())
+
+
+def begin(known: Known) -> History:
+    return History(tuple((name, RunFacts((StepFacts(),) * len(run.steps))) for name, run in known.runs.items()))
+
+
+def advance(history: History, record: Record, known: Known) -> History:
+    """The history with one record more."""
+    if record.resource is not None:
+        return _with_resource(history, record)
+    run = known.runs.get(record.run or "")
+    if run is None or record.run is None:
+        return history
+    before = history.run(record.run)
+    after = _advanced(before, record, run, known)
+    if after is before:
+        return history
+    return replace(history, runs=tuple((n, after if n == record.run else f) for n, f in history.runs))
+
+
+def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> RunFacts:
+    match record.action:
+        case "publish":
+            return _published(facts, record, known)
+        case "deliver" | "timer":
+            if record.event == "step.timed_out":
+                facts = replace(facts, has_failed=True)
+            return replace(facts, delivered=facts.delivered | {(str(record.id), str(record.source))})
+        case "reply":
+            return replace(facts, replies=(*facts.replies, record.event))
+        case "execute" | "compensate" if record.reason is None and record.position is not None:
+            return _with_effect(facts, record.position, record.action)
+    return facts
+
+
+def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
+    position, event = record.position, record.event
+    if not known.has_effects and position is not None and event in EFFECTS:
+        facts = _with_effect(facts, position, EFFECTS[event])
+    if position is not None and event in ("step.cancelled", "step.succeeded"):
+        step = facts.steps[position]
+        step = replace(step, is_cancelled=True) if event == "step.cancelled" else replace(step, said_succeeded=True)
+        facts = replace(facts, steps=(*facts.steps[:position], step, *facts.steps[position + 1 :]))
+    is_outcome = event in OUTCOMES and record.source != FRONT_DOOR
+    return replace(
+        facts,
+        is_started=facts.is_started or event == "saga.started",
+        has_failed=facts.has_failed or event in FAILURES,
+        outcome=event if is_outcome and facts.outcome is None else facts.outcome,
+        published=facts.published | {str(record.id)},
+        events=facts.events + 1,
+    )
+
+
+EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
+"""What an effect is called where the trace has none, and a step's word must be taken for it."""
+
+
+def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
+    step = facts.steps[position]
+    if action == "execute":
+        step = replace(step, executed=step.executed + 1)
+    else:
+        step = replace(step, compensated=step.compensated + 1)
+    return replace(facts, steps=(*facts.steps[:position], step, *facts.steps[position + 1 :]))
+
+
+def _with_resource(history: History, record: Record) -> History:
+    name, run = str(record.resource), str(record.run)
+    facts = history.resource(name)
+    match record.action:
+        case "lock":
+            facts = replace(facts, locked_by=run)
+        case "release":
+            facts = replace(facts, locked_by=None)
+        case "read":
+            facts = replace(facts, value=record.value, reads=_with_read(facts, run, record.version or 0))
+        case "write":
+            version = record.version or 0
+            knows = dict(facts.reads).get(run) == version - 1
+            reads = _with_read(facts, run, version) if knows else facts.reads
+            facts = replace(facts, value=record.value, version=version, reads=reads)
+    return replace(history, resources=tuple(sorted([*(r for r in history.resources if r[0] != name), (name, facts)])))
+
+
+def _with_read(facts: ResourceFacts, run: str, version: int) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((dict(facts.reads) | {run: version}).items()))
+
+
+def pivot_of(run: KnownRun) -> int | None:
+    """The position of the pivot."""
+    return run.kinds.index(Kind.PIVOT) if Kind.PIVOT in run.kinds else None

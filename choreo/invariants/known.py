@@ -1,0 +1,75 @@
+"""What is known of the runs beside their trace: the plan, the kinds of the steps, the minima of resources.
+
+Laws: plain values; nothing here is learnt from the trace that is judged.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from choreo.domain.definition import Definition, Kind
+from choreo.domain.plan import Plan
+from choreo.domain.relay import HOPS_MAX
+
+EVENTS_OF_A_STEP, EVENTS_OF_A_SAGA = 8, 8
+
+
+class KnownRun(Struct, frozen=True):
+    """One run. `ancestors` are, for each position, the positions that it depends on, near or far."""
+
+    saga_id: str | int
+    steps: tuple[str, ...]
+    ancestors: tuple[frozenset[int], ...]
+    kinds: tuple[Kind, ...]
+    events_max: int
+    repeats: str | None = None
+    """The run whose request this one repeats."""
+
+
+class Known(Struct, frozen=True):
+    """All runs by their ids, and the minimum of each resource that has one.
+
+    `has_deliveries` and `has_effects`: whether the trace tells of deliveries, and of what services did.
+    """
+
+    runs: Mapping[str, KnownRun]
+    minima: Mapping[str, int] = {}
+    has_deliveries: bool = True
+    has_effects: bool = True
+
+
+def known_of(definition: Definition) -> Known:
+    """What a definition tells of its runs, which are named `run-1`, `run-2`, … and `run-1-again`."""
+    runs = {}
+    for number, spec in enumerate(definition.all_runs(), start=1):
+        plan, steps = definition.plan_of(spec), definition.steps_of(spec)
+        attempts = sum(step.attempts for step in steps)
+        relayed = sum(relay[0] in plan.steps for relay in definition.wiring.relays) * 2**HOPS_MAX
+        run = KnownRun(
+            spec.saga_id,
+            plan.steps,
+            ancestors_of(plan),
+            tuple(step.kind for step in steps),
+            events_max_of(len(steps)) + 2 * attempts + relayed,
+        )
+        runs[f"run-{number}"] = run
+        if spec.ask_again_ms is not None:
+            runs[f"run-{number}-again"] = KnownRun(
+                run.saga_id, run.steps, run.ancestors, run.kinds, run.events_max, repeats=f"run-{number}"
+            )
+    minima = {name: resource.minimum for name, resource in definition.resources.items() if resource.minimum is not None}
+    return Known(runs, minima)
+
+
+def events_max_of(steps: int) -> int:
+    """More events than this no run of so many steps publishes: its facts, commands, and the saga's own."""
+    return EVENTS_OF_A_STEP * steps + EVENTS_OF_A_SAGA
+
+
+def ancestors_of(plan: Plan) -> tuple[frozenset[int], ...]:
+    """For each position everything before it."""
+    ancestors: list[frozenset[int]] = [frozenset()] * len(plan.steps)
+    for position in sorted(range(len(plan.steps)), key=plan.depths.__getitem__):
+        before = plan.predecessors[position]
+        ancestors[position] = frozenset(before).union(*(ancestors[p] for p in before))
+    return tuple(ancestors)

@@ -1,0 +1,63 @@
+"""Watches a trace: each record is shown to every safety checker, and the end to every liveness checker.
+
+Laws: where a trace has no effects of its own (the node's by default), a step's word is taken for them, before the
+checkers see it; that is the one thing that depends on where a trace comes from.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from choreo.invariants.checkers import INVARIANTS, AtRecord, Broken, Invariant
+from choreo.invariants.history import EFFECTS, History, advance, begin
+from choreo.invariants.known import Known
+from choreo.trace.record import Record
+
+Breaks = tuple[Broken, ...]
+
+
+class Monitor:
+    """What is known of the runs, and the invariants to hold them against."""
+
+    def __init__(self, known: Known, invariants: Sequence[Invariant] = INVARIANTS) -> None:
+        self.known = known
+        self.invariants = invariants
+        self._at_record: dict[str, list[tuple[Invariant, AtRecord]]] = {}
+        for invariant in invariants:
+            if invariant.at_record is not None:
+                for action in invariant.actions:
+                    self._at_record.setdefault(action, []).append((invariant, invariant.at_record))
+        self._at_rest = [(i, i.at_rest) for i in invariants if i.at_rest is not None]
+
+    def begin(self) -> History:
+        return begin(self.known)
+
+    def observe(self, history: History, record: Record) -> tuple[History, Breaks]:
+        """The history with the record, and what the record breaks."""
+        broken: list[Broken] = []
+        run = self.known.runs.get(record.run or "")
+        if run is not None:
+            for seen in self._seen(record):
+                for invariant, check in self._at_record.get(seen.action, ()):
+                    sentence = check(history, seen, run, self.known)
+                    if sentence is not None:
+                        broken.append(Broken(invariant.code, invariant.title, sentence))
+        return advance(history, record, self.known), tuple(broken)
+
+    def observe_all(self, history: History, records: Iterable[Record]) -> tuple[History, Breaks]:
+        """The same for several records of one moment."""
+        broken: Breaks = ()
+        for record in records:
+            history, breaks = self.observe(history, record)
+            broken += breaks
+        return history, broken
+
+    def at_rest(self, history: History) -> Breaks:
+        """What is missing, once nothing more can happen."""
+        found = ((i, check(history, self.known)) for i, check in self._at_rest)
+        return tuple(Broken(i.code, i.title, sentence) for i, sentence in found if sentence is not None)
+
+    def _seen(self, record: Record) -> tuple[Record, ...]:
+        if self.known.has_effects or record.action != "publish" or record.event not in EFFECTS:
+            return (record,)
+        return replace(record, action=EFFECTS[record.event]), record

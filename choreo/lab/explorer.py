@@ -1,0 +1,700 @@
+"""Every state that a small definition can reach within a budget of faults, breadth first.
+
+Laws: what reacts is the services and participants themselves; each different (cell, shared state, delivery) runs once
+and is remembered. A state is three numbers: the cells with what is shared, what is in flight, and what the trace has
+told; equal parts are kept once. Faults come last in nothing: wherever one is possible, it is taken as well. Nothing is
+called safe unless every state was seen.
+"""
+
+import gc
+import pickle
+import resource
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.domain.coordinator import Collected
+from choreo.domain.dead_letter import ATTEMPTS
+from choreo.domain.definition import CrashPoint, Definition, FaultKind
+from choreo.domain.event import Event
+from choreo.domain.orchestrator import Directed
+from choreo.domain.reaction import COMPENSATED, Cell
+from choreo.domain.service import ServiceOf, Waits
+from choreo.domain.timed import FINAL
+from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
+from choreo.invariants.history import History
+from choreo.invariants.known import known_of
+from choreo.invariants.monitor import Monitor
+from choreo.lab.channels import Channels, Flight
+from choreo.lab.dead import living_phases
+from choreo.lab.graph import traps
+from choreo.lab.records import delivered, fault, handled, published
+from choreo.lab.report import Counterexample, Report, Verdict
+from choreo.lab.world import Delivery, Lane, World
+from choreo.trace.record import Record
+
+STATES_MAX = 5_000_000
+MEMORY_MB_MAX = 4_000
+SECONDS_MAX = 600.0
+LOOK_EVERY = 4096
+
+Progress = Callable[[int, int], None]
+"""Told how many states are known, and how many of them were looked at."""
+
+
+class Limits(Struct, frozen=True):
+    """Where an exploration stops, and claims no proof."""
+
+    states: int = STATES_MAX
+    memory_mb: int = MEMORY_MB_MAX
+    seconds: float = SECONDS_MAX
+
+
+class Act(NamedTuple):
+    """One transition, decoded: what happened to a delivery. `fault` is None where it simply arrived."""
+
+    number: int
+    alternative: int
+    fault: FaultKind | None
+    point: CrashPoint | None
+
+
+HAPPENINGS: tuple[tuple[FaultKind | None, CrashPoint | None], ...] = (
+    (None, None),
+    (FaultKind.DROP, None),
+    (FaultKind.DUPLICATE, None),
+    (FaultKind.POISON, None),
+    *((FaultKind.CRASH, point) for point in CrashPoint),
+)
+NAMES = [str(kind) for kind, _ in HAPPENINGS]
+DROPPED, DUPLICATED, POISONED = 1, 2, 3
+CRASHED = {point: 4 + index for index, point in enumerate(CrashPoint)}
+
+
+def encoded(number: int, alternative: int = 0, happening: int = 0) -> int:
+    """An act as a number, as it is kept with each state."""
+    return number << 16 | alternative << 8 | happening
+
+
+def decoded(act: int) -> Act:
+    return Act(act >> 16, act >> 8 & 0xFF, *HAPPENINGS[act & 0xFF])
+
+
+class Reaction(Struct, frozen=True, eq=False):
+    """What came of a delivery to one cell: numbers of the next cell, the shared state and the effect."""
+
+    cell: int
+    shared: int
+    sent: tuple[int, ...]
+    effect: int
+    choices: tuple[str, ...]
+    only_committed: int
+    only_published: int
+
+
+Step = tuple[int, int, int, int]
+"""A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
+
+
+class Violation(Exception):
+    """Found: the state that the last act starts from, the act (None: at rest), and what is broken."""
+
+    def __init__(self, state: int, act: int | None, broken: tuple[Broken, ...]) -> None:
+        super().__init__(state, act, broken)
+        self.state, self.act, self.broken = state, act, broken
+
+
+class Numbered:
+    """Values and their numbers; what cannot be hashed goes by its pickle."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+
+    def number_of(self, value: Any) -> int:
+        try:
+            number = self._numbers.setdefault(value, len(self.values))
+        except TypeError:
+            number = self._numbers.setdefault(pickle.dumps(value), len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
+NO_EFFECT = 0
+
+
+class Explorer:
+    """Explores one definition in one style. `is_reduced` leaves out orders that cannot make a difference."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        style: str,
+        service_of: ServiceOf,
+        is_reduced: bool = True,
+        limits: Limits = Limits(),  # noqa: B008  # a frozen value
+        invariants: Sequence[Invariant] = INVARIANTS,
+        progress: Progress | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.definition = definition
+        self.style = style
+        self.world = World(definition, style, service_of) if world is None else world
+        self.monitor = Monitor(known_of(definition), invariants)
+        self.fired = dict.fromkeys(map(str, definition.faults.kinds), 0)
+        self.outcomes: dict[str, int] = {}
+        self.events = 0
+        self._is_reduced = is_reduced
+        self._limits = limits
+        self._progress = progress
+        self._began = perf_counter()
+        self._channels = Channels(definition.guarantees.ordering)
+        self._offsets = _offsets(self.world)
+        self._living = _living(self.world)
+        self._kinds = [kind for kind in definition.faults.kinds if kind in AS_STEPS]
+
+        self._cells, self._shared, self._grounds = Numbered(), Numbered(), Numbered()
+        self._flights, self._histories = Numbered(), Numbered()
+        self._effects: list[tuple[Record, ...]] = [()]
+        self._reactions: dict[tuple[int, int, int], tuple[Reaction, ...]] = {}
+        self._arrivals: dict[int, tuple[tuple[int, Reaction], ...]] = {}
+        self._flown: dict[Any, int] = {}
+        self._next: dict[int, tuple[int, ...]] = {}
+        self._told: dict[int, tuple[int, tuple[Broken, ...]]] = {}
+        self._rests: dict[int, tuple[Broken, ...]] = {}
+
+        self._keys: list[int] = []
+        self._index: dict[int, int] = {}
+        self._budgets = bytearray()
+        self._parents = array("I")
+        self._acts = array("Q")
+        self._queue: list[int] = []
+        self._still: dict[int, None] = {}
+
+    # The search
+
+    def explore(self) -> Report:
+        """Look at every state. Stops at the first violation, which is one with the fewest transitions."""
+        stopped: str | None = None
+        violation: Violation | None = None
+        try:
+            with without_collecting():
+                self._begin()
+                stopped = self._search()
+                self._look_for_traps()
+        except Violation as found:
+            violation = found
+        except KeyboardInterrupt:
+            stopped = "it was interrupted"
+        return self._report(stopped, violation)
+
+    def _begin(self) -> None:
+        world = self.world
+        cells = tuple(self._cells.number_of(self._canonical(cell)) for run in world.cells.values() for cell in run)
+        ground = self._grounds.number_of((*cells, self._shared.number_of(world.copy_shared())))
+        first = [delivery for _, delivery in world.start()]
+        flight = self._channels.sent((), [self._channels.number_of(delivery) for delivery in first])
+        history, _ = self.monitor.observe_all(self.monitor.begin(), self._first_records())
+        flights, histories = self._flights, self._histories
+        self._reach(ground << 48 | flights.number_of(flight) << 24 | histories.number_of(history), 0, 0, 0)
+
+    def _search(self) -> str | None:
+        """Until nothing is left; or why it was stopped before."""
+        queue, keys, budgets, reach = self._queue, self._keys, self._budgets, self._reach
+        looked = 0
+        for state in queue:
+            looked += 1
+            if looked % LOOK_EVERY == 0 and (why := self._must_stop(looked)) is not None:
+                return why
+            key = keys[state]
+            ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
+            steps = self._steps(ground, flight)
+            moved = False
+            for next_ground, next_flight, effect, act in steps:
+                next_history = self._tell(state, history, effect, act)
+                if next_flight == flight and next_ground == ground and next_history == history:
+                    self._still[state] = None  # what cannot be read, again and again
+                    continue
+                moved = True
+                self.events += 1
+                reach(next_ground << 48 | next_flight << 24 | next_history, act, state, 0)
+            if not moved:
+                self._rest(state, history)
+            if budgets[state]:
+                for next_ground, next_flight, effect, act in self._faults(ground, flight):
+                    next_history = self._tell(state, history, effect, act)
+                    self.fired[NAMES[act & 0xFF]] += 1
+                    reach(next_ground << 48 | next_flight << 24 | next_history, act, state, 1)
+        return None
+
+    def _reach(self, key: int, act: int, parent: int, cost: int) -> None:
+        """Note a state. One that was reached with as many faults left covers one with fewer."""
+        budget = self._budgets[parent] - cost if self._keys else self.definition.faults.budget
+        if not self._is_reduced:
+            key = key << 8 | budget
+        index = self._index.setdefault(key, len(self._keys))
+        if index == len(self._keys):
+            self._keys.append(key if self._is_reduced else key >> 8)
+            self._budgets.append(budget)
+            self._parents.append(parent)
+            self._acts.append(act)
+        elif budget > self._budgets[index]:
+            self._budgets[index] = budget
+            self._parents[index] = parent
+            self._acts[index] = act
+        else:
+            return
+        self._queue.append(index)
+
+    def _must_stop(self, looked: int) -> str | None:
+        if self._progress is not None:
+            self._progress(len(self._keys), looked)
+        limits = self._limits
+        if len(self._keys) > limits.states:
+            return f"more than {limits.states:,} states"
+        if perf_counter() - self._began > limits.seconds:
+            return f"more than {limits.seconds:g} s"
+        if memory_mb() > limits.memory_mb:
+            return f"more than {limits.memory_mb:,} MB"
+        return None
+
+    # Transitions
+
+    def _steps(self, ground: int, flight: int) -> list[Step]:
+        """What may happen next without a fault."""
+        steps = []
+        for number in self._arriving(flight):
+            delivery = self._channels.deliveries[number]
+            if delivery.poison:
+                steps.append(self._unreadable(ground, flight, number))
+                continue
+            arrivals = self._arrive(ground, number)
+            found = [
+                (after, self._fly(flight, number, each.sent), each.effect, encoded(number, alternative))
+                for alternative, (after, each) in enumerate(arrivals)
+            ]
+            if self._is_reduced and len(found) == 1 and self._is_dead(ground, delivery, arrivals[0][1]):
+                return found
+            steps += found
+        return steps
+
+    def _faults(self, ground: int, flight: int) -> Iterator[Step]:
+        """What may go wrong next."""
+        arriving = self._arriving(flight)
+        if FaultKind.DELAY in self._kinds or FaultKind.PARTITION in self._kinds:
+            for kind in (FaultKind.DELAY, FaultKind.PARTITION):
+                if kind in self._kinds and len(arriving) > 1:
+                    self.fired[str(kind)] += 1  # another is delivered first: every order is looked at
+        for number in arriving:
+            delivery = self._channels.deliveries[number]
+            if delivery.poison or not self._may_befall(delivery.lane):
+                continue
+            if self._is_reduced and self._is_surely_dead(ground, delivery):
+                continue
+            for kind in self._kinds:
+                yield from AS_STEPS[kind](self, ground, flight, number)
+
+    def _dropped(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+        if self._channels.deliveries[number].lane.is_local:
+            return
+        if self.world.guarantees.redelivery:
+            self.fired[FaultKind.DROP] += 1  # it is sent again, so it is in flight as before
+        else:
+            yield ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, DROPPED)
+
+    def _duplicated(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+        if not self._channels.deliveries[number].lane.is_local:
+            twice = self._fly_instead(flight, number, (number, number))
+            yield ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)
+
+    def _poisoned(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+        delivery = self._channels.deliveries[number]
+        if not delivery.lane.is_local and not delivery.lane.is_client:
+            poisoned = self._channels.number_of(Delivery(delivery.lane, delivery.event, 1))
+            flown = self._fly_instead(flight, number, (poisoned,))
+            yield ground, flown, NO_EFFECT, encoded(number, 0, POISONED)
+
+    def _crashed(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+        if self._channels.deliveries[number].lane.is_client:
+            return
+        keeps = self.world.guarantees.redelivery
+        for point in self.definition.faults.crash_points:
+            left = self.world.after_crash(point)
+            if left is None:
+                continue
+            for alternative, (after, each) in enumerate(self._arrive(ground, number)):
+                sent = each.sent if left.is_published else ()
+                effect = {
+                    (True, True): each.effect,
+                    (True, False): each.only_committed,
+                    (False, True): each.only_published,
+                    (False, False): NO_EFFECT,
+                }[left.is_committed, left.is_published]
+                flown = self._fly_instead(flight, number, (number, *sent)) if keeps else self._fly(flight, number, sent)
+                act = encoded(number, alternative, CRASHED[point])
+                yield after if left.is_committed else ground, flown, effect, act
+
+    def _delayed(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+        """Every order of deliveries is explored without it."""
+        yield from ()
+
+    def _unreadable(self, ground: int, flight: int, number: int) -> Step:
+        """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
+        delivery = self._channels.deliveries[number]
+        act = encoded(number)
+        if not self.world.guarantees.dead_letter:
+            return ground, flight, NO_EFFECT, act
+        if delivery.poison < ATTEMPTS:
+            again = self._channels.number_of(Delivery(delivery.lane, delivery.event, delivery.poison + 1))
+            return ground, self._fly_instead(flight, number, (again,)), NO_EFFECT, act
+        letter = self.world.dead_letter(delivery)
+        sent = tuple(self._channels.number_of(each) for each in self.world.deliveries_of(letter))
+        effect = self._effect((*(fault(delivery, "dead_letter"),), published(letter)))
+        return ground, self._fly(flight, number, sent), effect, act
+
+    # One delivery
+
+    def _arrive(self, ground: int, number: int) -> tuple[tuple[int, Reaction], ...]:
+        """The grounds and reactions that may come of a delivery; none where it has to wait."""
+        key = number << 48 | ground
+        found = self._arrivals.get(key)
+        if found is None:
+            parts = self._grounds.values[ground]
+            seat = self._seat(self._channels.deliveries[number])
+            reactions = self._react(parts[seat], parts[-1], number)
+            found = tuple(
+                (self._grounds.number_of((*parts[:seat], r.cell, *parts[seat + 1 : -1], r.shared)), r)
+                for r in reactions
+            )
+            self._arrivals[key] = found
+        return found
+
+    def _react(self, cell: int, shared: int, number: int) -> tuple[Reaction, ...]:
+        key = (cell, shared, number)
+        found = self._reactions.get(key)
+        if found is None:
+            found = self._reactions[key] = tuple(self._react_really(cell, shared, number))
+        return found
+
+    def _react_really(self, cell: int, shared: int, number: int) -> Iterator[Reaction]:
+        """Let the hearer react, once for each way in which its free choices may fall."""
+        world, delivery = self.world, self._channels.deliveries[number]
+        lane, event = delivery.lane, delivery.event
+        for script in _scripts(lambda asked: self._play(cell, shared, event, lane, asked)):
+            if script is None:
+                return
+            events, choices = script
+            notes = list(world.notes)
+            records = handled(event, lane, notes, events)
+            yield Reaction(
+                self._cells.number_of(self._canonical(world.cells[event.run.id][lane.seat])),
+                self._shared.number_of(world.copy_shared()),
+                tuple(self._channels.number_of(each) for e in events for each in world.deliveries_of(e)),
+                self._effect(records),
+                choices,
+                self._effect(handled(event, lane, notes, ())),
+                self._effect(handled(event, lane, (), events)),
+            )
+
+    def _play(
+        self, cell: int, shared: int, event: Event, lane: Lane, choose: Callable[[str], bool]
+    ) -> list[Event] | None:
+        world = self.world
+        world.cells[event.run.id][lane.seat] = self._cells.values[cell]
+        world.restore_shared(self._shared.values[shared])
+        world.choose = choose
+        try:
+            return list(world.deliver(event, lane))
+        except Waits:
+            return None
+
+    def _canonical(self, cell: Any) -> Any:
+        """A cell without what makes no difference: in which order ends were heard, and who was heard after the end."""
+        if not self._is_reduced:
+            return cell
+        if isinstance(cell, Collected):
+            return replace(cell, missing=0, log=_sorted_log(cell.log))
+        if isinstance(cell, Directed):
+            return replace(cell, log=_sorted_log(cell.log))
+        if isinstance(cell, Cell) and (cell.phase in FINAL or cell.phase is COMPENSATED):
+            return replace(cell, heard=0)
+        return cell
+
+    def _may_befall(self, lane: Lane) -> bool:
+        hearers = self.definition.faults.hearers
+        return hearers is None or lane.hearer in hearers
+
+    def _is_dead(self, ground: int, delivery: Delivery, reaction: Reaction) -> bool:
+        return not reaction.sent and self._is_surely_dead(ground, delivery)
+
+    def _is_surely_dead(self, ground: int, delivery: Delivery) -> bool:
+        cell = self._cells.values[self._grounds.values[ground][self._seat(delivery)]]
+        return not self._living[delivery.lane.index][cell.phase]
+
+    def _seat(self, delivery: Delivery) -> int:
+        return self._offsets[delivery.event.run.id] + delivery.lane.seat
+
+    # What is in flight
+
+    def _arriving(self, flight: int) -> tuple[int, ...]:
+        found = self._next.get(flight)
+        if found is None:
+            found = self._next[flight] = self._channels.next(self._flights.values[flight])
+        return found
+
+    def _fly(self, flight: int, number: int, sent: tuple[int, ...]) -> int:
+        key = (flight, number, sent)
+        found = self._flown.get(key)
+        if found is None:
+            flown: Flight = self._channels.arrived(self._flights.values[flight], number)
+            found = self._flown[key] = self._flights.number_of(self._channels.sent(flown, sent))
+        return found
+
+    def _fly_instead(self, flight: int, number: int, by: tuple[int, ...]) -> int:
+        key = (flight, number, by, None)
+        found = self._flown.get(key)
+        if found is None:
+            flown = self._channels.replaced(self._flights.values[flight], number, by)
+            found = self._flown[key] = self._flights.number_of(flown)
+        return found
+
+    # What the trace tells
+
+    def _effect(self, records: tuple[Record, ...]) -> int:
+        self._effects.append(records)
+        return len(self._effects) - 1
+
+    def _tell(self, state: int, history: int, effect: int, act: int) -> int:
+        """The history with the records of a step. Raises `Violation`."""
+        if effect == NO_EFFECT:
+            return history
+        key = effect << 24 | history
+        found = self._told.get(key)
+        if found is None:
+            after, broken = self.monitor.observe_all(self._histories.values[history], self._effects[effect])
+            found = self._told[key] = (self._histories.number_of(after), broken)
+        if found[1]:
+            raise Violation(state, act, found[1])
+        return found[0]
+
+    def _rest(self, state: int, history: int) -> None:
+        """Nothing can happen any more but faults: what should have happened?"""
+        broken = self._rests.get(history)
+        if broken is None:
+            broken = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
+        for outcome in outcomes_of(self._histories.values[history]):
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        if broken:
+            raise Violation(state, None, broken)
+
+    def _look_for_traps(self) -> None:
+        """States among which a run may go round for ever. Every other transition tells something, or delivers."""
+
+        def successors(state: int) -> list[int]:
+            key = self._keys[state]
+            ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
+            return [
+                self._index.get(g << 48 | f << 24 | self._tell(state, history, effect, act), -1)
+                for g, f, effect, act in self._steps(ground, flight)
+            ]
+
+        for trap in traps(self._still, successors) if self._is_reduced else ():
+            self._rest(trap[0], self._keys[trap[0]] & 0xFFFFFF)
+
+    # What was found
+
+    def _report(self, stopped: str | None, violation: Violation | None) -> Report:
+        verdict = Verdict.INCOMPLETE if stopped else Verdict.SAFE
+        return Report(
+            Verdict.VIOLATED if violation else verdict,
+            self.style,
+            tuple(invariant.code for invariant in self.monitor.invariants),
+            violation.broken if violation else (),
+            self.events,
+            self.fired,
+            dict(sorted(self.outcomes.items())),
+            perf_counter() - self._began,
+            states=len(self._keys),
+            counterexample=self._counterexample(violation) if violation else None,
+            stopped=stopped,
+            never_fired=() if violation or stopped else tuple(kind for kind, count in self.fired.items() if not count),
+            bytes_per_state=self.bytes_per_state(),
+        )
+
+    def bytes_per_state(self) -> float:
+        """What one state takes in the tables of states; its parts, which many states share, are counted as well."""
+        tables = [self._keys, self._index, self._budgets, self._parents, self._acts, self._queue]
+        parts = [self._grounds.values, self._flights.values, self._histories.values]
+        size = sum(map(sys.getsizeof, tables)) + sum(sys.getsizeof(value) for each in parts for value in each)
+        return (size + 36 * len(self._keys) + 32 * len(self._keys)) / max(len(self._keys), 1)
+
+    def _counterexample(self, violation: Violation) -> Counterexample:
+        acts = [violation.act] if violation.act is not None else []
+        state = violation.state
+        while state:
+            acts.append(self._acts[state])
+            state = self._parents[state]
+        return self._replayed([decoded(act) for act in reversed(acts)])
+
+    def _replayed(self, acts: Sequence[Act]) -> Counterexample:
+        """The records of a way from the start, the faults on it, and how its free choices fell."""
+        key = self._keys[0]
+        ground, records = key >> 48, list(self._first_records())
+        faults: list[str] = []
+        choices: list[str] = []
+        for act in acts:
+            delivery = self._channels.deliveries[act.number]
+            if delivery.poison:
+                records += self._records_of_unreadable(delivery)
+                continue
+            if act.fault is not None:
+                faults.append(in_words(act.fault, delivery, act.point))
+            if act.fault in (None, FaultKind.CRASH):
+                after, reaction = self._arrive(ground, act.number)[act.alternative]
+                records += self._records_of(act, delivery, reaction)
+                left = self.world.after_crash(act.point) if act.point is not None else None
+                if left is None or left.is_committed:
+                    ground = after
+                    choices += reaction.choices
+            else:
+                records.append(fault(delivery, str(act.fault)))
+        for number, record in enumerate(records, start=1):
+            record.seq = number
+            record.time = number
+        return Counterexample(tuple(faults), tuple(records), None, tuple(choices))
+
+    def _first_records(self) -> Iterator[Record]:
+        for event in dict.fromkeys(delivery.event for _, delivery in self.world.start()):
+            yield published(event)
+
+    def _records_of(self, act: Act, delivery: Delivery, reaction: Reaction) -> list[Record]:
+        if act.point is None:
+            return [replace(record) for record in self._effects[reaction.effect]]
+        left = self.world.after_crash(act.point)
+        if left is None or not (left.is_committed or left.is_published):
+            return [replace(delivered(delivery.event, delivery.lane)), fault(delivery, "crash", act.point)]
+        effect = reaction.only_committed if not left.is_published else reaction.only_published
+        effect = reaction.effect if left.is_committed and left.is_published else effect
+        return [*(replace(record) for record in self._effects[effect]), fault(delivery, "crash", act.point)]
+
+    def _records_of_unreadable(self, delivery: Delivery) -> list[Record]:
+        if delivery.poison < ATTEMPTS or not self.world.guarantees.dead_letter:
+            return [fault(delivery, "unreadable")]
+        letter = self.world.dead_letter(delivery)
+        return [fault(delivery, "dead_letter"), published(letter)]
+
+
+AS_STEPS: dict[FaultKind, Callable[[Explorer, int, int, int], Iterator[Step]]] = {
+    FaultKind.DROP: Explorer._dropped,  # noqa: SLF001  # the explorer's own table of faults
+    FaultKind.DUPLICATE: Explorer._duplicated,  # noqa: SLF001
+    FaultKind.POISON: Explorer._poisoned,  # noqa: SLF001
+    FaultKind.CRASH: Explorer._crashed,  # noqa: SLF001
+    FaultKind.DELAY: Explorer._delayed,  # noqa: SLF001
+    FaultKind.PARTITION: Explorer._delayed,  # noqa: SLF001
+}
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """What is kept is kept, and makes no circles: looking for garbage in it is time lost."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def in_words(kind: FaultKind, delivery: Delivery, point: CrashPoint | None = None) -> str:
+    """A fault for people."""
+    what, who = delivery.event.id, delivery.lane.hearer
+    match kind:
+        case FaultKind.CRASH:
+            return f"{who} crashes {POINTS[point or CrashPoint.BEFORE]} while it handles {what}"
+        case FaultKind.POISON:
+            return f"{what} cannot be read by {who}"
+        case _:
+            return f"{kind} {what} on its way to {who}"
+
+
+POINTS = {
+    CrashPoint.BEFORE: "before the local transaction",
+    CrashPoint.UNPUBLISHED: "between commit and publish",
+    CrashPoint.UNCOMMITTED: "between publish and commit",
+    CrashPoint.AFTER: "after commit and publish",
+}
+
+
+def outcomes_of(history: History) -> Iterator[str]:
+    """How each run that was started ended: `completed`, `compensated`, `stuck` or `none`."""
+    for _, facts in history.runs:
+        if facts.is_started:
+            yield "none" if facts.outcome is None else facts.outcome.removeprefix("saga.")
+
+
+def memory_mb() -> float:
+    """The most that this process has ever had resident, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _scripts(
+    play: Callable[[Callable[[str], bool]], list[Event] | None],
+) -> Iterator[tuple[list[Event], tuple[str, ...]] | None]:
+    """Play once for each way in which the free choices may fall; None where it has to wait."""
+    todo: list[list[bool]] = [[]]
+    while todo:
+        script = todo.pop()
+        asked: list[str] = []
+
+        def choose(what: str, script: list[bool] = script, asked: list[str] = asked) -> bool:
+            answer = script[len(asked)] if len(asked) < len(script) else False
+            asked.append(f"{what} {'fails' if answer else 'works'}")
+            return answer
+
+        events = play(choose)
+        if events is None:
+            yield None
+            return
+        todo += [[*script, *[False] * (n - len(script)), True] for n in range(len(script), len(asked))]
+        yield events, tuple(asked)
+
+
+def _offsets(world: World) -> dict[str, int]:
+    """Where the cells of each run begin, among those of all."""
+    offsets, total = {}, 0
+    for run, cells in world.cells.items():
+        offsets[run] = total
+        total += len(cells)
+    return offsets
+
+
+def _living(world: World) -> list[tuple[bool, ...]]:
+    """For each lane, the phases in which something may still come of what arrives there."""
+    living: dict[int, tuple[bool, ...]] = {}
+    for wiring in {id(run.wiring): run.wiring for run in world.runs}.values():
+        rows: dict[tuple[str, int], list[Any]] = {}
+        for row in wiring.table.subscriptions:
+            rows.setdefault((row.topic.name, row.seat), []).append(row.moves)
+        for topic, lanes in wiring.lanes.items():
+            living.update((lane.index, living_phases(rows[topic, lane.seat])) for lane in lanes)
+    return [living[lane.index] for lane in world.lanes]
+
+
+def _sorted_log(log: Any) -> Any:
+    """The same ends, in the order of their steps."""
+    events = []
+    while log is not None:
+        event, log = log
+        events.append(event)
+    events.sort(key=lambda event: (-event.topic.position, str(event.topic.fact)))
+    for event in {event.id: event for event in events}.values():
+        log = (event, log)
+    return log

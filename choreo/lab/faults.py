@@ -1,0 +1,125 @@
+"""What goes wrong in a simulated history, and all else that is left to chance: one seed decides everything.
+
+Laws: owner of `random`. What befalls a delivery follows from the seed and from the delivery, not from what was asked
+before; so leaving one fault out leaves all others as they are, which is what makes a history shrink.
+"""
+
+import zlib
+from collections.abc import Mapping
+from random import Random
+
+from msgspec import Struct
+
+from choreo.domain.definition import CrashPoint, FaultKind, Faults
+from choreo.domain.event import Event
+from choreo.lab.world import Lane
+
+RATE = 0.05
+"""How often a kind of fault befalls a delivery, unless said otherwise."""
+
+SWARM = (0.0, 0.3, 1.0, 1.0, 3.0)
+"""By how much the rate of a kind differs from history to history (swarm testing: Groce et al., ISSTA 2012)."""
+
+JITTER_MS = 4
+"""A delivery takes up to so much longer than it must, in virtual milliseconds."""
+
+DELAY_MS, REDELIVERY_MS, RESTART_MS, PARTITION_MS = 40, 20, 30, 60
+FAULTS_UNTIL_MS = 400
+"""Afterwards nothing goes wrong any more, and everything must come to its end."""
+
+PARTITION_STARTS_MS = (0, 10, 20, 40, 80)
+
+
+class Verdict(Struct, frozen=True):
+    """What befalls one delivery. `key` names this fault of this history; `point` is where a crash happens."""
+
+    kind: FaultKind
+    key: str
+    point: CrashPoint | None = None
+    until_ms: int = 0
+
+
+class Partition(Struct, frozen=True):
+    """For a while nothing passes between this hearer and the others."""
+
+    hearer: str
+    begin_ms: int
+    end_ms: int
+
+
+class FaultPlan:
+    """The faults of one history. `only`: the faults with these keys, and no others."""
+
+    def __init__(
+        self,
+        seed: int,
+        rates: Mapping[FaultKind, float],
+        hearers: list[str],
+        faults: Faults,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        random = Random(seed)  # noqa: S311  # repeatable is what it has to be
+        self._salt = random.getrandbits(32)
+        self._rates = {kind: rate * random.choice(SWARM) for kind, rate in rates.items()}
+        self._choice_rate = random.choice((0.1, 0.3, 0.5))
+        self._hearers = faults.hearers
+        self._points = [point for point in CrashPoint if point in faults.crash_points]
+        self._only = only
+        self._partitions: list[Partition] = []
+        if hearers and random.random() < min(1.0, self._rates.pop(FaultKind.PARTITION, 0.0) * 10):
+            begin_ms = random.choice(PARTITION_STARTS_MS)
+            self._partitions.append(Partition(random.choice(hearers), begin_ms, begin_ms + PARTITION_MS))
+
+    def verdict(self, event: Event, lane: Lane, copy: int, now_ms: int) -> Verdict | None:
+        """What befalls this delivery, the `copy`-th of this event to this hearer; None: it arrives."""
+        if now_ms >= FAULTS_UNTIL_MS or (self._hearers is not None and lane.hearer not in self._hearers):
+            return None
+        name = f"{event.id}>{lane.hearer}#{copy}"
+        for partition in self._partitions:
+            if partition.begin_ms <= now_ms < partition.end_ms and self._separates(partition, event, lane):
+                return self._if_wanted(Verdict(FaultKind.PARTITION, f"partition {name}", None, partition.end_ms))
+        chance = self._draw(name)
+        for kind, rate in self._rates.items():
+            chance -= rate
+            if chance < 0:
+                return self._if_wanted(self._of_kind(kind, name, lane))
+        return None
+
+    def fails(self, what: str) -> bool:
+        """How a free choice falls."""
+        return self._draw(what) < self._choice_rate
+
+    def within(self, what: str, low: int, high: int) -> int:
+        """A number from low to high."""
+        return low + int(self._draw(what) * (high - low + 1))
+
+    def _of_kind(self, kind: FaultKind, name: str, lane: Lane) -> Verdict | None:
+        is_network = not lane.is_local
+        match kind:
+            case FaultKind.CRASH:
+                if lane.is_client or not self._points:
+                    return None
+                return Verdict(
+                    kind, f"{kind} {name}", self._points[self.within(f"point {name}", 0, len(self._points) - 1)]
+                )
+            case FaultKind.POISON:
+                return Verdict(kind, f"{kind} {name}") if is_network and not lane.is_client else None
+            case _:
+                return Verdict(kind, f"{kind} {name}") if is_network else None
+
+    def _separates(self, partition: Partition, event: Event, lane: Lane) -> bool:
+        if lane.is_local or event.topic.source == lane.hearer:
+            return False
+        return partition.hearer in (event.topic.source, lane.hearer)
+
+    def _if_wanted(self, verdict: Verdict | None) -> Verdict | None:
+        if verdict is None or self._only is None or verdict.key in self._only:
+            return verdict
+        return None
+
+    def _draw(self, what: str) -> float:
+        """A number from 0 to 1 that follows from the seed and the name; the finalizer is that of MurmurHash3."""
+        bits = zlib.crc32(what.encode("utf-8", "surrogatepass"), self._salt) ^ self._salt
+        bits = (bits ^ bits >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+        bits = (bits ^ bits >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+        return (bits ^ bits >> 16) / 0x100000000

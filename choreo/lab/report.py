@@ -1,0 +1,78 @@
+"""What an exploration or a campaign found.
+
+Laws: claims a proof only where nothing was left out.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from choreo.invariants.checkers import Broken
+from choreo.trace.record import Record
+
+
+class Verdict(StrEnum):
+    SAFE = "safe"
+    VIOLATED = "violated"
+    INCOMPLETE = "incomplete"
+    """Nothing was found, and not everything was looked at."""
+
+
+class Counterexample(Struct, frozen=True):
+    """One history that breaks an invariant. `faults` are the decisive ones, in words."""
+
+    faults: tuple[str, ...]
+    records: tuple[Record, ...]
+    seed: int | None = None
+    choices: tuple[str, ...] = ()
+
+
+class Report(Struct, frozen=True):
+    """`states` of an exploration or `histories` of a campaign; `events` counts deliveries that were handled.
+
+    `faults_fired` and `outcomes` are counts; `stopped` says why not everything was looked at, `never_fired` and
+    `never_seen` what a campaign was to show, and did not.
+    """
+
+    verdict: Verdict
+    style: str
+    checked: tuple[str, ...]
+    broken: tuple[Broken, ...]
+    events: int
+    faults_fired: dict[str, int]
+    outcomes: dict[str, int]
+    elapsed_s: float
+    states: int | None = None
+    histories: int | None = None
+    counterexample: Counterexample | None = None
+    stopped: str | None = None
+    never_fired: tuple[str, ...] = ()
+    bytes_per_state: float | None = None
+
+    @property
+    def is_finding(self) -> bool:
+        return self.verdict is not Verdict.SAFE or bool(self.never_fired)
+
+    def as_json(self) -> dict[str, Any]:
+        """One object for programs (docs/reference/commands.md)."""
+        value: dict[str, Any] = {
+            "verdict": str(self.verdict),
+            "style": self.style,
+            "invariants": {"checked": self.checked, "broken": msgspec.to_builtins(self.broken)},
+        }
+        if self.states is not None:
+            value["states"] = self.states
+        if self.histories is not None:
+            value["histories"] = self.histories
+        counterexample = self.counterexample
+        return value | {
+            "events": self.events,
+            "faults_fired": self.faults_fired,
+            "outcomes": self.outcomes,
+            "counterexample": None if counterexample is None else msgspec.to_builtins(counterexample),
+            "stopped": self.stopped,
+            "never_fired": self.never_fired,
+            "elapsed_s": round(self.elapsed_s, 3),
+        }
