@@ -56,7 +56,7 @@ def _kinds() -> Iterator[type[NamedService]]:
 def _modules() -> list[str]:
     """What pkgutil would list; to import pkgutil takes longer than to import every service."""
     names = [file.removesuffix(".py") for file in listdir(__path__[0]) if file.endswith(".py")]
-    return sorted(name for name in names if name.isidentifier() and name != "__init__")
+    return sorted(name for name in names if name.isidentifier() and name not in ("__init__", "sagas"))
 
 
 def _checked(kind: type[NamedService]) -> type[NamedService]:

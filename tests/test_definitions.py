@@ -264,7 +264,7 @@ NAME = {"name": {"initial": "new"}}
         (table("a", faults={"budget": -1}), "faults.budget: expected at least 0, got -1"),
         (
             table(step("ship", kind="pivot"), "charge"),
-            "step[1].kind: expected \"retriable\" after the pivot 'ship', got \"compensatable\" for 'charge'; with guara",
+            "step[1].kind: expected \"retriable\" after the pivot 'ship', got \"compensatable\" for 'charge'; with",
         ),
         (
             table(step(kind="pivot"), step("b", kind="retriable"), step("c", kind="pivot")),
@@ -377,7 +377,6 @@ def test_numbers_beyond_all_digits_are_refused() -> None:
         (b"#" * (BYTES_MAX + 1), f"order.toml': expected at most {BYTES_MAX} bytes, got more"),
         (b"x = " + b"[" * 50_000, "order.toml': expected TOML, got brackets nested too deeply"),
         (b"x = " + b"9" * 5_000, "order.toml': expected TOML, got: Exceeds the limit"),
-        (b"[[step]]\nname = 'a'\n[[step.x]]", "step[0].x: unknown key; "),
     ],
 )
 def test_a_file_that_says_nothing_sensible_is_refused(
@@ -390,7 +389,7 @@ def test_a_file_that_says_nothing_sensible_is_refused(
     with pytest.raises(WrongDefinition) as caught:
         read_definition("order.toml")
 
-    assert str(caught.value).removeprefix("'").startswith(sentence) or sentence in str(caught.value)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.domain.event import Event, Events, Fact, Topic
+from choreo.domain.event import Event, Events, Fact, Late, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
@@ -72,7 +72,8 @@ class Coordinator:
         """The reaction to the end of a step that failed, was cancelled or was compensated."""
         self.last_ended = self.ended if self._has_one_last else moves({WAITING: self._cancel, CANCELLED: self._collect})
         """The same for a last step."""
-        self.compensation_failed = moves({WAITING: self._note_stuck, CANCELLED: self._note_stuck})
+        stuck = self._note_stuck if self._has_one_last else self._cancel_stuck
+        self.compensation_failed = moves({WAITING: stuck, CANCELLED: self._note_stuck})
         """The reaction to a step that could not be compensated."""
 
     @property
@@ -101,6 +102,11 @@ class Coordinator:
         cell = replace(cell, is_stuck=True, missing=missing and missing - 1, log=(event, cell.log))
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
+    def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        """A last step that came too late and cannot be undone: the others must hear that the sink will not be reached."""
+        cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
+        return cell, (Event(self.cancelled, event.run, event.topic), *events)
+
     def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
         """Report the outcome, unless what was heard implies something that was not: events may overtake each other."""
         ends = ends_of(cell.log)
@@ -116,7 +122,7 @@ class Coordinator:
         """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
         successors = self.plan.successors
         for position, event in ends.items():
-            if event.topic.fact is FACT_COMPENSATED:
+            if event.topic.fact is FACT_COMPENSATED and event.detail.__class__ is not Late:
                 for successor in successors[position]:
                     if successor not in ends:
                         return True
@@ -126,11 +132,12 @@ class Coordinator:
         """How many steps were not heard of yet that have ended, or will, although some are stuck.
 
         Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
-        but not what the stuck steps block.
+        but not what the stuck steps block, nor what would have followed a step that came too late.
         """
+        late = [p for p, event in ends.items() if event.detail.__class__ is Late]
         undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
         blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is FACT_COMPENSATION_FAILED])
-        ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked))]
+        ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked) if p not in late)]
         return sum(p not in ends and p not in blocked for group in ending for p in group)
 
 

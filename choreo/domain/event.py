@@ -88,6 +88,12 @@ class Defect(Struct, frozen=True, gc=False):
     traceback: str
 
 
+class Late(Struct, frozen=True, gc=False):
+    """Why a step was undone, or could not be, that had been given up before it took effect: nothing followed it."""
+
+    reason: str
+
+
 class Event(Struct, frozen=True, gc=False):
     """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that brought it about.
 
@@ -97,7 +103,7 @@ class Event(Struct, frozen=True, gc=False):
     topic: Topic
     run: Run
     cause: Topic | None = None
-    detail: str | Defect | Outcome | None = None
+    detail: str | Defect | Late | Outcome | None = None
     number: int = 0
     cause_number: int = 0
 

@@ -64,9 +64,8 @@ class Orchestrator:
         self.failed = moves({WAITING: self._note_failure, FAILED: self._note_failure})
         self.compensated = moves({WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._retreat})
         """A step that was told to execute answers so where its success came too late, and is undone already."""
-        self.compensation_failed = moves(
-            {WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._note_stuck}
-        )
+        late = self._note_late_stuck
+        self.compensation_failed = moves({WAITING: late, FAILED: late, CANCELLED: self._note_stuck})
 
     def _start(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if cell.awaited:
@@ -109,6 +108,10 @@ class Orchestrator:
         cell = replace(cell, awaited=cell.awaited - 1, standing=standing, log=(event, cell.log))
         return self._compensate(cell, event, self.plan.predecessors[position][::-1])
 
+    def _note_late_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        """It came too late and cannot be undone: it stands, and so does what came before it."""
+        return self._note_failure(replace(cell, standing=cell.standing.add(event.topic.position)), event)
+
     def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if event.topic.position in cell.failed:
             return cell, NOTHING
@@ -120,8 +123,9 @@ class Orchestrator:
 
     def _compensate(self, cell: Directed, event: Event, positions: Iterable[int]) -> tuple[Directed, Events]:
         """Undo those of the positions that stand while none of their successors does."""
-        standing, successors = cell.standing, self.plan.successors
-        free = [p for p in positions if p in standing and not any(s in standing for s in successors[p])]
+        standing, failed, successors = cell.standing, cell.failed, self.plan.successors
+        standing_ones = [p for p in positions if p in standing and p not in failed]
+        free = [p for p in standing_ones if not any(s in standing for s in successors[p])]
         return self._command(cell, event, Command.COMPENSATE, free)
 
     def _command(

@@ -49,6 +49,9 @@ def step_topic(plan: Plan, position: int, fact: Fact | Command | Timer, source: 
 class Participant:
     """Bound to the step at `position`. With `is_quiet` nobody needs to hear that it was cancelled."""
 
+    may_be_late = False
+    """Whether it may take effect after it was given up; then it may be stuck although nothing has followed it."""
+
     def __init__(self, plan: Plan, position: int, service: Service, is_quiet: bool = False) -> None:
         self.position = position
         self.step = plan.steps[position]

@@ -19,8 +19,8 @@ NOTHING: Events = ()
 class Phase(IntEnum):
     """Where a participant stands in one run. A number, because it indexes the transitions.
 
-    The last four are for local transactions that take time: it runs; it runs although its time is up; it runs and is to
-    be undone; its compensation is tried again.
+    The last five are for local transactions that take time: it runs; it runs although its time is up; it runs and is to
+    be undone; its compensation is tried again; so is that of what came too late.
     """
 
     WAITING = 0
@@ -33,11 +33,24 @@ class Phase(IntEnum):
     TIMED_OUT = 7
     ABORTED = 8
     UNDOING = 9
+    UNDOING_LATE = 10
 
 
 # Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
 PHASES = tuple(Phase)
-WAITING, SUCCEEDED, FAILED, CANCELLED, COMPENSATED, STUCK, RUNNING, TIMED_OUT, ABORTED, UNDOING = PHASES
+(
+    WAITING,
+    SUCCEEDED,
+    FAILED,
+    CANCELLED,
+    COMPENSATED,
+    STUCK,
+    RUNNING,
+    TIMED_OUT,
+    ABORTED,
+    UNDOING,
+    UNDOING_LATE,
+) = PHASES
 
 
 class Cell(Struct, frozen=True, gc=False):

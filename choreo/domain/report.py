@@ -55,6 +55,8 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
         topic = event.topic
         if topic.fact is FACT_COMPENSATED:
             compensated.append(topic.position)
+            if event.detail is not None and failed is None:
+                failed = event  # it had been given up, and that is why the saga went backward
             continue
         if topic.fact is FACT_FAILED:
             failed = event

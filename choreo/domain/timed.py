@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.domain.definition import Kind, Step
-from choreo.domain.event import Defect, Event, Events, Run, Timer, Topic
+from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import Guarantees
 from choreo.domain.participant import TRANSITIONS, Participant, Signal, Terms, defect, step_topic
 from choreo.domain.plan import Plan
@@ -25,6 +25,7 @@ from choreo.domain.reaction import (
     SUCCEEDED,
     TIMED_OUT,
     UNDOING,
+    UNDOING_LATE,
     WAITING,
     Cell,
     Moves,
@@ -88,6 +89,7 @@ class TimedParticipant(Participant):
     ) -> None:
         super().__init__(plan, position, service, is_quiet)
         self.policy = policy
+        self.may_be_late = policy.timeout_ms is not None
         self._table = transitions(guarantees)
         self._hides_errors = not guarantees.retries
         self._is_beyond_return = policy.kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return
@@ -145,9 +147,11 @@ class TimedParticipant(Participant):
     def undo_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """What nobody waits for any more is over: what it did is undone."""
         receipt, why = self._try(event.run)
+        is_late = cell.phase is TIMED_OUT
         if why is None:
-            return self.backward(Cell(SUCCEEDED, cell.heard, receipt), event)
-        if cell.phase is TIMED_OUT:
+            back = self.backward_late if is_late else self.backward
+            return back(Cell(SUCCEEDED, cell.heard, receipt), event)
+        if is_late:
             return Cell(FAILED), (self._because(self.failed, event, self._timed_out),)
         return self.cancel(cell, event)
 
@@ -164,6 +168,17 @@ class TimedParticipant(Participant):
     # Backward
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        return self._undo(cell, event, UNDOING)
+
+    def backward_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The same for what came too late: nothing has followed it, and whoever hears of it must know that."""
+        cell, events = self._undo(cell, event, UNDOING_LATE)
+        if cell.phase is UNDOING_LATE:
+            return cell, events
+        return cell, tuple(replace(each, detail=Late(each.reason or self._timed_out)) for each in events)
+
+    def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
+        """Compensate; or try it again, which is in `phase`; or be stuck."""
         if self._is_beyond_return:
             why = f"{self.step} is {self.policy.kind} and cannot be undone"
             return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why),)
@@ -172,7 +187,7 @@ class TimedParticipant(Participant):
             return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
         tries = cell.attempt + 1
         if tries < self.policy.attempts:
-            return Cell(UNDOING, 0, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
+            return Cell(phase, 0, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
         return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
 
     # Helpers
@@ -207,7 +222,7 @@ def transitions(guarantees: Guarantees) -> Transitions:
         Signal.BACK: {WAITING: it.cancel, SUCCEEDED: it.backward, RUNNING: it.abort},
         Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
         Timer.TIMED_OUT: {RUNNING: it.expire},
-        Timer.RETRY: {UNDOING: it.backward},
+        Timer.RETRY: {UNDOING: it.backward, UNDOING_LATE: it.backward_late},
     }
     if not guarantees.inbox:
         table[Signal.GO] |= {SUCCEEDED: it.begin}

@@ -524,9 +524,14 @@ class Explorer:
             states=len(self._keys),
             counterexample=self._counterexample(violation) if violation else None,
             stopped=stopped,
-            never_fired=() if violation or stopped else tuple(kind for kind, count in self.fired.items() if not count),
+            never_fired=() if violation or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
         )
+
+    def _never_fired(self) -> tuple[str, ...]:
+        """A delay is another order, and every order was looked at, also where there was but one."""
+        is_moot = (FaultKind.DELAY, FaultKind.PARTITION)
+        return tuple(kind for kind, count in self.fired.items() if not count and kind not in is_moot)
 
     def bytes_per_state(self) -> float:
         """What one state takes in the tables of states; its parts, which many states share, are counted as well."""

@@ -71,6 +71,8 @@ def _stop_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscrip
             for predecessor in before:
                 for topic in _ends(participants[predecessor]):
                     yield _row(topic, me, stop)
+                if participants[predecessor].may_be_late:
+                    yield _row(participants[predecessor].compensation_failed, me, stop)
 
 
 def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:

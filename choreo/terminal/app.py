@@ -21,6 +21,8 @@ from choreo.terminal.comparison import compare as compare_styles
 from choreo.terminal.defined import read_steps
 from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanations
 from choreo.terminal.explanation import explain as explain_saga
+from choreo.terminal.lab_command import register as register_lab
+from choreo.terminal.lesson_command import register as register_lessons
 from choreo.terminal.lint_command import register as register_lint
 from choreo.terminal.mermaid import mermaid as mermaid_of
 from choreo.terminal.recording import Recording, record
@@ -155,6 +157,8 @@ def compare(
 
 
 register_lint(app)
+register_lab(app)
+register_lessons(app)
 
 
 @app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)

@@ -1,0 +1,224 @@
+"""Many seeded histories, on all cores, and what the first one that breaks something comes down to.
+
+Laws: one seed, one history, wherever it runs; what is reported of a campaign does not depend on the number of cores.
+A kind of fault that was asked for and never happened is told, for then nothing was shown about it.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from time import perf_counter
+
+from msgspec import Struct
+
+from choreo.domain.definition import Definition, FaultKind
+from choreo.domain.service import ServiceOf
+from choreo.invariants.checkers import INVARIANTS, Broken
+from choreo.invariants.known import known_of
+from choreo.invariants.monitor import Monitor
+from choreo.lab.explorer import outcomes_of
+from choreo.lab.faults import RATE, FaultPlan
+from choreo.lab.report import Counterexample, Report, Verdict
+from choreo.lab.shrink import fewest
+from choreo.lab.simulator import Fired, Simulation
+from choreo.lab.world import World
+from choreo.trace.record import Record
+
+SEEDS_OF_A_TASK = 100
+
+OpenServices = Callable[[], ServiceOf]
+"""Opens the author's services afresh, in whichever process it is called."""
+
+Rates = Mapping[FaultKind, float]
+Progress = Callable[[int, int], None]
+"""Told how many histories are done, of how many."""
+
+NO_REST = Broken("L1", "every run ends", "the history does not come to rest: deliveries without end")
+
+
+class History(Struct, frozen=True):
+    """One history: what it broke, which faults there were, how the runs ended, and its trace."""
+
+    seed: int
+    broken: tuple[Broken, ...]
+    fired: tuple[Fired, ...]
+    outcomes: tuple[str, ...]
+    handled: int
+    records: tuple[Record, ...]
+
+
+class Tally(Struct):
+    """What a number of histories came to, up to and with the first that broke something."""
+
+    histories: int = 0
+    events: int = 0
+    fired: dict[str, int] = {}
+    outcomes: dict[str, int] = {}
+    first: int | None = None
+
+    def add(self, history: History) -> None:
+        self.histories += 1
+        self.events += history.handled
+        for fired in history.fired:
+            self.fired[fired.kind] = self.fired.get(fired.kind, 0) + 1
+        for outcome in history.outcomes:
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def merge(self, other: "Tally") -> None:
+        self.histories += other.histories
+        self.events += other.events
+        for mine, others in ((self.fired, other.fired), (self.outcomes, other.outcomes)):
+            for name, count in others.items():
+                mine[name] = mine.get(name, 0) + count
+        self.first = other.first
+
+
+class Lab:
+    """One definition in one style, set up once, in which history after history is played."""
+
+    def __init__(self, definition: Definition, style: str, service_of: ServiceOf, rates: Rates) -> None:
+        self.definition = definition
+        self.world = World(definition, style, service_of)
+        self.monitor = Monitor(known_of(definition))
+        self._rates = rates
+        self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
+
+    def play(self, seed: int, only: frozenset[str] | None = None) -> History:
+        """The history of a seed; `only`: with the faults of these keys and no others."""
+        self.world.reset()
+        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, only)
+        simulation = Simulation(self.world, plan).run()
+        records = tuple(simulation.records())
+        told = self.monitor.begin()
+        broken: tuple[Broken, ...] = ()
+        for record in records:
+            told, broken = self.monitor.observe(told, record)
+            if broken:
+                break
+        if not broken:
+            broken = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
+        return History(seed, broken, tuple(simulation.fired), tuple(outcomes_of(told)), simulation.handled, records)
+
+    def shrink(self, history: History) -> History:
+        """The same seed with the fewest faults that still break the same, played to make sure."""
+        codes = {broken.code for broken in history.broken}
+
+        def breaks(keys: "list[str] | tuple[str, ...]") -> bool:
+            return any(broken.code in codes for broken in self.play(history.seed, frozenset(keys)).broken)
+
+        keys = list(dict.fromkeys(fired.key for fired in history.fired))
+        return self.play(history.seed, frozenset(fewest(keys, lambda some: breaks(list(some)))))
+
+
+def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
+    """The rates to simulate with: those given, or the usual one for each kind that the definition names."""
+    return dict.fromkeys(definition.faults.kinds, RATE) if rates is None else rates
+
+
+def simulate(
+    definition: Definition,
+    style: str,
+    open_services: OpenServices,
+    seeds: range,
+    rates: Rates | None = None,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Play the history of every seed, up to the first that breaks something; shrink that one.
+
+    `processes`: how many at once; None: as many as there are cores, and one where the seeds are few.
+    """
+    rates = rates_of(definition, rates)
+    began, tally, stopped = perf_counter(), Tally(fired={str(kind): 0 for kind, rate in rates.items() if rate}), None
+    try:
+        for part in _parts(definition, style, open_services, seeds, rates, processes):
+            tally.merge(part)
+            if progress is not None:
+                progress(tally.histories, len(seeds))
+            if tally.first is not None:
+                break
+    except KeyboardInterrupt:
+        stopped = "it was interrupted"
+    counterexample: Counterexample | None = None
+    broken: tuple[Broken, ...] = ()
+    if tally.first is not None:
+        lab = Lab(definition, style, open_services(), rates)
+        found = lab.shrink(lab.play(tally.first))
+        broken = found.broken
+        counterexample = Counterexample(tuple(fired.words for fired in found.fired), found.records, found.seed)
+    verdict = Verdict.INCOMPLETE if stopped else Verdict.SAFE
+    return Report(
+        Verdict.VIOLATED if counterexample else verdict,
+        style,
+        tuple(invariant.code for invariant in INVARIANTS),
+        broken,
+        tally.events,
+        dict(tally.fired),
+        dict(sorted(tally.outcomes.items())),
+        perf_counter() - began,
+        histories=tally.histories,
+        counterexample=counterexample,
+        stopped=stopped,
+        never_fired=() if counterexample or stopped else tuple(k for k, count in tally.fired.items() if not count),
+    )
+
+
+def _parts(
+    definition: Definition, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
+) -> Iterator[Tally]:
+    """The tallies of the seeds, part by part, in their order."""
+    tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
+    processes = min(os.cpu_count() or 1, len(tasks)) if processes is None else processes
+    if processes <= 1:
+        lab = Lab(definition, style, open_services(), rates)
+        yield from (_play(lab, task) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates))
+    try:
+        yield from _in_order(pool, tasks, ahead=2 * processes)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, tasks: list[range], ahead: int) -> Iterator[Tally]:
+    """What the tasks came to, in their order; so many are under way at once."""
+    pending: list[Future[Tally]] = []
+    todo = iter(tasks)
+    for task in todo:
+        pending.append(pool.submit(_play_here, task))
+        if len(pending) >= ahead:
+            yield _result(pending.pop(0))
+    while pending:
+        yield _result(pending.pop(0))
+
+
+def _result(future: "Future[Tally]") -> Tally:
+    while not future.done():
+        wait([future], timeout=1.0, return_when=FIRST_COMPLETED)  # so that Ctrl-C is seen
+    return future.result()
+
+
+def _play(lab: Lab, seeds: range) -> Tally:
+    tally = Tally(fired={}, outcomes={})
+    for seed in seeds:
+        history = lab.play(seed)
+        tally.add(history)
+        if history.broken:
+            tally.first = seed
+            break
+    return tally
+
+
+HERE: list[Lab] = []
+"""In a process of the pool: its lab."""
+
+
+def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
+    HERE[:] = [Lab(definition, style, open_services(), rates)]
+
+
+def _play_here(seeds: range) -> Tally:
+    return _play(HERE[0], seeds)

@@ -1,0 +1,32 @@
+"""The fewest faults that still do it.
+
+Laws: pure; knows no saga. Source: A. Zeller, R. Hildebrandt, *Simplifying and isolating failure-inducing input*,
+IEEE Transactions on Software Engineering 28(2), 2002 (delta debugging: ddmin).
+"""
+
+from collections.abc import Callable, Sequence
+
+
+def fewest(parts: Sequence[str], is_enough: Callable[[Sequence[str]], bool]) -> list[str]:
+    """A smallest selection of the parts, in their order, that is enough: without any single one of it is not.
+
+    `is_enough` must hold for all the parts together.
+    """
+    if is_enough([]):
+        return []
+    parts, pieces = list(parts), 2
+    while len(parts) > 1:
+        size = -(-len(parts) // pieces)
+        starts = range(0, len(parts), size)
+        smaller = next((s for start in starts if is_enough(s := parts[start : start + size])), None)
+        if smaller is not None:
+            parts, pieces = smaller, 2
+            continue
+        smaller = next((s for start in starts if is_enough(s := [*parts[:start], *parts[start + size :]])), None)
+        if smaller is not None:
+            parts, pieces = smaller, max(pieces - 1, 2)
+        elif size == 1:
+            break
+        else:
+            pieces = min(len(parts), pieces * 2)
+    return parts

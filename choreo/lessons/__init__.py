@@ -1,0 +1,111 @@
+"""The curriculum: sixteen sagas that go wrong, why, and what mends each. One TOML file a lesson, with its text.
+
+Laws: a lesson is a definition like any other, plus words. `[mended]` and `[twin]` say what differs from it: a table is
+merged into the table of that name, anything else takes its place.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from choreo.definitions import definition_from
+from choreo.domain.definition import Definition
+
+SUFFIX = ".toml"
+SAFE, VIOLATED = "safe", "violated"
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a lesson says. `answer` is the number of the right one of `answers`, from 1.
+
+    `invariants` are those that the bug breaks, one of which is named in the curriculum; `seeds`: within so many the
+    simulator finds it; `other_style`: the verdict in the other style.
+    """
+
+    title: str
+    style: str
+    story: str
+    question: str
+    answers: tuple[str, ...]
+    answer: int
+    outcome: str
+    mend: str
+    other: str
+    other_style: str
+    seeds: int
+    invariants: tuple[str, ...] = ()
+
+
+class Twin(Struct, frozen=True):
+    """Another way in which the same goes wrong."""
+
+    text: str
+    invariants: tuple[str, ...]
+    definition: Definition
+
+
+class Lesson(Struct, frozen=True):
+    """One lesson: its words, the saga with the bug, the saga without, and perhaps a twin of the bug."""
+
+    number: int
+    words: Words
+    broken: Definition
+    mended: Definition
+    twin: Twin | None = None
+
+    @property
+    def other_style(self) -> str:
+        return "orchestration" if self.words.style == "choreography" else "choreography"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is a bug to be found; in the first lesson there is none."""
+        return bool(self.words.invariants)
+
+
+def lessons() -> tuple[Lesson, ...]:
+    """All of them, in order."""
+    return tuple(map(lesson, _files()))
+
+
+@cache
+def lesson(number: int) -> Lesson:
+    """The lesson of that number. Raises `LookupError`."""
+    if number not in _files():
+        raise LookupError(f"expected a lesson from 1 to {len(_files())}, got {number}")
+    table = tomllib.loads(files(__name__).joinpath(_files()[number]).read_text(encoding="utf-8"))
+    words = msgspec.convert(table.pop("lesson"), Words)
+    mended, twin = table.pop("mended", {}), table.pop("twin", None)
+    return Lesson(number, words, definition_from(table), definition_from(merged(table, mended)), _twin(table, twin))
+
+
+def definition_of(number: int, is_mended: bool) -> Definition:
+    """The saga of a lesson, with its bug or without. Raises `LookupError`."""
+    return lesson(number).mended if is_mended else lesson(number).broken
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the changes: tables within are merged, anything else is replaced."""
+    result = dict(table)
+    for name, value in changes.items():
+        old = result.get(name)
+        result[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _twin(table: Mapping[str, Any], twin: dict[str, Any] | None) -> Twin | None:
+    if twin is None:
+        return None
+    text, invariants = twin.pop("text"), tuple(twin.pop("invariants"))
+    return Twin(text, invariants, definition_from(merged(table, twin)))
+
+
+@cache
+def _files() -> dict[int, str]:
+    names = sorted(file.name for file in files(__name__).iterdir() if file.name.endswith(SUFFIX))
+    return {int(name[:2]): name for name in names}

@@ -1,0 +1,228 @@
+"""`choreo explore` and `choreo simulate`: the laboratory from the command line.
+
+Laws: reads what was asked for, has it done, shows it. Ctrl-C stops it cleanly, with what was found so far.
+"""
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from choreo.composition import SERVICES, NoServices, open_services
+from choreo.domain.definition import Definition
+from choreo.domain.service import ServiceOf
+from choreo.lab.campaign import Lab, simulate
+from choreo.lab.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
+from choreo.lab.report import Counterexample, Report
+from choreo.terminal.arguments import WrongUse
+from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
+from choreo.terminal.defined import open_definition
+from choreo.terminal.history_mermaid import history_mermaid
+from choreo.terminal.history_view import history_diagram
+from choreo.terminal.lab_options import WithoutOption, WithOption, progress_bar, rates, with_faults, with_guarantees
+from choreo.terminal.report_view import any_finding, show_report
+from choreo.terminal.screen import Screen
+from choreo.trace.record import encode_record
+
+EXPLORE_HELP = (
+    "Look at every state that a definition can reach: a proof that it is safe, or the shortest counterexample."
+)
+EXPLORE_EPILOG = """[bold]Examples[/]
+  choreo explore services.sagas:order --max-faults 1
+  choreo explore order.toml --style both --without inbox
+  choreo explore lesson-5""" + STATUS.format("safe, and every state was seen", "a violation, or stopped before the end")
+SIMULATE_HELP = (
+    "Play seeded random histories with faults; of the first that breaks something, the fewest faults that do it."
+)
+SIMULATE_EPILOG = """[bold]Examples[/]
+  choreo simulate services.sagas:order --seeds 1000
+  choreo simulate order.toml --seeds 1000 --faults drop=0.1,crash=0.02
+  choreo simulate lesson-5 --seed 7""" + STATUS.format("nothing found", "a violation, or a fault that never fired")
+
+SEEDS = 1000
+SEEDS_MAX = 10_000_000
+
+Services = Annotated[
+    str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--faults", metavar="KIND,…", help="The kinds of faults: drop, duplicate, delay, crash, partition, poison."
+    ),
+]
+Rates = Annotated[
+    list[str] | None, typer.Option("--faults", metavar="KIND=RATE,…", help="How often which fault, such as drop=0.05.")
+]
+MermaidOption = Annotated[
+    bool, typer.Option("--mermaid", metavar="", help="Print the counterexample as Mermaid alone.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("explore", cls=Command, help=EXPLORE_HELP, epilog=EXPLORE_EPILOG)(_explore)
+    app.command("simulate", cls=Command, help=SIMULATE_HELP, epilog=SIMULATE_EPILOG)(_simulate)
+
+
+def _explore(
+    definition: DefinitionSource,
+    style: OfStyle = Shown.CHOREOGRAPHY,
+    max_faults: Annotated[
+        int | None, typer.Option("--max-faults", metavar="K", help="At most so many faults in one history.")
+    ] = None,
+    faults: Kinds = None,
+    without: WithoutOption = None,
+    with_: WithOption = None,
+    no_reduction: Annotated[
+        bool, typer.Option("--no-reduction", metavar="", help="Look also at orders that cannot make a difference.")
+    ] = False,
+    states: Annotated[int, typer.Option("--states", metavar="N", help="Stop beyond so many states.")] = STATES_MAX,
+    memory_mb: Annotated[
+        int, typer.Option("--memory", metavar="MB", help="Stop beyond so much memory.")
+    ] = MEMORY_MB_MAX,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Stop after so long.")] = SECONDS_MAX,
+    services: Services = SERVICES,
+    json: Json = False,
+    mermaid: MermaidOption = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        read = with_faults(with_guarantees(open_definition(definition), with_, without), faults, max_faults)
+        open_service_of(services)
+        _one_form(json, mermaid)
+    limits = Limits(states, memory_mb, seconds)
+    reports = []
+    for name in style.styles:
+        with progress_bar(f"exploring, {name}") as bar:
+            explorer = Explorer(read, name, open_services(services), not no_reduction, limits, progress=bar.move)
+            reports.append(explorer.explore())
+        again = _again("explore", definition, name, max_faults, faults, without, with_)
+        _show(screen, read, reports[-1], read.faults.budget if read.faults.kinds else 0, again, json, mermaid)
+        if reports[-1].stopped is not None and "interrupted" in reports[-1].stopped:
+            break
+    finish(is_finding=any_finding(reports))
+
+
+def _simulate(
+    definition: DefinitionSource,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help=f"Play the seeds from 1 to N (default: {SEEDS}).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Play this one seed, exactly.")] = None,
+    style: OfStyle = Shown.CHOREOGRAPHY,
+    faults: Rates = None,
+    without: WithoutOption = None,
+    with_: WithOption = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", help="How many at once (default: all cores).", min=1)
+    ] = None,
+    services: Services = SERVICES,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="With --seed: write the trace, as JSON lines.")
+    ] = None,
+    json: Json = False,
+    mermaid: MermaidOption = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        read = with_guarantees(open_definition(definition), with_, without)
+        wanted = rates(read, faults)
+        open_service_of(services)
+        _one_form(json, mermaid)
+        chosen = _seeds(seeds, seed)
+        if trace is not None and (seed is None or len(style.styles) > 1):
+            raise WrongUse("--trace", "expected --seed S and one style as well: a trace is that of one history")
+    reports = []
+    for name in style.styles:
+        with progress_bar(f"simulating, {name}") as bar:
+            open_services_here = partial(open_services, services)
+            report = simulate(read, name, open_services_here, chosen, wanted, processes, bar.move)
+        reports.append(report)
+        again = _again("simulate", definition, name, None, faults, without, with_)
+        found = report.counterexample
+        _show(screen, read, report, None, f"{again} --seed {found.seed if found else seed}", json, mermaid)
+        if seed is not None:
+            history = Lab(read, name, open_services(services), wanted).play(seed)
+            if trace is not None:
+                trace.write_bytes(b"".join(encode_record(record) + b"\n" for record in history.records))
+            if found is None and not json:
+                whole = Counterexample(tuple(fired.words for fired in history.fired), history.records, seed)
+                _show_history(screen, whole, mermaid)
+        if report.stopped is not None:
+            break
+    finish(is_finding=any_finding(reports) and not (seed is not None and not _violated(reports)))
+
+
+def _violated(reports: list[Report]) -> bool:
+    return any(report.counterexample is not None or report.stopped for report in reports)
+
+
+def _show(
+    screen: Screen, read: Definition, report: Report, budget: int | None, again: str, json: bool, mermaid: bool
+) -> None:
+    if json:
+        screen.json(report.as_json())
+    elif mermaid:
+        if report.counterexample is not None:
+            screen.plain(history_mermaid(report.counterexample.records))
+    else:
+        show_report(screen, read.name, report, budget, again)
+
+
+def _show_history(screen: Screen, history: Counterexample, mermaid: bool) -> None:
+    if mermaid:
+        screen.plain(history_mermaid(history.records))
+        return
+    for words in history.faults:
+        screen.sentence("  fault: ", screen.prose(words), indent=4)
+    screen.one_line()
+    screen.lines(history_diagram(history.records, screen, screen.width))
+
+
+def open_service_of(services: str) -> ServiceOf:
+    """The services of the module. Raises `WrongUse`."""
+    try:
+        return open_services(services)
+    except NoServices as error:
+        raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+
+
+def _one_form(json: bool, mermaid: bool) -> None:
+    if json and mermaid:
+        raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+
+
+def _seeds(seeds: int | None, seed: int | None) -> range:
+    if seed is not None and seeds is not None:
+        raise WrongUse("--seed", "expected either --seed or --seeds, got both")
+    if seed is not None:
+        if seed < 0:
+            raise WrongUse("--seed", f"expected a number from 0, got {seed}")
+        return range(seed, seed + 1)
+    count = SEEDS if seeds is None else seeds
+    if not 1 <= count <= SEEDS_MAX:
+        raise WrongUse("--seeds", f"expected a number from 1 to {SEEDS_MAX:,}, got {count}")
+    return range(1, count + 1)
+
+
+def _again(
+    command: str,
+    definition: str,
+    style: str,
+    max_faults: int | None,
+    faults: list[str] | None,
+    without: list[str] | None,
+    with_: list[str] | None,
+) -> str:
+    """The command that shows the same again."""
+    words = ["choreo", command, definition]
+    if style != Shown.CHOREOGRAPHY:
+        words += ["--style", style]
+    if max_faults is not None:
+        words += ["--max-faults", str(max_faults)]
+    for option, values in (("--faults", faults), ("--without", without), ("--with", with_)):
+        for value in values or ():
+            words += [option, value]
+    return shlex.join(words)
