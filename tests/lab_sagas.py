@@ -94,6 +94,12 @@ TIMED_ENDS = saga(
 PIVOT = saga(
     Step("a", fails="may"), Step("b", kind=Kind.PIVOT, fails="may"), Step("c", kind=Kind.RETRIABLE, fails=2, attempts=3)
 )
+PIVOT_STUCK = saga(
+    Step("a"),
+    Step("b", kind=Kind.PIVOT),
+    Step("c", kind=Kind.RETRIABLE, fails="may", attempts=2),
+    kinds=(FaultKind.DROP,),
+)
 SHARED = saga(
     Step("take", effect={"credit": -60}, locks=("credit",)),
     Step("look", reads=("status",)),
@@ -126,6 +132,14 @@ WRITING = saga(
     runs=(RunOf("one", steps=("write", "refuse")), RunOf("two", steps=("over",))),
     kinds=(),
 )
+UPDATING = saga(
+    Step("look", reads=("status",)),
+    Step("approve", writes={"status": "approved"}),
+    Step("cancel", reads=("status",), writes={"status": "cancelled"}),
+    resources={"status": Resource("pending")},
+    runs=(RunOf("one", steps=("look", "approve")), RunOf("two", steps=("cancel",))),
+    kinds=(),
+)
 READING = saga(
     Step("look", reads=("status",)),
     Step("again", reads=("status",)),
@@ -154,12 +168,6 @@ RELAYED = saga(
     ),
     kinds=(),
 )
-ANSWERED_AGAIN = saga(
-    Step("a"),
-    runs=(RunOf("one", ask_again_ms=20),),
-    kinds=(FaultKind.DELAY,),
-)
-
 SUITE = {
     "chain": CHAIN,
     "diamond": DIAMOND,
@@ -170,10 +178,12 @@ SUITE = {
     "timed, stuck": TIMED_STUCK,
     "timed ends": TIMED_ENDS,
     "pivot": PIVOT,
+    "pivot, stuck": PIVOT_STUCK,
     "shared": SHARED,
     "freed": FREED,
     "locking": LOCKING,
     "writing": WRITING,
+    "updating": UPDATING,
     "reading": READING,
     "asked again": ASKED_AGAIN,
     "poisoned": POISONED,

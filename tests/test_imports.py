@@ -20,6 +20,7 @@ LAYERS = (
     "choreo.invariants",
     "choreo.lab",
     "choreo.definitions",
+    "choreo.checking",
     "choreo.lessons",
     "choreo.composition",
     "choreo.node",

@@ -55,6 +55,8 @@ class Books:
         self.locks: dict[str, str] = {}
         self.reads: dict[tuple[str, str], int] = {}
         self.tries: dict[tuple[str, str], int] = {}
+        self.ended: tuple[str, ...] = ()
+        """The runs that have an outcome: what one of them still does, after a dead letter, locks nothing any more."""
 
     def copy(self) -> Copy:
         """Everything, as a value."""
@@ -64,10 +66,11 @@ class Books:
             tuple(sorted(self.locks.items())),
             tuple(sorted(self.reads.items())),
             tuple(sorted(self.tries.items())),
+            self.ended if self.resources else (),
         )
 
     def restore(self, copy: Copy) -> None:
-        values, versions, locks, reads, tries = copy
+        values, versions, locks, reads, tries, self.ended = copy
         self.values = dict(zip(self.values, values, strict=True))
         self.versions = dict(zip(self.versions, versions, strict=True))
         self.locks, self.reads, self.tries = dict(locks), dict(reads), dict(tries)
@@ -115,6 +118,12 @@ class Books:
             del self.locks[name]
             self._note(Note("release", step, position, run, resource=name))
 
+    def end(self, run: str) -> None:
+        """The run has its outcome: everything that it has locked is free."""
+        if run not in self.ended:
+            self.ended = tuple(sorted((*self.ended, run)))
+        self.release(run)
+
     def count(self, reference: str, what: str) -> int:
         """The number of this try."""
         self.tries[reference, what] = number = self.tries.get((reference, what), 0) + 1
@@ -133,7 +142,7 @@ class Books:
                 if self.resources[name].on_lock == "wait":
                     raise Waits(name)
                 raise Refused(f"{name} is locked by {owner}")
-        return [name for name in wanted if name not in self.locks]
+        return [name for name in wanted if name not in self.locks and run not in self.ended]
 
     def _check_reads(self, step: Step, run: str) -> None:
         for name in step.reads:

@@ -98,6 +98,9 @@ class Reaction(Struct, frozen=True, eq=False):
     only_published: int
 
 
+Settled = tuple[int, int, tuple[tuple[int, int], ...]]
+"""A ground and a flight without what is dead, and the numbers and effects of the dead deliveries."""
+
 Step = tuple[int, int, int, int]
 """A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
 
@@ -129,6 +132,9 @@ class Numbered:
 
 NO_EFFECT = 0
 
+Befall = Callable[["Explorer", int, int, int], Sequence[Step]]
+"""What may befall a delivery: the transitions that it makes."""
+
 
 class Explorer:
     """Explores one definition in one style. `is_reduced` leaves out orders that cannot make a difference."""
@@ -158,7 +164,13 @@ class Explorer:
         self._channels = Channels(definition.guarantees.ordering)
         self._offsets = _offsets(self.world)
         self._living = _living(self.world)
-        self._kinds = [kind for kind in definition.faults.kinds if kind in AS_STEPS]
+        self._reordering = [str(k) for k in (FaultKind.DELAY, FaultKind.PARTITION) if k in definition.faults.kinds]
+        self._crashes = [
+            (CRASHED[point], left.is_committed, left.is_published)
+            for point in definition.faults.crash_points
+            if (left := self.world.after_crash(point)) is not None
+        ]
+        self._may_befall: dict[int, tuple[Befall, ...]] = {}
 
         self._cells, self._shared, self._grounds = Numbered(), Numbered(), Numbered()
         self._flights, self._histories = Numbered(), Numbered()
@@ -168,6 +180,7 @@ class Explorer:
         self._flown: dict[Any, int] = {}
         self._next: dict[int, tuple[int, ...]] = {}
         self._told: dict[int, tuple[int, tuple[Broken, ...]]] = {}
+        self._settlements: dict[int, Settled] = {}
         self._rests: dict[int, tuple[Broken, ...]] = {}
 
         self._keys: list[int] = []
@@ -217,21 +230,20 @@ class Explorer:
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
             steps = self._steps(ground, flight)
             moved = False
-            for next_ground, next_flight, effect, act in steps:
-                next_history = self._tell(state, history, effect, act)
-                if next_flight == flight and next_ground == ground and next_history == history:
+            for step in steps:
+                after = self._after(state, history, step)
+                if after == key:
                     self._still[state] = None  # what cannot be read, again and again
                     continue
                 moved = True
                 self.events += 1
-                reach(next_ground << 48 | next_flight << 24 | next_history, act, state, 0)
+                reach(after, step[3], state, 0)
             if not moved:
                 self._rest(state, history)
             if budgets[state]:
-                for next_ground, next_flight, effect, act in self._faults(ground, flight):
-                    next_history = self._tell(state, history, effect, act)
-                    self.fired[NAMES[act & 0xFF]] += 1
-                    reach(next_ground << 48 | next_flight << 24 | next_history, act, state, 1)
+                for step in self._faults(ground, flight):
+                    self.fired[NAMES[step[3] & 0xFF]] += 1
+                    reach(self._after(state, history, step), step[3], state, 1)
         return None
 
     def _reach(self, key: int, act: int, parent: int, cost: int) -> None:
@@ -252,6 +264,43 @@ class Explorer:
         else:
             return
         self._queue.append(index)
+
+    def _after(self, state: int, history: int, step: Step) -> int:
+        """The state that a step leads to, once what is dead has been delivered. Raises `Violation`."""
+        ground, flight, effect, act = step
+        if effect != NO_EFFECT:
+            history = self._tell(state, history, effect, act)
+        if self._is_reduced:
+            ground, flight, dead = self._settled(ground, flight)
+            for _, effect in dead:
+                history = self._tell(state, history, effect, act)
+        return ground << 48 | flight << 24 | history
+
+    def _settled(self, ground: int, flight: int) -> Settled:
+        """What is left when everything has been delivered of which nothing can come any more."""
+        key = ground << 24 | flight
+        found = self._settlements.get(key)
+        if found is None:
+            found = self._settlements[key] = self._settle(ground, flight)
+        return found
+
+    def _settle(self, ground: int, flight: int) -> Settled:
+        dead: list[tuple[int, int]] = []
+        while (number := self._dead_in(ground, flight)) is not None:
+            ((ground, reaction),) = self._arrive(ground, number)
+            flight = self._fly(flight, number, ())
+            dead.append((number, reaction.effect))
+        return ground, flight, tuple(dead)
+
+    def _dead_in(self, ground: int, flight: int) -> int | None:
+        """A delivery that may arrive, and of which nothing can come."""
+        parts = self._grounds.values[ground]
+        for number in self._arriving(flight):
+            delivery = self._channels.deliveries[number]
+            cell = self._cells.values[parts[self._offsets[delivery.event.run.id] + delivery.lane.seat]]
+            if not self._living[delivery.lane.index][cell.phase] and not delivery.poison:
+                return number
+        return None
 
     def _must_stop(self, looked: int) -> str | None:
         if self._progress is not None:
@@ -275,75 +324,81 @@ class Explorer:
             if delivery.poison:
                 steps.append(self._unreadable(ground, flight, number))
                 continue
-            arrivals = self._arrive(ground, number)
-            found = [
+            steps += [
                 (after, self._fly(flight, number, each.sent), each.effect, encoded(number, alternative))
-                for alternative, (after, each) in enumerate(arrivals)
+                for alternative, (after, each) in enumerate(self._arrive(ground, number))
             ]
-            if self._is_reduced and len(found) == 1 and self._is_dead(ground, delivery, arrivals[0][1]):
-                return found
-            steps += found
         return steps
 
-    def _faults(self, ground: int, flight: int) -> Iterator[Step]:
+    def _faults(self, ground: int, flight: int) -> list[Step]:
         """What may go wrong next."""
         arriving = self._arriving(flight)
-        if FaultKind.DELAY in self._kinds or FaultKind.PARTITION in self._kinds:
-            for kind in (FaultKind.DELAY, FaultKind.PARTITION):
-                if kind in self._kinds and len(arriving) > 1:
-                    self.fired[str(kind)] += 1  # another is delivered first: every order is looked at
+        fired = self.fired
+        steps: list[Step] = []
+        if len(arriving) > 1:
+            for kind in self._reordering:
+                fired[kind] += 1  # another is delivered first: every order is looked at
         for number in arriving:
-            delivery = self._channels.deliveries[number]
-            if delivery.poison or not self._may_befall(delivery.lane):
-                continue
-            if self._is_reduced and self._is_surely_dead(ground, delivery):
-                continue
-            for kind in self._kinds:
-                yield from AS_STEPS[kind](self, ground, flight, number)
+            for befall in self._befalling(number):
+                steps += befall(self, ground, flight, number)
+        return steps
 
-    def _dropped(self, ground: int, flight: int, number: int) -> Iterator[Step]:
-        if self._channels.deliveries[number].lane.is_local:
+    def _befalling(self, number: int) -> tuple[Befall, ...]:
+        """What may befall a delivery, whatever the state."""
+        found = self._may_befall.get(number)
+        if found is None:
+            found = self._may_befall[number] = tuple(self._befalling_really(self._channels.deliveries[number]))
+        return found
+
+    def _befalling_really(self, delivery: Delivery) -> Iterator[Befall]:
+        lane, hearers, kinds = delivery.lane, self.definition.faults.hearers, self.definition.faults.kinds
+        if delivery.poison or (hearers is not None and lane.hearer not in hearers):
             return
-        if self.world.guarantees.redelivery:
-            self.fired[FaultKind.DROP] += 1  # it is sent again, so it is in flight as before
-        else:
-            yield ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, DROPPED)
+        if not lane.is_local:
+            if FaultKind.DROP in kinds:
+                yield Explorer._resent if self.world.guarantees.redelivery else Explorer._dropped
+            if FaultKind.DUPLICATE in kinds:
+                yield Explorer._duplicated
+            if FaultKind.POISON in kinds and not lane.is_client:
+                yield Explorer._poisoned
+        if FaultKind.CRASH in kinds and not lane.is_client:
+            yield Explorer._crashed
 
-    def _duplicated(self, ground: int, flight: int, number: int) -> Iterator[Step]:
-        if not self._channels.deliveries[number].lane.is_local:
-            twice = self._fly_instead(flight, number, (number, number))
-            yield ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)
+    def _resent(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+        """Dropped and sent again: it is in flight as before."""
+        self.fired[FaultKind.DROP] += 1
+        return ()
 
-    def _poisoned(self, ground: int, flight: int, number: int) -> Iterator[Step]:
+    def _dropped(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+        return ((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, DROPPED)),)
+
+    def _duplicated(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+        twice = self._fly_instead(flight, number, (number, number))
+        return ((ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)),)
+
+    def _poisoned(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
         delivery = self._channels.deliveries[number]
-        if not delivery.lane.is_local and not delivery.lane.is_client:
-            poisoned = self._channels.number_of(Delivery(delivery.lane, delivery.event, 1))
-            flown = self._fly_instead(flight, number, (poisoned,))
-            yield ground, flown, NO_EFFECT, encoded(number, 0, POISONED)
+        poisoned = self._channels.number_of(Delivery(delivery.lane, delivery.event, 1))
+        return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
 
-    def _crashed(self, ground: int, flight: int, number: int) -> Iterator[Step]:
-        if self._channels.deliveries[number].lane.is_client:
-            return
-        keeps = self.world.guarantees.redelivery
-        for point in self.definition.faults.crash_points:
-            left = self.world.after_crash(point)
-            if left is None:
+    def _crashed(self, ground: int, flight: int, number: int) -> list[Step]:
+        keeps, steps = self.world.guarantees.redelivery, []
+        arrivals = self._arrive(ground, number)
+        for happening, is_committed, is_published in self._crashes:
+            if not is_committed and not is_published:
+                if keeps and arrivals:
+                    self.fired[FaultKind.CRASH] += 1  # it is sent again, and nothing has changed
+                elif arrivals:
+                    steps.append((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, happening)))
                 continue
-            for alternative, (after, each) in enumerate(self._arrive(ground, number)):
-                sent = each.sent if left.is_published else ()
-                effect = {
-                    (True, True): each.effect,
-                    (True, False): each.only_committed,
-                    (False, True): each.only_published,
-                    (False, False): NO_EFFECT,
-                }[left.is_committed, left.is_published]
+            for alternative, (after, each) in enumerate(arrivals):
+                sent = each.sent if is_published else ()
+                effect = each.effect if is_committed else each.only_published
+                effect = effect if is_published else each.only_committed
                 flown = self._fly_instead(flight, number, (number, *sent)) if keeps else self._fly(flight, number, sent)
-                act = encoded(number, alternative, CRASHED[point])
-                yield after if left.is_committed else ground, flown, effect, act
-
-    def _delayed(self, ground: int, flight: int, number: int) -> Iterator[Step]:
-        """Every order of deliveries is explored without it."""
-        yield from ()
+                act = encoded(number, alternative, happening)
+                steps.append((after if is_committed else ground, flown, effect, act))
+        return steps
 
     def _unreadable(self, ground: int, flight: int, number: int) -> Step:
         """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
@@ -427,17 +482,6 @@ class Explorer:
             return replace(cell, heard=0)
         return cell
 
-    def _may_befall(self, lane: Lane) -> bool:
-        hearers = self.definition.faults.hearers
-        return hearers is None or lane.hearer in hearers
-
-    def _is_dead(self, ground: int, delivery: Delivery, reaction: Reaction) -> bool:
-        return not reaction.sent and self._is_surely_dead(ground, delivery)
-
-    def _is_surely_dead(self, ground: int, delivery: Delivery) -> bool:
-        cell = self._cells.values[self._grounds.values[ground][self._seat(delivery)]]
-        return not self._living[delivery.lane.index][cell.phase]
-
     def _seat(self, delivery: Delivery) -> int:
         return self._offsets[delivery.event.run.id] + delivery.lane.seat
 
@@ -473,8 +517,6 @@ class Explorer:
 
     def _tell(self, state: int, history: int, effect: int, act: int) -> int:
         """The history with the records of a step. Raises `Violation`."""
-        if effect == NO_EFFECT:
-            return history
         key = effect << 24 | history
         found = self._told.get(key)
         if found is None:
@@ -500,10 +542,7 @@ class Explorer:
         def successors(state: int) -> list[int]:
             key = self._keys[state]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
-            return [
-                self._index.get(g << 48 | f << 24 | self._tell(state, history, effect, act), -1)
-                for g, f, effect, act in self._steps(ground, flight)
-            ]
+            return [self._index.get(self._after(state, history, step), -1) for step in self._steps(ground, flight)]
 
         for trap in traps(self._still, successors) if self._is_reduced else ():
             self._rest(trap[0], self._keys[trap[0]] & 0xFFFFFF)
@@ -546,40 +585,51 @@ class Explorer:
         while state:
             acts.append(self._acts[state])
             state = self._parents[state]
-        return self._replayed([decoded(act) for act in reversed(acts)])
+        return self._replayed([decoded(act) for act in reversed(acts)], is_at_rest=violation.act is None)
 
-    def _replayed(self, acts: Sequence[Act]) -> Counterexample:
-        """The records of a way from the start, the faults on it, and how its free choices fell."""
+    def _replayed(self, acts: Sequence[Act], is_at_rest: bool) -> Counterexample:
+        """The records of a way from the start, the faults on it, and how its free choices fell.
+
+        Deliveries of which nothing can come are told where the way ends at rest; elsewhere they are beside the point.
+        """
         key = self._keys[0]
-        ground, records = key >> 48, list(self._first_records())
+        ground, flight, records = key >> 48, key >> 24 & 0xFFFFFF, list(self._first_records())
         faults: list[str] = []
         choices: list[str] = []
         for act in acts:
             delivery = self._channels.deliveries[act.number]
-            if delivery.poison:
-                records += self._records_of_unreadable(delivery)
-                continue
             if act.fault is not None:
                 faults.append(in_words(act.fault, delivery, act.point))
-            if act.fault in (None, FaultKind.CRASH):
-                after, reaction = self._arrive(ground, act.number)[act.alternative]
-                records += self._records_of(act, delivery, reaction)
-                left = self.world.after_crash(act.point) if act.point is not None else None
-                if left is None or left.is_committed:
-                    ground = after
-                    choices += reaction.choices
-            else:
-                records.append(fault(delivery, str(act.fault)))
+            records += self._records_of(act, delivery, ground)
+            if not delivery.poison and act.fault is None:
+                choices += self._arrive(ground, act.number)[act.alternative][1].choices
+            ground, flight = self._led_to(act, ground, flight)
+            if self._is_reduced:
+                ground, flight, dead = self._settled(ground, flight)
+                for _, effect in dead if is_at_rest else ():
+                    records += map(replace, self._effects[effect])
         for number, record in enumerate(records, start=1):
             record.seq = number
             record.time = number
         return Counterexample(tuple(faults), tuple(records), None, tuple(choices))
 
+    def _led_to(self, act: Act, ground: int, flight: int) -> tuple[int, int]:
+        """Where an act leads."""
+        wanted = encoded(act.number, act.alternative, HAPPENINGS.index((act.fault, act.point)))
+        steps = self._steps(ground, flight) if act.fault is None else self._faults(ground, flight)
+        return next((g, f) for g, f, _, each in steps if each == wanted)
+
     def _first_records(self) -> Iterator[Record]:
         for event in dict.fromkeys(delivery.event for _, delivery in self.world.start()):
             yield published(event)
 
-    def _records_of(self, act: Act, delivery: Delivery, reaction: Reaction) -> list[Record]:
+    def _records_of(self, act: Act, delivery: Delivery, ground: int) -> list[Record]:
+        """What an act has in the trace."""
+        if delivery.poison:
+            return self._records_of_unreadable(delivery)
+        if act.fault not in (None, FaultKind.CRASH):
+            return [fault(delivery, str(act.fault))]
+        _, reaction = self._arrive(ground, act.number)[act.alternative]
         if act.point is None:
             return [replace(record) for record in self._effects[reaction.effect]]
         left = self.world.after_crash(act.point)
@@ -594,16 +644,6 @@ class Explorer:
             return [fault(delivery, "unreadable")]
         letter = self.world.dead_letter(delivery)
         return [fault(delivery, "dead_letter"), published(letter)]
-
-
-AS_STEPS: dict[FaultKind, Callable[[Explorer, int, int, int], Iterator[Step]]] = {
-    FaultKind.DROP: Explorer._dropped,  # noqa: SLF001  # the explorer's own table of faults
-    FaultKind.DUPLICATE: Explorer._duplicated,  # noqa: SLF001
-    FaultKind.POISON: Explorer._poisoned,  # noqa: SLF001
-    FaultKind.CRASH: Explorer._crashed,  # noqa: SLF001
-    FaultKind.DELAY: Explorer._delayed,  # noqa: SLF001
-    FaultKind.PARTITION: Explorer._delayed,  # noqa: SLF001
-}
 
 
 @contextmanager

@@ -243,6 +243,8 @@ class Simulation:
                 world.restore_shared(shared)
             if left.is_published:
                 self._send_all(events, self.now_ms)
+            if left.is_committed and self._parked:
+                self._wake(self.now_ms)
         self.log.append((self.now_ms, "crash", event, lane, str(point), ()))
         self.log.append((up_ms, "restart", event, lane, None, ()))
         self._down_until_ms[lane.hearer] = up_ms

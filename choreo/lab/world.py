@@ -144,7 +144,7 @@ class World:
         self.run_of[run_id].wiring.bus.emit(lane.address, event, self.cells[run_id])
         for each in published:
             if each.detail.__class__ is Outcome and each.topic.source != "front door":
-                self.books.release(each.run.id)
+                self.books.end(each.run.id)
         return published
 
     def dead_letter(self, delivery: Delivery) -> Event:

@@ -15,6 +15,7 @@ from choreo.domain.service import ServiceOf
 from choreo.styles import STYLES
 from choreo.terminal.arguments import Saga, WrongUse, open_separately
 from choreo.terminal.as_json import comparison_as_json, run_as_json
+from choreo.terminal.check_command import register as register_check
 from choreo.terminal.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
@@ -156,6 +157,7 @@ def compare(
     finish(is_finding=not comparison.is_same)
 
 
+register_check(app)
 register_lint(app)
 register_lab(app)
 register_lessons(app)

@@ -1,0 +1,243 @@
+"""The explorer: every state, once; the shortest counterexample; and no proof where something was left out."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, Step
+from choreo.domain.guarantees import Guarantees
+from choreo.invariants.known import known_of
+from choreo.invariants.monitor import Monitor
+from choreo.lab import explorer as module
+from choreo.lab.explorer import Explorer, Limits
+from choreo.lab.graph import components, traps
+from choreo.lab.report import Report, Verdict
+from choreo.styles import STYLES
+from services import catalogue
+from tests.lab_sagas import CHAIN, DIAMOND, EVERY_KIND, POISONED, SUITE, UNORDERED, saga
+
+STATES = {
+    ("chain", "choreography"): 215,
+    ("chain", "orchestration"): 103,
+    ("diamond", "choreography"): 3064,
+    ("diamond", "orchestration"): 221,
+    ("shared", "choreography"): 161,
+    ("poisoned", "choreography"): 1729,
+}
+"""How many states there are. A change here is a change of the protocol, or of what makes two states equal."""
+
+
+def explore(definition: Definition, style: str = "choreography", **options: object) -> Report:
+    return Explorer(definition, style, catalogue(), **options).explore()  # type: ignore[arg-type]  # passed on
+
+
+@pytest.mark.parametrize(("name", "style"), STATES)
+def test_the_number_of_states_is_what_it_was(name: str, style: str) -> None:
+    """Pinned, so that a state that goes missing is noticed."""
+    report = explore(SUITE[name], style)
+
+    assert report.verdict is Verdict.SAFE
+    assert report.states == STATES[name, style]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", [name for name in SUITE if name != "timed, stuck"])
+def test_reduction_changes_no_verdict(name: str, style: str) -> None:
+    """The whole state space is safe as well, and its runs end in the same ways."""
+    reduced, whole = explore(SUITE[name], style), explore(SUITE[name], style, is_reduced=False)
+
+    assert reduced.verdict is whole.verdict is Verdict.SAFE
+    assert reduced.outcomes.keys() == whole.outcomes.keys()
+    assert (reduced.states or 0) <= (whole.states or 0)
+
+
+def test_the_same_definition_gives_the_same_report() -> None:
+    """Nothing is left to chance, the counterexample neither."""
+    broken = replace(CHAIN, guarantees=Guarantees(inbox=False))
+
+    first, second = explore(broken), explore(broken)
+
+    assert replace(first, elapsed_s=0, bytes_per_state=0) == replace(second, elapsed_s=0, bytes_per_state=0)
+
+
+def test_both_branches_of_a_free_choice_are_taken() -> None:
+    """A step that may fail does and does not, and so does its compensation."""
+    report = explore(replace(CHAIN, faults=Faults()))
+
+    assert report.outcomes.keys() == {"completed", "compensated", "stuck"}
+
+
+def test_a_counterexample_has_the_fewest_transitions() -> None:
+    """A duplicate is enough, although two faults are allowed; the trace ends where the invariant breaks."""
+    broken = saga(Step("a"), Step("b"), budget=2, kinds=(FaultKind.DUPLICATE,), guarantees=Guarantees(inbox=False))
+
+    report = explore(broken)
+
+    assert [broken.code for broken in report.broken] == ["S2"]
+    assert report.counterexample is not None
+    assert report.counterexample.faults == ("duplicate run-1/saga/started on its way to a",)
+    assert [record.action for record in report.counterexample.records] == [
+        *("publish", "duplicate", "deliver", "execute", "publish", "deliver", "execute", "publish"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["inbox", "outbox", "redelivery", "tombstone", "retries"])
+def test_a_counterexample_breaks_the_same_when_its_trace_is_checked(name: str) -> None:
+    """The records of a counterexample, shown to the checkers once more, say what the explorer said."""
+    definition = replace(
+        DIAMOND if name == "tombstone" else CHAIN, guarantees=Guarantees(**{name: False}, ordering=False)
+    )
+
+    report = explore(definition)
+
+    assert report.counterexample is not None
+    monitor = Monitor(known_of(definition))
+    history, broken = monitor.observe_all(monitor.begin(), report.counterexample.records)
+    assert {b.code for b in broken or monitor.at_rest(history)} == {b.code for b in report.broken}
+
+
+@pytest.mark.parametrize("point", CrashPoint)
+def test_a_crash_at_any_point_does_no_harm_with_an_outbox(point: CrashPoint) -> None:
+    """And without one exactly those between the two writes do."""
+    faults = Faults((FaultKind.CRASH,), 1, crash_points=(point,))
+    steps = (Step("a"), Step("b", fails="may"))
+
+    safe = explore(replace(saga(*steps), faults=faults))
+    unsafe = explore(replace(saga(*steps, guarantees=Guarantees(outbox=False)), faults=faults))
+
+    assert safe.verdict is Verdict.SAFE
+    harmless = point in (CrashPoint.BEFORE, CrashPoint.AFTER)
+    assert (unsafe.verdict is Verdict.SAFE) is harmless
+
+
+def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
+    """A state that leads to itself and to nothing else is a trap; the other saga waits in it."""
+    report = explore(replace(POISONED, guarantees=Guarantees(dead_letter=False)))
+
+    assert report.verdict is Verdict.VIOLATED
+    assert "L1" in {broken.code for broken in report.broken}
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Limits(states=100), "more than 100 states"),
+        (Limits(seconds=0.0), "more than 0 s"),
+        (Limits(memory_mb=1), "more than 1 MB"),
+    ],
+)
+def test_where_it_stops_it_claims_no_proof(monkeypatch: pytest.MonkeyPatch, limits: Limits, why: str) -> None:
+    """It says why it stopped, and that nothing was proven."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 1)
+
+    report = explore(DIAMOND, limits=limits)
+
+    assert report.verdict is Verdict.INCOMPLETE
+    assert report.stopped == why
+    assert report.is_finding
+
+
+def test_an_interruption_is_told() -> None:
+    """Ctrl-C ends it with what was found so far."""
+
+    def interrupt(known: int, looked: int) -> None:
+        raise KeyboardInterrupt
+
+    module_look_every, module.LOOK_EVERY = module.LOOK_EVERY, 10
+    try:
+        report = explore(DIAMOND, progress=interrupt)
+    finally:
+        module.LOOK_EVERY = module_look_every
+
+    assert report.verdict is Verdict.INCOMPLETE
+    assert report.stopped == "it was interrupted"
+    assert report.states
+
+
+def test_a_fault_that_cannot_happen_is_told() -> None:
+    """Deliveries to a hearer that does not exist are never dropped."""
+    definition = saga(Step("a"))
+    report = explore(replace(definition, faults=replace(definition.faults, hearers=("nobody",))))
+
+    assert report.never_fired == ("drop", "duplicate", "crash")
+    assert report.is_finding
+
+
+def test_every_kind_of_fault_fires() -> None:
+    """Where all are switched on."""
+    report = explore(saga(Step("a"), Step("b", fails="may"), kinds=EVERY_KIND, guarantees=UNORDERED))
+
+    assert report.verdict is Verdict.SAFE
+    assert report.never_fired == ()
+    assert all(report.faults_fired[kind] for kind in ("drop", "duplicate", "delay", "crash", "partition", "poison"))
+
+
+def test_services_of_an_author_are_part_of_the_state() -> None:
+    """The real flights, with one seat: of two runs one gets it, in either order, and no state leaks into the other."""
+    from choreo.domain.definition import RunOf
+    from services.flights import Flights
+
+    definition = saga(Step("book_flight", service="flights"), runs=(RunOf("one"), RunOf("two")), kinds=())
+
+    report = Explorer(definition, "choreography", lambda name: Flights(capacity=1)).explore()
+
+    assert report.verdict is Verdict.SAFE
+    assert report.outcomes["completed"] == report.outcomes["compensated"]
+
+
+# The graph
+
+
+GRAPHS: dict[str, tuple[dict[int, list[int]], list[list[int]]]] = {
+    "a way that ends": ({0: [1], 1: [2], 2: []}, []),
+    "a circle": ({0: [1], 1: [0]}, [[0, 1]]),
+    "a circle with a way out": ({0: [1], 1: [0, 2], 2: []}, []),
+    "a state that leads to itself": ({0: [0]}, [[0]]),
+    "a join behind a circle": ({0: [1, 2], 1: [3], 2: [2, 3], 3: []}, []),
+    "a join before a circle": ({0: [1, 2], 1: [3], 2: [3], 3: [4], 4: [3]}, [[3, 4]]),
+    "two circles that join in a third": ({0: [1, 3], 1: [0], 3: [4], 4: [5], 5: [4]}, [[4, 5]]),
+    "a way back from a join": ({0: [1, 2], 1: [3], 2: [3], 3: [0, 4], 4: []}, []),
+}
+
+
+@pytest.mark.parametrize(("graph", "expected"), GRAPHS.values(), ids=list(GRAPHS))
+def test_traps_are_the_circles_without_a_way_out(graph: dict[int, list[int]], expected: list[list[int]]) -> None:
+    """Joins make no false ones and hide none."""
+    assert [sorted(trap) for trap in traps(graph, graph.__getitem__)] == expected
+
+
+@given(st.dictionaries(st.integers(0, 7), st.lists(st.integers(0, 7), max_size=3), max_size=8))
+def test_components_are_those_that_reach_each_other(edges: dict[int, list[int]]) -> None:
+    """Held against reachability itself, on arbitrary graphs."""
+    nodes = sorted({*edges, *(child for children in edges.values() for child in children)})
+
+    found = list(components(nodes, lambda node: edges.get(node, [])))
+
+    reach = {node: _reachable(node, edges) for node in nodes}
+    expected = {frozenset(n for n in nodes if n == node or (n in reach[node] and node in reach[n])) for node in nodes}
+    assert {frozenset(component) for component in found} == expected
+    assert sum(map(len, found)) == len(nodes)
+
+
+def _reachable(node: int, edges: dict[int, list[int]]) -> set[int]:
+    reached: set[int] = set()
+    queue: list[int] = list(edges.get(node, []))
+    while queue:
+        child = queue.pop()
+        if child not in reached:
+            reached.add(child)
+            queue += edges.get(child, [])
+    return reached
+
+
+def test_a_long_way_takes_no_stack() -> None:
+    """A graph of a hundred thousand states in a row, with a circle at its end."""
+    last = 100_000
+
+    def successors(node: int) -> Iterable[int]:
+        return [node + 1] if node < last else [last]
+
+    assert list(traps([0], successors)) == [[last]]
