@@ -25,6 +25,7 @@ LAYERS = (
     "choreo.composition",
     "choreo.node",
     "choreo.terminal",
+    "choreo.pytest_plugin",
     "choreo.__main__",
     "choreo",
 )
@@ -45,6 +46,7 @@ OWNERS = {
     "structlog": ("choreo.trace",),
     "typer": ("choreo.terminal",),
     "rich": ("choreo.terminal",),
+    "pytest": ("choreo.pytest_plugin",),
     "random": ("choreo.lab.faults",),
     "secrets": (),
     "uuid": (),

@@ -3,6 +3,7 @@
 from choreo.definitions.checking import check
 from choreo.definitions.linting import Finding, lint
 from choreo.definitions.reading import definition_from, read_definition
+from choreo.definitions.writing import as_toml
 from choreo.definitions.wrong import WrongDefinition
 
-__all__ = ["Finding", "WrongDefinition", "check", "definition_from", "lint", "read_definition"]
+__all__ = ["Finding", "WrongDefinition", "as_toml", "check", "definition_from", "lint", "read_definition"]

@@ -103,7 +103,7 @@ class Coordinator:
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
     def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """A last step that came too late and cannot be undone: the others must hear that the sink will not be reached."""
+        """A last step that came too late and cannot be undone: the others must hear that the sink is not reached."""
         cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 

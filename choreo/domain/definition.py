@@ -94,7 +94,10 @@ class RunOf(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Wiring(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bugs of the wiring. `deaf`: (step, topic) that it does not hear; `relays`: (step, topic heard, topic published)."""
+    """Bugs of the wiring.
+
+    `deaf`: (step, topic) that it does not hear; `relays`: (step, topic that it hears, topic that it then publishes).
+    """
 
     deaf: tuple[tuple[str, str], ...] = ()
     relays: tuple[tuple[str, str, str], ...] = ()

@@ -47,7 +47,7 @@ class Directed(Struct, frozen=True, gc=False):
 
 
 class Orchestrator:
-    """Directs the runs of one plan. Unless it `awaits_running`, it turns back while steps still run, and forgets them."""
+    """Directs the runs of one plan. Unless it `awaits_running`, it turns back while steps run, and forgets them."""
 
     NAME = "orchestrator"
 

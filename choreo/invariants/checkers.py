@@ -18,6 +18,9 @@ COMPLETED, COMPENSATED, STUCK = OUTCOMES
 CLIENTS_OWN = ("saga.started", "saga.ask")
 """What a client publishes of its own accord."""
 
+UNREADABLE = "saga.unreadable"
+"""What dead letters publish, who hear nothing: the letter is laid before them."""
+
 AtRecord = Callable[[History, Record, KnownRun, Known], str | None]
 AtRest = Callable[[History, Known], str | None]
 
@@ -160,8 +163,9 @@ def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known:
     if record.event == "step.succeeded" and known.has_effects and not facts.steps[_position(record)].executed:
         return f"{record.step} said that it had succeeded, and had not committed"
     if record.causation_id is None:
-        return None if record.event in CLIENTS_OWN else f"{record.id} has no cause"
-    if known.has_deliveries and record.source != "dead letters":
+        is_first = record.event in CLIENTS_OWN or not (facts.published or known.has_deliveries)
+        return None if is_first or not known.has_causes else f"{record.id} has no cause"
+    if known.has_deliveries and record.event != UNREADABLE:
         if (record.causation_id, str(record.source)) not in facts.delivered:
             return f"{record.id} names the cause {record.causation_id}, which {record.source} had not heard"
     elif record.causation_id not in facts.published:
@@ -207,7 +211,7 @@ def bounded(history: History, record: Record, run: KnownRun, known: Known) -> st
 def every_run_ends(history: History, known: Known) -> str | None:
     """L1: a run that was started has an outcome."""
     for name, facts in history.runs:
-        if facts.is_started and facts.outcome is None:
+        if facts.events and facts.outcome is None:
             standing = [n for n, s in zip(known.runs[name].steps, facts.steps, strict=True) if s.stands]
             held = f", and {', '.join(standing)} in force" if standing else ""
             return f"{known.runs[name].saga_id} came to rest without an outcome{held}"
@@ -215,12 +219,14 @@ def every_run_ends(history: History, known: Known) -> str | None:
 
 
 def everything_is_undone(history: History, known: Known) -> str | None:
-    """L2: of a run in which something failed no step is left standing, unless it is stuck."""
+    """L2: of a run in which something failed no step is left standing, unless it is stuck; what was undone is told."""
     for name, facts in _unended_or(history, COMPENSATED):
         run = known.runs[name]
         for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
             if facts.has_failed and did.stands and _may_be_undone(run, position):
                 return f"{run.saga_id} turned back, and {step} was never undone"
+            if facts.outcome is not None and did.compensated and not did.said_compensated:
+                return f"{step} of {run.saga_id} was undone, and nobody was ever told"
     return None
 
 
@@ -240,7 +246,7 @@ def forward_recovery(history: History, known: Known) -> str | None:
 def everyone_is_answered(history: History, known: Known) -> str | None:
     """L4: whoever asked for a run that has ended was told."""
     for name, facts in history.runs:
-        if known.has_deliveries and facts.outcome is not None and not facts.replies:
+        if known.has_replies and facts.outcome is not None and not facts.replies:
             return f"{known.runs[name].saga_id} ended as {facts.outcome}, and its client was never told"
     return None
 
@@ -265,7 +271,7 @@ INVARIANTS = (
     Invariant("S8", "honest reply", ("execute", "compensate", "publish", "reply"), honest_reply),
     Invariant("S9", "nothing from nowhere", ("publish", "deliver", "timer"), nothing_from_nowhere),
     Invariant("S10", "conservation", ("write",), conservation),
-    Invariant("S11", "isolation", ("read", "write"), isolation),
+    Invariant("S11", "isolation", ("lock", "read", "write"), isolation),
     Invariant("S12", "bounded", ("publish",), bounded),
     Invariant("L5", "locks are released", at_rest=locks_are_released),
     Invariant("L2", "everything is undone", at_rest=everything_is_undone),
@@ -305,4 +311,4 @@ def _effect(record: Record) -> str:
 
 
 def _touched(record: Record) -> str:
-    return "read" if record.action == "read" else "changed"
+    return {"lock": "locked", "read": "read"}.get(record.action, "changed")

@@ -4,6 +4,8 @@ Laws: a value, and a small one: it forgets in which order things happened that n
 can keep one with each state. Knows no invariant.
 """
 
+from collections.abc import Set
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -23,6 +25,7 @@ class StepFacts(Struct, frozen=True, gc=False):
     compensated: int = 0
     is_cancelled: bool = False
     said_succeeded: bool = False
+    said_compensated: bool = False
 
     @property
     def stands(self) -> bool:
@@ -37,8 +40,8 @@ class RunFacts(Struct, frozen=True):
     has_failed: bool = False
     outcome: str | None = None
     replies: tuple[str, ...] = ()
-    published: frozenset[str] = frozenset()
-    delivered: frozenset[tuple[str, str]] = frozenset()
+    published: Set[str] = frozenset()
+    delivered: Set[tuple[str, str]] = frozenset()
     events: int = 0
 
 
@@ -87,23 +90,29 @@ def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> R
         case "publish":
             return _published(facts, record, known)
         case "deliver" | "timer":
-            if record.event == "step.timed_out":
+            if record.event == "step.timed_out" and _is_running(facts, record.position):
                 facts = replace(facts, has_failed=True)
             return replace(facts, delivered=facts.delivered | {(str(record.id), str(record.source))})
         case "reply":
             return replace(facts, replies=(*facts.replies, record.event))
         case "execute" | "compensate" if record.reason is None and record.position is not None:
             return _with_effect(facts, record.position, record.action)
+        case "other":
+            return replace(facts, published=facts.published | {str(record.id)})
     return facts
+
+
+def _is_running(facts: RunFacts, position: int | None) -> bool:
+    """Whether it has not committed: a timer that goes off after that says nothing."""
+    return position is not None and not facts.steps[position].executed
 
 
 def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
     position, event = record.position, record.event
     if not known.has_effects and position is not None and event in EFFECTS:
         facts = _with_effect(facts, position, EFFECTS[event])
-    if position is not None and event in ("step.cancelled", "step.succeeded"):
-        step = facts.steps[position]
-        step = replace(step, is_cancelled=True) if event == "step.cancelled" else replace(step, said_succeeded=True)
+    if position is not None and event in SAID:
+        step = replace(facts.steps[position], **{SAID[event]: True})
         facts = replace(facts, steps=(*facts.steps[:position], step, *facts.steps[position + 1 :]))
     is_outcome = event in OUTCOMES and record.source != FRONT_DOOR
     return replace(
@@ -115,6 +124,13 @@ def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
         events=facts.events + 1,
     )
 
+
+SAID = {
+    "step.cancelled": "is_cancelled",
+    "step.succeeded": "said_succeeded",
+    "step.compensated": "said_compensated",
+}
+"""What is remembered of what a step says."""
 
 EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
 """What an effect is called where the trace has none, and a step's word must be taken for it."""
@@ -135,7 +151,7 @@ def _with_resource(history: History, record: Record) -> History:
     match record.action:
         case "lock":
             facts = replace(facts, locked_by=run)
-        case "release":
+        case "release" if facts.locked_by == run:
             facts = replace(facts, locked_by=None)
         case "read":
             facts = replace(facts, value=record.value, reads=_with_read(facts, run, record.version or 0))

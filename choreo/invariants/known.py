@@ -3,11 +3,11 @@
 Laws: plain values; nothing here is learnt from the trace that is judged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from choreo.domain.definition import Definition, Kind
+from choreo.domain.definition import Definition, Kind, RunOf
 from choreo.domain.plan import Plan
 from choreo.domain.relay import HOPS_MAX
 
@@ -19,7 +19,7 @@ class KnownRun(Struct, frozen=True):
 
     saga_id: str | int
     steps: tuple[str, ...]
-    ancestors: tuple[frozenset[int], ...]
+    ancestors: Sequence[frozenset[int]]
     kinds: tuple[Kind, ...]
     events_max: int
     repeats: str | None = None
@@ -29,36 +29,47 @@ class KnownRun(Struct, frozen=True):
 class Known(Struct, frozen=True):
     """All runs by their ids, and the minimum of each resource that has one.
 
-    `has_deliveries` and `has_effects`: whether the trace tells of deliveries, and of what services did.
+    What the trace tells at all: deliveries, what services did (effects), replies to clients, causes. Of what it never
+    tells nothing is expected.
     """
 
     runs: Mapping[str, KnownRun]
     minima: Mapping[str, int] = {}
     has_deliveries: bool = True
     has_effects: bool = True
+    has_replies: bool = True
+    has_causes: bool = True
 
 
 def known_of(definition: Definition) -> Known:
     """What a definition tells of its runs, which are named `run-1`, `run-2`, … and `run-1-again`."""
     runs = {}
     for number, spec in enumerate(definition.all_runs(), start=1):
-        plan, steps = definition.plan_of(spec), definition.steps_of(spec)
-        attempts = sum(step.attempts for step in steps)
-        relayed = sum(relay[0] in plan.steps for relay in definition.wiring.relays) * 2**HOPS_MAX
-        run = KnownRun(
-            spec.saga_id,
-            plan.steps,
-            ancestors_of(plan),
-            tuple(step.kind for step in steps),
-            events_max_of(len(steps)) + 2 * attempts + relayed,
-        )
-        runs[f"run-{number}"] = run
+        run = runs[f"run-{number}"] = known_run_of(definition, spec)
         if spec.ask_again_ms is not None:
             runs[f"run-{number}-again"] = KnownRun(
                 run.saga_id, run.steps, run.ancestors, run.kinds, run.events_max, repeats=f"run-{number}"
             )
-    minima = {name: resource.minimum for name, resource in definition.resources.items() if resource.minimum is not None}
-    return Known(runs, minima)
+    return Known(runs, minima_of(definition))
+
+
+def known_run_of(definition: Definition, spec: RunOf) -> KnownRun:
+    """What a definition tells of one run."""
+    plan, steps = definition.plan_of(spec), definition.steps_of(spec)
+    attempts = sum(step.attempts for step in steps)
+    relayed = sum(relay[0] in plan.steps for relay in definition.wiring.relays) * 2**HOPS_MAX
+    return KnownRun(
+        spec.saga_id,
+        plan.steps,
+        ancestors_of(plan),
+        tuple(step.kind for step in steps),
+        events_max_of(len(steps)) + 2 * attempts + relayed,
+    )
+
+
+def minima_of(definition: Definition) -> dict[str, int]:
+    """The minimum of each resource that has one."""
+    return {name: resource.minimum for name, resource in definition.resources.items() if resource.minimum is not None}
 
 
 def events_max_of(steps: int) -> int:

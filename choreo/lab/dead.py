@@ -36,7 +36,7 @@ NEXT: dict[Phase, tuple[Phase, ...]] = {
     COMPENSATED: (STUCK,),
     STUCK: (),
 }
-"""Where a hearer may come to from a phase; the collectors' phases are among them. More than is possible does no harm."""
+"""Where a hearer may come to from a phase, the collectors' phases among them. More than is possible does no harm."""
 
 
 def living_phases(rows: list[Moves]) -> tuple[bool, ...]:

@@ -20,7 +20,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.domain.coordinator import Collected
-from choreo.domain.dead_letter import ATTEMPTS
 from choreo.domain.definition import CrashPoint, Definition, FaultKind
 from choreo.domain.event import Event
 from choreo.domain.orchestrator import Directed
@@ -356,7 +355,7 @@ class Explorer:
             return
         if not lane.is_local:
             if FaultKind.DROP in kinds:
-                yield Explorer._resent if self.world.guarantees.redelivery else Explorer._dropped
+                yield Explorer._resent if self.world.resends(lane) else Explorer._dropped
             if FaultKind.DUPLICATE in kinds:
                 yield Explorer._duplicated
             if FaultKind.POISON in kinds and not lane.is_client:
@@ -382,7 +381,7 @@ class Explorer:
         return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
 
     def _crashed(self, ground: int, flight: int, number: int) -> list[Step]:
-        keeps, steps = self.world.guarantees.redelivery, []
+        keeps, steps = self.world.resends(self._channels.deliveries[number].lane), []
         arrivals = self._arrive(ground, number)
         for happening, is_committed, is_published in self._crashes:
             if not is_committed and not is_published:
@@ -404,10 +403,8 @@ class Explorer:
         """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
         delivery = self._channels.deliveries[number]
         act = encoded(number)
-        if not self.world.guarantees.dead_letter:
-            return ground, flight, NO_EFFECT, act
-        if delivery.poison < ATTEMPTS:
-            again = self._channels.number_of(Delivery(delivery.lane, delivery.event, delivery.poison + 1))
+        if not self.world.puts_aside(delivery.poison):
+            again = self._channels.number_of(self.world.unread(delivery))
             return ground, self._fly_instead(flight, number, (again,)), NO_EFFECT, act
         letter = self.world.dead_letter(delivery)
         sent = tuple(self._channels.number_of(each) for each in self.world.deliveries_of(letter))
@@ -640,7 +637,7 @@ class Explorer:
         return [*(replace(record) for record in self._effects[effect]), fault(delivery, "crash", act.point)]
 
     def _records_of_unreadable(self, delivery: Delivery) -> list[Record]:
-        if delivery.poison < ATTEMPTS or not self.world.guarantees.dead_letter:
+        if not self.world.puts_aside(delivery.poison):
             return [fault(delivery, "unreadable")]
         letter = self.world.dead_letter(delivery)
         return [fault(delivery, "dead_letter"), published(letter)]

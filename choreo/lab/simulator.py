@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.domain.dead_letter import ATTEMPTS
 from choreo.domain.definition import CrashPoint, FaultKind
 from choreo.domain.event import Event
 from choreo.domain.service import Waits
@@ -159,6 +158,13 @@ class Simulation:
         self._count += 1
         heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
 
+    def _resend(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> bool:
+        """What was lost is sent again, where it is; whether it is."""
+        resends = self.world.resends(lane)
+        if resends:
+            self._push_back(at_ms, event, lane, copy, poison)
+        return resends
+
     def _push_back(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> None:
         """Again, later. With `ordering` what was sent after it on the same channel waits for it."""
         if self._is_ordered and not lane.is_local:
@@ -178,9 +184,7 @@ class Simulation:
         """Whether its hearer is down, or has something before it that cannot be read."""
         up_ms = self._down_until_ms.get(lane.hearer, 0)
         if self.now_ms < up_ms:
-            if self.world.guarantees.redelivery or lane.is_local:
-                self._push_back(up_ms, event, lane, copy, poison)
-            else:
+            if not self._resend(up_ms, event, lane, copy, poison):
                 self.log.append((self.now_ms, "drop", event, lane, f"{lane.hearer} is down", ()))
             return True
         if not poison and not lane.is_local and self._is_ordered and self._blocked.get(lane.hearer):
@@ -207,8 +211,7 @@ class Simulation:
         match verdict.kind:
             case FaultKind.DROP | FaultKind.PARTITION:
                 self.log.append((self.now_ms, str(verdict.kind), event, lane, None, ()))
-                if self.world.guarantees.redelivery:
-                    self._push_back(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, lane, copy + 1)
+                self._resend(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, lane, copy + 1)
             case FaultKind.DUPLICATE:
                 self.log.append((self.now_ms, "duplicate", event, lane, None, ()))
                 if self._handle(event, lane, copy):
@@ -248,14 +251,13 @@ class Simulation:
         self.log.append((self.now_ms, "crash", event, lane, str(point), ()))
         self.log.append((up_ms, "restart", event, lane, None, ()))
         self._down_until_ms[lane.hearer] = up_ms
-        if world.guarantees.redelivery or lane.is_local:
-            self._push_back(up_ms, event, lane, copy + 1)
+        self._resend(up_ms, event, lane, copy + 1)
 
     def _unreadable(self, event: Event, lane: Lane, copy: int, attempt: int) -> None:
         """It is delivered and cannot be read: again, until it is put aside."""
         self.log.append((self.now_ms, "unreadable", event, lane, None, ()))
         delivery = Delivery(lane, event, attempt)
-        if self.world.guarantees.dead_letter and attempt >= ATTEMPTS:
+        if self.world.puts_aside(attempt):
             letter = self.world.dead_letter(delivery)
             self.log.append((self.now_ms, "dead_letter", event, lane, letter, ()))
             self._blocked[lane.hearer] -= 1

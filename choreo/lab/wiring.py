@@ -61,8 +61,8 @@ def _with_front_door(table: Table, door: FrontDoor, topics: OutcomeTopics, ask_a
     """The same table with one seat more, before the client's: whoever asks again knocks there."""
     seat, client = table.client, table.client + 1
     rows = [replace(row, seat=client) if row.seat == table.client else row for row in table.subscriptions]
-    for topic in (topics.completed, topics.compensated, topics.stuck):
-        rows.append(Subscription(topic, seat, FRONT_DOOR, door.heard_outcome))
+    outcomes = (topics.completed, topics.compensated, topics.stuck)
+    rows += [Subscription(topic, seat, FRONT_DOOR, door.heard_outcome) for topic in outcomes]
     rows.append(Subscription(REQUESTED, seat, FRONT_DOOR, door.heard_request))
     rows.append(Subscription(asks_again(ask_again_ms), client, CLIENT, moves({WAITING: ask})))
     rows += hear_outcomes(client, RECORDED)

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.bus import Bus
-from choreo.domain.dead_letter import UNREADABLE
+from choreo.domain.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.domain.definition import CrashPoint, Definition, RunOf, Step
 from choreo.domain.event import Event, Events, Run, Timer
 from choreo.domain.front_door import asks_again
@@ -146,6 +146,18 @@ class World:
             if each.detail.__class__ is Outcome and each.topic.source != "front door":
                 self.books.end(each.run.id)
         return published
+
+    def resends(self, lane: Lane) -> bool:
+        """The guarantee of redelivery: whether what was lost on this lane is sent again. A timer is not lost."""
+        return self.guarantees.redelivery or lane.is_local
+
+    def puts_aside(self, attempts: int) -> bool:
+        """The guarantee of dead letters: whether what could not be read so often is not delivered any more."""
+        return self.guarantees.dead_letter and attempts >= ATTEMPTS
+
+    def unread(self, delivery: Delivery) -> Delivery:
+        """A delivery that could not be read once more. After the third time the count has nothing more to say."""
+        return Delivery(delivery.lane, delivery.event, min(delivery.poison + 1, ATTEMPTS))
 
     def dead_letter(self, delivery: Delivery) -> Event:
         """What is published in place of an event that its hearer could not read."""

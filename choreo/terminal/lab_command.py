@@ -21,7 +21,7 @@ from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfS
 from choreo.terminal.defined import open_definition
 from choreo.terminal.history_mermaid import history_mermaid
 from choreo.terminal.history_view import history_diagram
-from choreo.terminal.lab_options import WithoutOption, WithOption, progress_bar, rates, with_faults, with_guarantees
+from choreo.terminal.lab_options import WithOption, WithoutOption, progress_bar, rates, with_faults, with_guarantees
 from choreo.terminal.report_view import any_finding, show_report
 from choreo.terminal.screen import Screen
 from choreo.trace.record import encode_record

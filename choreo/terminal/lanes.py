@@ -4,7 +4,7 @@ Laws: a message is one line: a dot where it was published, an arrowhead where it
 heavy while its local transaction is in force.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise, product
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from choreo.domain.event import Event, Fact
 from choreo.terminal.canvas import Line
 from choreo.terminal.names import cut, cut_apart
 from choreo.terminal.recording import Message, Recording
-from choreo.terminal.screen import FAINT, ROLE, TITLE, Screen, style_of
+from choreo.terminal.screen import FAINT, ROLE, TITLE, Glyphs, Screen, style_of
 from choreo.terminal.words import who_and_what
 
 NAME_WIDTHS = (28, 20, 16, 12, 10, 8)
@@ -63,7 +63,7 @@ def lay_out(
     spans = _label_spans(seats, messages)
     for name_width, space in product(NAME_WIDTHS, LABEL_SPACES):  # rather a short arrow than a short name
         labels = _labels(seats, names, name_width, ellipsis)
-        columns = _columns(margin, [cell_len(label) for label in labels], spans, space)
+        columns = columns_of(margin, [cell_len(label) for label in labels], spans, space)
         if columns[-1] + (cell_len(labels[-1]) + 1) // 2 < width:
             return Lanes(tuple(seats), columns, labels)
     return _lay_out_narrow(seats, names, margin, width, ellipsis)
@@ -95,6 +95,11 @@ def _label_spans(seats: Sequence[int], messages: Iterable[Message]) -> list[tupl
         target = label_target(source, [lane_of[seat] for seat in message.reacted + message.ignored])
         span = (min(source, target), max(source, target))
         longest[span] = max(longest.get(span, 0), len(label_of(message.event)))
+    return spans_of(longest)
+
+
+def spans_of(longest: Mapping[tuple[int, int], int]) -> list[tuple[int, int, int]]:
+    """By two lanes the longest label between them, as spans: the narrow ones first, as they leave no choice."""
     return sorted(((a, b, length) for (a, b), length in longest.items() if a < b), key=lambda span: span[1] - span[0])
 
 
@@ -109,7 +114,7 @@ def label_of(event: Event) -> str:
     return str(event.topic.fact)
 
 
-def _columns(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int) -> tuple[int, ...]:
+def columns_of(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int) -> tuple[int, ...]:
     """The lifelines' columns: names do not touch, and each label fits between its lanes."""
     gaps = [max(GAP_MIN, (a + 1) // 2 + b // 2 + 2) for a, b in pairwise(names)]
     for left, right, length in spans:
@@ -117,6 +122,35 @@ def _columns(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, 
         for index in range(max(missing, 0)):
             gaps[left + index % (right - left)] += 1
     return tuple(accumulate(gaps, initial=margin + names[0] // 2))
+
+
+def put_shaft(
+    line: Line, source: int, end: int, columns: Iterable[int], heavy: Container[int], glyphs: Glyphs, style: str
+) -> None:
+    """The shaft of an arrow between two columns, across the lifelines between them."""
+    direction = 1 if end > source else -1
+    for column in range(source + direction, end, direction):
+        line.put(column, glyphs.dash, style)
+    for column in columns:
+        if 0 < (column - source) * direction < (end - source) * direction:
+            line.put(column, glyphs.cross_in_force if column in heavy else glyphs.cross, style)
+
+
+def put_label(line: Line, source: int, target: int, columns: Iterable[int], label: str, style: str) -> None:
+    """A label on the shaft of an arrow, with blanks around it where they fit."""
+    length = cell_len(label)
+    end = _label_end(source, target, columns, length)
+    room = abs(end - source) - 2
+    text = f" {label} " if room >= length + 2 else label
+    first = source + 1 if end > source else end + 2
+    line.put(first + (room - cell_len(text)) // 2, text, style)
+
+
+def _label_end(source: int, target: int, columns: Iterable[int], length: int) -> int:
+    """The lifeline up to which a label is centred: the next one, or else the target, over what is in between."""
+    between = [column for column in columns if (column - source) * (target - source) > 0]
+    beside = min(between, key=lambda column: abs(column - source))
+    return beside if abs(beside - source) >= length + LABEL_SPACES[1] else target
 
 
 def draw(messages: Sequence[Message], lanes: Lanes, screen: Screen, width: int) -> list[Text]:
@@ -192,11 +226,8 @@ class _Pen:
         if not heads:
             return
         furthest = max(heads, key=lambda column: column * direction)
-        for column in range(source + direction, furthest, direction):
-            line.put(column, glyphs.dash, style)
-        for seat, column in column_of.items():
-            if 0 < (column - source) * direction < (furthest - source) * direction:
-                line.put(column, glyphs.cross_in_force if seat in self._in_force else glyphs.cross, style)
+        heavy = [column_of[seat] for seat in self._in_force]
+        put_shaft(line, source, furthest, column_of.values(), heavy, glyphs, style)
         for column, kind in heads.items():
             line.put(column - direction, kind[direction > 0], style)
 
@@ -209,15 +240,5 @@ class _Pen:
         target = label_target(source, [self._column_of[seat] for seat in message.reacted + message.ignored])
         if target == source:
             line.put(min(source + 2, self._width - len(label)), label, style)
-            return
-        end = self._label_end(source, target, len(label))
-        room = abs(end - source) - 2
-        text = f" {label} " if room >= len(label) + 2 else label
-        first = source + 1 if end > source else end + 2
-        line.put(first + (room - len(text)) // 2, text, style)
-
-    def _label_end(self, source: int, target: int, length: int) -> int:
-        """The lifeline up to which a label is centred: the next one, or else the target, over what is in between."""
-        between = [column for column in self._lanes.columns if (column - source) * (target - source) > 0]
-        beside = min(between, key=lambda column: abs(column - source))
-        return beside if abs(beside - source) >= length + LABEL_SPACES[1] else target
+        else:
+            put_label(line, source, target, self._lanes.columns, label, style)

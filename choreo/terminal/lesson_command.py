@@ -1,7 +1,7 @@
 """`choreo lesson`: the curriculum, told and shown.
 
-Laws: what a lesson claims is found and proven while the reader looks on, never taken from the text. The question is asked
-where somebody can answer it.
+Laws: what a lesson claims is found and proven while the reader looks on, never taken from the text. The question is
+asked where somebody can answer it.
 """
 
 import sys

@@ -1,6 +1,7 @@
 """What an exploration or a campaign found, for people.
 
-Laws: says what was looked at and what was not; a violation comes with its picture and with the command that shows it again.
+Laws: says what was looked at and what was not; a violation comes with its picture, and with the command that shows it
+again.
 """
 
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ def _claim(report: Report, budget: int | None) -> str:
         if report.verdict is Verdict.SAFE:
             return f"all {report.states:,} reachable states {with_faults}: {CODES} hold"
         if report.verdict is Verdict.INCOMPLETE:
-            return f"stopped, {report.stopped}: nothing found in {report.states:,} states {with_faults}, and nothing proven"
+            seen = f"{report.states:,} states {with_faults}"
+            return f"stopped, {report.stopped}: nothing found in {seen}, and nothing proven"
         return f"found in {report.states:,} states {with_faults}; no counterexample has fewer transitions"
     histories = f"{report.histories:,} {'history' if report.histories == 1 else 'histories'}"
     if report.verdict is Verdict.SAFE:

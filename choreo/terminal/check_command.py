@@ -1,0 +1,266 @@
+"""`choreo check`: S1-S12 and L1-L5 over a trace, whoever wrote it.
+
+Laws: reads files, and shows what was found; what is read and judged how is `choreo.checking`'s.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO, Annotated, Any
+
+import msgspec
+import typer
+
+from choreo.checking import (
+    Deviation,
+    Form,
+    Mapping,
+    NotOfThisSaga,
+    Told,
+    Verdict,
+    WrongMapping,
+    check,
+    read_mapping,
+    read_trace,
+)
+from choreo.definitions import WrongDefinition, read_definition
+from choreo.domain.definition import Definition
+from choreo.terminal.arguments import WrongUse
+from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.names import enumerated
+from choreo.terminal.screen import FAINT, TITLE, Screen
+from choreo.trace.record import NotATrace
+
+STDIN = "-"
+LINE_BYTES_MAX, MAPPING_BYTES_MAX = 64 * 1024 * 1024, 1_000_000
+RUNS_SHOWN, OF_A_RUN_SHOWN, WORDS_SHOWN = 10, 6, 5
+CODES = "S1-S12 and L1-L5"
+FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
+
+CHECK_HELP = (
+    "Hold a trace against the invariants: where it first deviates, and what was expected and never came. "
+    "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping."
+)
+CHECK_EPILOG = """[bold]Examples[/]
+  choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
+  choreo check trace.jsonl --definition order.toml --json
+  choreo check production.log --mapping mapping.toml""" + STATUS.format("every invariant holds", "a deviation")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", cls=Command, help=CHECK_HELP, epilog=CHECK_EPILOG)(_check)
+
+
+def _check(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="JSON lines; - reads stdin.", show_default=False)],
+    definition: Annotated[
+        str | None,
+        typer.Option("--definition", metavar="DEFINITION", help="A TOML file, module:attribute, or lesson-N."),
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--mapping", metavar="FILE", help="TOML that says what the fields and words of other logs mean."),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", metavar="FORMAT", help="auto, choreo, cloudevents, or json (with a mapping).")
+    ] = Form.AUTO,
+    json: Json = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        defined = None if definition is None else _definition(definition)
+        mapped = _mapping(mapping, form)
+        told, verdict = _judge(trace, form, mapped, defined)
+    if json:
+        screen.json(_plain(trace, told, verdict, defined))
+    else:
+        _show(screen, told, verdict, defined)
+    finish(is_finding=not verdict.holds or bool(told.disorder))
+
+
+def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Verdict]:
+    try:
+        with _opened(trace) as lines:
+            told = read_trace(_bounded(lines, trace), trace, form, mapping)
+        return told, check(told, definition)
+    except (NotATrace, NotOfThisSaga) as error:
+        raise WrongUse("TRACE", str(error)) from None
+    except OSError as error:
+        raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
+
+
+def _definition(source: str) -> Definition:
+    try:
+        return read_definition(source)
+    except WrongDefinition as error:
+        raise WrongUse("--definition", str(error)) from None
+
+
+def _mapping(path: str | None, form: Form) -> Mapping | None:
+    if path is None:
+        if form is Form.JSON:
+            raise WrongUse("--format", "expected --mapping with json, which says what the fields mean; got none")
+        return None
+    if form not in (Form.AUTO, Form.JSON):
+        raise WrongUse("--mapping", f"expected it with --format json, got {form}")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAPPING_BYTES_MAX + 1)
+        if len(content) > MAPPING_BYTES_MAX:
+            raise WrongMapping(f"expected at most {MAPPING_BYTES_MAX} bytes, got more")
+        return read_mapping(content.decode("utf-8-sig"))
+    except WrongMapping as error:
+        raise WrongUse("--mapping", f"{path}: {error}") from None
+    except OSError as error:
+        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise WrongUse("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
+    except ValueError as error:  # no path at all: a zero byte
+        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
+
+
+def _opened(trace: str) -> AbstractContextManager[IO[bytes]]:
+    if trace != STDIN:
+        try:
+            return open(trace, "rb")
+        except ValueError as error:  # a zero byte
+            raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error})") from None
+    if sys.stdin is None:
+        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
+    return nullcontext(sys.stdin.buffer)
+
+
+def _bounded(lines: IO[bytes], name: str) -> Iterator[bytes]:
+    number = 0
+    while line := lines.readline(LINE_BYTES_MAX):
+        number += 1
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise NotATrace(f"{name}:{number}: expected a JSON object, got a line of more than {LINE_BYTES_MAX} bytes")
+        yield line
+
+
+# For people
+
+
+def _show(screen: Screen, told: Told, verdict: Verdict, definition: Definition | None) -> None:
+    ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
+    runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
+    read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
+    screen.sentence((screen.name(told.name), TITLE), read, indent=2)
+    if verdict.holds and not (told.disorder or told.missing):
+        screen.one_line((f"{CODES} hold", "bold green"))
+    elif verdict.holds:
+        screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
+    else:
+        _show_first(screen, verdict.deviations[0])
+        _show_runs(screen, verdict)
+        _show_count(screen, verdict)
+    for note in _notes(told, definition):
+        screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
+
+
+def _show_first(screen: Screen, first: Deviation) -> None:
+    where = f"line {first.line}" if first.line is not None else "the end of the trace"
+    screen.one_line()
+    screen.sentence(("first deviation", TITLE), f": {where}, {_which(screen, first)}", indent=2)
+    title = (f"{first.code} {first.title}", "bold red")
+    screen.sentence("  ", title, f": {screen.prose(first.sentence)}", indent=5)
+
+
+def _which(screen: Screen, deviation: Deviation) -> str:
+    which = _run(screen, deviation)
+    if deviation.step:
+        which += f", step {screen.name(deviation.step)}"
+    return which if deviation.event is None else f"{which}, {screen.name(deviation.event)}"
+
+
+def _run(screen: Screen, deviation: Deviation) -> str:
+    saga_id, run = str(deviation.saga_id), deviation.run
+    return f"run {screen.name(run)}" if saga_id == run else f"saga {screen.name(saga_id)}, {screen.name(run)}"
+
+
+def _show_runs(screen: Screen, verdict: Verdict) -> None:
+    """Everything that deviates, run by run."""
+    due = {each.run: each for each in verdict.due}
+    runs: dict[str, list[Deviation]] = {}
+    for deviation in verdict.deviations:
+        runs.setdefault(deviation.run, []).append(deviation)
+    for name in list(runs)[:RUNS_SHOWN]:
+        screen.one_line()
+        screen.one_line((_run(screen, runs[name][0]), TITLE))
+        for deviation in runs[name][:OF_A_RUN_SHOWN]:
+            where = "at the end" if deviation.line is None else f"line {deviation.line}"
+            told = f" {where}: {screen.prose(deviation.sentence)}"
+            screen.sentence("  ", (f"{deviation.code:>3}", "bold red"), told, indent=6)
+        if len(runs[name]) > OF_A_RUN_SHOWN:
+            screen.one_line(f"      and {len(runs[name]) - OF_A_RUN_SHOWN:,} more")
+        if name in due:
+            expected = enumerated([screen.prose(each) for each in due[name].expected])
+            screen.sentence("  ", ("never came", "bold yellow"), f": {expected}", indent=6)
+    if len(runs) > RUNS_SHOWN:
+        screen.one_line()
+        screen.one_line(f"and {len(runs) - RUNS_SHOWN:,} more runs, which --json lists")
+
+
+def _show_count(screen: Screen, verdict: Verdict) -> None:
+    count, runs = len(verdict.deviations), len({deviation.run for deviation in verdict.deviations})
+    codes = ", ".join(dict.fromkeys(deviation.code for deviation in verdict.deviations))
+    screen.one_line()
+    deviations = f"{count:,} {'deviation' if count == 1 else 'deviations'}"
+    of = f" in {runs:,} of {verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}: {codes}"
+    screen.one_line((deviations, "bold red"), of)
+
+
+def _ended(outcome: str) -> str:
+    return "without an outcome" if outcome == "none" else outcome
+
+
+def _notes(told: Told, definition: Definition | None) -> Iterator[str]:
+    """What the verdict rests on, and what was not looked at."""
+    for disorder in told.disorder[:1]:
+        others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
+        yield f"{disorder}{others}"
+    if told.missing:
+        are = "record is" if told.missing == 1 else "records are"
+        yield f"{told.missing:,} {are} missing: the numbers leave gaps"
+    if told.ignored:
+        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(told.ignored)]
+        count = sum(told.ignored.values())
+        yield f"{count:,} {'line' if count == 1 else 'lines'} about something else: {enumerated(words, WORDS_SHOWN)}"
+    if told.resent:
+        yield f"{told.resent:,} sent again, with the same source and id: counted once"
+    if not told.has_effects:
+        yield "the trace has no effects, so a step's word is taken for what its service did"
+    if not told.has_causes:
+        yield "the trace has no causes" + (
+            ": nothing is said of S9" if definition else ": nothing is said of S5 and S9"
+        )
+    if definition is None:
+        yield "without --definition the steps are those that are told of, and none of them is a pivot"
+
+
+def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+# For programs
+
+
+def _plain(trace: str, told: Told, verdict: Verdict, definition: Definition | None) -> dict[str, Any]:
+    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+    return {
+        "trace": trace,
+        "format": told.form,
+        "definition": None if definition is None else definition.name,
+        "lines": told.lines,
+        "runs": verdict.runs,
+        "outcomes": verdict.outcomes,
+        "holds": verdict.holds,
+        "first": deviations[0] if deviations else None,
+        "deviations": deviations,
+        "due": msgspec.to_builtins(verdict.due),
+        "ignored": told.ignored,
+        "resent": told.resent,
+        "missing": told.missing,
+        "disorder": told.disorder,
+    }
