@@ -698,7 +698,7 @@ def _scripts(
 
         def choose(what: str, script: list[bool] = script, asked: list[str] = asked) -> bool:
             answer = script[len(asked)] if len(asked) < len(script) else False
-            asked.append(f"{what} {'fails' if answer else 'works'}")
+            asked.append(f"{what} {'it fails' if answer else 'it works'}")
             return answer
 
         events = play(choose)

@@ -65,6 +65,7 @@ class FaultPlan:
         self._hearers = faults.hearers
         self._points = [point for point in CrashPoint if point in faults.crash_points]
         self._only = only
+        self._asked: dict[str, int] = {}
         self._partitions: list[Partition] = []
         if hearers and random.random() < min(1.0, self._rates.pop(FaultKind.PARTITION, 0.0) * 10):
             begin_ms = random.choice(PARTITION_STARTS_MS)
@@ -86,8 +87,9 @@ class FaultPlan:
         return None
 
     def fails(self, what: str) -> bool:
-        """How a free choice falls."""
-        return self._draw(what) < self._choice_rate
+        """How a free choice falls; asked again, it may fall otherwise."""
+        self._asked[what] = times = self._asked.get(what, 0) + 1
+        return self._draw(f"{what}#{times}") < self._choice_rate
 
     def within(self, what: str, low: int, high: int) -> int:
         """A number from low to high."""

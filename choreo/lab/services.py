@@ -70,5 +70,5 @@ class LabService:
         if fails == "always":
             return True
         if fails == "may":
-            return self._oracle(f"{what} {reference}")
+            return self._oracle(f"{what} {self.step.name} in {reference.rpartition('/')[0]}:")
         return self._books.count(reference, what) <= int(fails)

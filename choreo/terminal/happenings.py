@@ -29,7 +29,7 @@ CRASHED = {
     "uncommitted": "crashes between publish and commit",
     "after": "crashes after commit and publish",
 }
-LOST = {"drop": "lost", "partition": "cut off: lost"}
+LOST = {"drop": "lost", "partition": "lost: cut off"}
 CANNOT_BE_READ = ("poison", "unreadable")
 
 
@@ -187,6 +187,7 @@ class _Teller:
             for record in (moment.head, *moment.published)
             if record.action == "publish"
         }
+        self._arriving = {moment.head.id for moment in moments if moment.head.action != "publish"}
         self._standing: dict[str, dict[str, int]] = {}
         """By run and step, how often its local transaction was executed and not compensated."""
 
@@ -233,9 +234,7 @@ class _Teller:
             return False
         head = moment.head
         if head.action == "publish":
-            return not self._is_timer(head) and not any(
-                each.head.id == head.id for each in self._moments if each.head.action != "publish"
-            )
+            return head.id not in self._arriving and not self._is_timer(head)
         return head.action not in ("deliver", "timer") or self._show_all or bool(moment.marks) or not moment.did_nothing
 
     # Telling

@@ -124,30 +124,36 @@ def columns_of(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int
     return tuple(accumulate(gaps, initial=margin + names[0] // 2))
 
 
+Arrow = tuple[int, int]
+"""The columns of two lifelines: where an arrow begins, and where it ends."""
+
+
 def put_shaft(
-    line: Line, source: int, end: int, columns: Iterable[int], heavy: Container[int], glyphs: Glyphs, style: str
+    line: Line, arrow: Arrow, columns: Iterable[int], heavy: Container[int], glyphs: Glyphs, style: str
 ) -> None:
-    """The shaft of an arrow between two columns, across the lifelines between them."""
-    direction = 1 if end > source else -1
-    for column in range(source + direction, end, direction):
+    """The shaft of an arrow, across the lifelines on its way, of which some are heavy."""
+    source, target = arrow
+    direction = 1 if target > source else -1
+    for column in range(source + direction, target, direction):
         line.put(column, glyphs.dash, style)
     for column in columns:
-        if 0 < (column - source) * direction < (end - source) * direction:
+        if 0 < (column - source) * direction < (target - source) * direction:
             line.put(column, glyphs.cross_in_force if column in heavy else glyphs.cross, style)
 
 
-def put_label(line: Line, source: int, target: int, columns: Iterable[int], label: str, style: str) -> None:
+def put_label(line: Line, arrow: Arrow, columns: Iterable[int], label: str, style: str) -> None:
     """A label on the shaft of an arrow, with blanks around it where they fit."""
-    length = cell_len(label)
-    end = _label_end(source, target, columns, length)
+    source, length = arrow[0], cell_len(label)
+    end = _label_end(arrow, columns, length)
     room = abs(end - source) - 2
     text = f" {label} " if room >= length + 2 else label
     first = source + 1 if end > source else end + 2
     line.put(first + (room - cell_len(text)) // 2, text, style)
 
 
-def _label_end(source: int, target: int, columns: Iterable[int], length: int) -> int:
+def _label_end(arrow: Arrow, columns: Iterable[int], length: int) -> int:
     """The lifeline up to which a label is centred: the next one, or else the target, over what is in between."""
+    source, target = arrow
     between = [column for column in columns if (column - source) * (target - source) > 0]
     beside = min(between, key=lambda column: abs(column - source))
     return beside if abs(beside - source) >= length + LABEL_SPACES[1] else target
@@ -227,7 +233,7 @@ class _Pen:
             return
         furthest = max(heads, key=lambda column: column * direction)
         heavy = [column_of[seat] for seat in self._in_force]
-        put_shaft(line, source, furthest, column_of.values(), heavy, glyphs, style)
+        put_shaft(line, (source, furthest), column_of.values(), heavy, glyphs, style)
         for column, kind in heads.items():
             line.put(column - direction, kind[direction > 0], style)
 
@@ -241,4 +247,4 @@ class _Pen:
         if target == source:
             line.put(min(source + 2, self._width - len(label)), label, style)
         else:
-            put_label(line, source, target, self._lanes.columns, label, style)
+            put_label(line, (source, target), self._lanes.columns, label, style)

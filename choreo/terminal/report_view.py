@@ -27,7 +27,7 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
         )
     if report.counterexample is not None:
         show_counterexample(screen, report)
-        screen.sentence(f"  again: {again}", indent=4)
+        screen.one_line(f"  again: {again}")
     _show_counts(screen, report)
 
 

@@ -1,0 +1,357 @@
+"""The picture of one history of the lab: a lifeline for everybody, and a line for each thing that happened.
+
+Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published it
+to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+
+from msgspec import Struct
+from rich.cells import cell_len
+from rich.text import Text
+
+from choreo.terminal.canvas import Line
+from choreo.terminal.happenings import Arrival, Form, Happening, Tone, Word, happenings, in_order, is_role, runs_of
+from choreo.terminal.lanes import (
+    LABEL_SPACES,
+    NAME_WIDTHS,
+    NARROW_GAP,
+    NARROW_LABEL,
+    NARROW_LANES_MAX,
+    columns_of,
+    put_label,
+    put_shaft,
+    spans_of,
+)
+from choreo.terminal.names import cut, cut_apart, padded
+from choreo.terminal.screen import FAINT, ROLE, STYLES, TITLE, Screen
+from choreo.trace.record import Record
+
+BAD, WARNING = "bold red", "yellow"
+FACT_MAX, RUN_MAX, WHO_MAX = 24, 12, 24
+WORDS_WIDTHS = (40, 28, 20, 16)
+"""Columns for what is said at the right of the lifelines: the first of these widths with which everything fits."""
+
+AFTER_LANES = 3
+"""Where the words begin, right of the last lifeline."""
+
+LINES_MAX, LINES_FIRST, LINES_LAST = 120, 60, 20
+"""Of more lines than this only the first and the last are drawn."""
+
+
+def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_all: bool = False) -> list[Text]:
+    """The history as lines of at most `width` columns. With `show_all` also deliveries of which nothing came."""
+    history = happenings(records, screen.name, show_all)
+    if not history:
+        return []
+    scene = _scene(history, records, screen)
+    layout = _lay_out(history, scene, screen, width)
+    if layout is None:
+        return _elided(list(_List(scene, screen, width).lines(history)), history, screen)
+    picture = list(_Pen(scene, layout, screen, width).lines(history))
+    return [*picture, Text(), *_signs(history, screen, width), *_legend(scene.names, layout.labels, screen, width)]
+
+
+class Scene(Struct, frozen=True):
+    """Who takes part: participants from left to right, their names as shown, and the runs with theirs."""
+
+    participants: tuple[str, ...]
+    names: tuple[str, ...]
+    tag_of: Mapping[str, str]
+    """By run, what it is called here; empty where there is but one run."""
+    number_width: int
+
+    @property
+    def tag_width(self) -> int:
+        return max(map(cell_len, self.tag_of.values()), default=-2) + 2
+
+    @property
+    def margin(self) -> int:
+        return self.number_width + 3 + self.tag_width
+
+    @property
+    def is_step(self) -> list[bool]:
+        return [not is_role(participant) for participant in self.participants]
+
+
+class Layout(Struct, frozen=True):
+    """Where everything stands: the columns of the lifelines with their labels, and the words at the right."""
+
+    columns: tuple[int, ...]
+    labels: tuple[str, ...]
+    words_width: int
+    is_narrow: bool = False
+    """The names stand above each other like stairs, and what was heard stands at the right."""
+
+    @property
+    def words_column(self) -> int:
+        return self.columns[-1] + AFTER_LANES
+
+
+def _scene(history: Sequence[Happening], records: Sequence[Record], screen: Screen) -> Scene:
+    participants = in_order((each for happening in history for each in happening.participants), records)
+    runs = runs_of(records)
+    shown = {run for run in runs if any(each.run == run for each in history)}
+    names = cut_apart([screen.name(name) for name in runs.values()], RUN_MAX, screen.glyphs.ellipsis)
+    tag_of = dict(zip(runs, names, strict=True)) if len(shown) > 1 else {}
+    return Scene(
+        tuple(participants),
+        tuple(map(screen.name, participants)),
+        {run: tag for run, tag in tag_of.items() if run in shown},
+        len(str(history[-1].number)),
+    )
+
+
+# Where everything stands
+
+
+def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: int) -> Layout | None:
+    """Names as long, and words as wide, as fits; or narrow; or None where not even that fits."""
+    ellipsis = screen.glyphs.ellipsis
+    needed = max(cell_len(_sentence(each, screen).plain) for each in history)
+    spans = _spans(history, scene, ellipsis)
+    widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
+    for name_width, words_width, space in product(NAME_WIDTHS, widths, LABEL_SPACES):
+        labels = _labels(scene, name_width, ellipsis)
+        columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
+        name_end = columns[-1] + (cell_len(labels[-1]) + 1) // 2
+        words_end = columns[-1] + AFTER_LANES + words_width
+        if max(name_end, words_end) <= width:
+            return Layout(columns, labels, width - columns[-1] - AFTER_LANES)
+    return _lay_out_narrow(scene, width, ellipsis)
+
+
+def _labels(scene: Scene, width: int, ellipsis: str) -> tuple[str, ...]:
+    """The names of the steps cut to the width; the others are short, and known to everybody."""
+    named = list(zip(scene.names, scene.is_step, strict=True))
+    cut_names = iter(cut_apart([name for name, step in named if step], width, ellipsis))
+    return tuple(next(cut_names) if step else name for name, step in named)
+
+
+def _lay_out_narrow(scene: Scene, width: int, ellipsis: str) -> Layout | None:
+    count = len(scene.participants)
+    gap = min(NARROW_GAP, (width - scene.margin - NARROW_LABEL) // count)
+    if gap < NARROW_GAP - 1 or count > NARROW_LANES_MAX:
+        return None
+    columns = tuple(scene.margin + index * gap for index in range(count))
+    labels = tuple(cut(name, width - column, ellipsis) for name, column in zip(scene.names, columns, strict=True))
+    return Layout(columns, labels, width - columns[-1] - AFTER_LANES, is_narrow=True)
+
+
+def _spans(history: Sequence[Happening], scene: Scene, ellipsis: str) -> list[tuple[int, int, int]]:
+    """What a label must fit between: a lane, a lane further right, and the length of the label."""
+    lane_of = {participant: lane for lane, participant in enumerate(scene.participants)}
+    last = len(lane_of) - 1
+    longest: dict[tuple[int, int], int] = {}
+    for each in history:
+        if each.form is Form.SPOT:
+            continue
+        lane, length = lane_of[each.who], cell_len(_fact(each, ellipsis))
+        if each.source is not None:
+            other = lane_of[each.source]
+        else:
+            other, length = (lane + 1 if lane < last else lane - 1), length + 2
+        span = (max(min(lane, other), 0), max(lane, other))
+        longest[span] = max(longest.get(span, 0), length)
+    return spans_of(longest)
+
+
+def _fact(happening: Happening, ellipsis: str) -> str:
+    return cut(happening.fact, FACT_MAX, ellipsis)
+
+
+def _sentence(happening: Happening, screen: Screen, seen: bool = False, told: bool = False) -> Text:
+    """What is said of a happening, in a line; with what lifelines would show, and what was heard, if asked for."""
+    parts = [_word(word, screen) for word in happening.words if seen or word.tone is not Tone.SEEN]
+    if told and happening.form is not Form.SPOT:
+        parts.insert(0, Text(happening.told, _style(happening)))
+    return Text(", ").join(parts)
+
+
+def _word(word: Word, screen: Screen) -> Text:
+    if word.tone is Tone.PUBLISHED:
+        return Text(f"{screen.glyphs.source} {word.text}", STYLES.get(word.text, ""))  # type: ignore[call-overload]
+    return Text(word.text, BAD if word.tone is Tone.BAD else "")
+
+
+def _style(happening: Happening) -> str:
+    """What an arrow looks like: by what arrived, and red where it did not."""
+    return BAD if happening.is_bad else STYLES.get(happening.fact, "")  # type: ignore[call-overload]
+
+
+# Drawing
+
+
+class _Pen:
+    """Draws one line after the other; knows what is in force in each run by now."""
+
+    def __init__(self, scene: Scene, layout: Layout, screen: Screen, width: int) -> None:
+        self._scene, self._layout, self._screen, self._width = scene, layout, screen, width
+        self._glyphs = screen.glyphs
+        self._column_of = dict(zip(scene.participants, layout.columns, strict=True))
+        self._in_force: dict[str, frozenset[str]] = dict.fromkeys(scene.tag_of, frozenset())
+
+    def lines(self, history: Sequence[Happening]) -> Iterator[Text]:
+        yield from self._header()
+        drawn = [line for happening in history for line in self._happening(happening)]
+        yield from _elided(drawn, history, self._screen)
+        for run, in_force in self._in_force.items():
+            yield self._margin(self._lifelines(in_force), None, run).text()
+
+    def _header(self) -> Iterator[Text]:
+        layout = self._layout
+        styles = [TITLE if step else ROLE for step in self._scene.is_step]
+        if layout.is_narrow:
+            for index, style in enumerate(styles):
+                stair = Line()
+                for column in layout.columns[:index]:
+                    stair.put(column, self._glyphs.lifeline, FAINT)
+                stair.put(layout.columns[index], layout.labels[index], style)
+                yield stair.text()
+            return
+        names = Line()
+        for column, label, style in zip(layout.columns, layout.labels, styles, strict=True):
+            names.put(column - cell_len(label) // 2, label, style)
+        yield names.text()
+        yield self._lifelines(frozenset()).text()
+
+    def _lifelines(self, in_force: Iterable[str]) -> Line:
+        line = Line()
+        for participant, column in self._column_of.items():
+            is_heavy = participant in in_force
+            line.put(column, self._glyphs.in_force if is_heavy else self._glyphs.lifeline, "" if is_heavy else FAINT)
+        return line
+
+    def _margin(self, line: Line, number: int | None, run: str) -> Line:
+        width = self._scene.number_width + 1
+        if number is not None:
+            line.put(0, f"{number:>{width}}", FAINT)
+        if run in self._scene.tag_of:
+            line.put(width + 2, self._scene.tag_of[run])
+        return line
+
+    def _happening(self, happening: Happening) -> Iterator[Text]:
+        self._in_force[happening.run] = happening.in_force
+        line = self._margin(self._lifelines(happening.in_force), happening.number, happening.run)
+        draw = self._arrow if happening.form is Form.ARROW else self._at_one_lifeline
+        draw(line, happening)
+        words = self._words(happening)
+        yield self._beside(line, words[0]) if words else line.text()
+        for more in words[1:]:
+            yield self._beside(self._lifelines(happening.in_force), more)
+
+    def _words(self, happening: Happening) -> list[Text]:
+        """What stands at the right, in lines."""
+        has_no_room = self._layout.is_narrow or len(self._column_of) == 1
+        text = _sentence(happening, self._screen, told=has_no_room)
+        return self._screen.wrapped(text, 0, self._layout.words_width) if text else []
+
+    def _beside(self, line: Line, words: Text) -> Text:
+        text = line.text()
+        return Text.assemble(text, " " * (self._layout.words_column - text.cell_len), words)
+
+    def _arrow(self, line: Line, happening: Happening) -> None:
+        glyphs, style = self._glyphs, _style(happening)
+        source, target = self._column_of[happening.source or ""], self._column_of[happening.who]
+        direction = 1 if target > source else -1
+        heavy = [self._column_of[each] for each in happening.in_force if each in self._column_of]
+        put_shaft(line, (source, target), self._layout.columns, heavy, glyphs, style)
+        if happening.arrival is Arrival.LOST:
+            line.put(target - direction, glyphs.failed, style)
+        else:
+            heads = glyphs.ignored if happening.arrival is Arrival.IGNORED else glyphs.heads
+            line.put(target - direction, heads[direction > 0], style)
+        if happening.arrival is Arrival.STRUCK:
+            line.put(target, glyphs.failed, style)
+        line.put(source, glyphs.source, style)
+        if not self._layout.is_narrow:
+            put_label(line, (source, target), self._layout.columns, _fact(happening, glyphs.ellipsis), style)
+
+    def _at_one_lifeline(self, line: Line, happening: Happening) -> None:
+        """A dot, a timer's arrowhead, or a cross, with its label beside it."""
+        glyphs, style, column = self._glyphs, _style(happening), self._column_of[happening.who]
+        is_last = column == self._layout.columns[-1]
+        side = -1 if is_last and len(self._column_of) > 1 else 1
+        if happening.arrival is Arrival.STRUCK:
+            line.put(column, glyphs.failed, style)
+        elif happening.form is Form.SPOT:
+            line.put(column, glyphs.up, style)
+        elif happening.form is Form.DOT:
+            line.put(column, glyphs.source, style)
+        if happening.form is Form.TIMER:
+            heads = glyphs.ignored if happening.arrival is Arrival.IGNORED else glyphs.heads
+            line.put(column + side, glyphs.failed if happening.arrival is Arrival.LOST else heads[side < 0], style)
+        if happening.form is not Form.SPOT and not self._layout.is_narrow and len(self._column_of) > 1:
+            label = _fact(happening, glyphs.ellipsis)
+            line.put(column + 3 if side > 0 else column - 2 - cell_len(label), label, style)
+
+
+# Where no lifelines fit
+
+
+class _List:
+    """A line for each happening: its number, who, what, and from whom they heard it."""
+
+    def __init__(self, scene: Scene, screen: Screen, width: int) -> None:
+        self._scene, self._screen, self._width = scene, screen, width
+        self._who = min(max(map(cell_len, scene.names)), WHO_MAX, width // 4)
+        labels = cut_apart(scene.names, self._who, screen.glyphs.ellipsis)
+        self._label_of = dict(zip(scene.participants, labels, strict=True))
+
+    def lines(self, history: Iterable[Happening]) -> Iterator[Text]:
+        for happening in history:
+            first = Text(f" {happening.number:>{self._scene.number_width}}  ", FAINT)
+            if self._scene.tag_of:
+                first.append(padded(self._scene.tag_of.get(happening.run, ""), self._scene.tag_width))
+            first.append(f"{padded(self._label_of[happening.who], self._who)}  ")
+            what = self._screen.wrapped(self._what(happening), 0, self._width - first.cell_len)
+            yield Text.assemble(first, what[0])
+            for more in what[1:]:
+                yield Text.assemble(" " * first.cell_len, more)
+
+    def _what(self, happening: Happening) -> Text:
+        text = _sentence(happening, self._screen, seen=True)
+        is_cause = happening.form in (Form.ARROW, Form.TIMER)
+        heard = Text(happening.told, _style(happening))
+        if is_cause and text:
+            return Text.assemble(text, (f" {self._screen.glyphs.because} ", FAINT), heard)
+        if happening.form is Form.SPOT:
+            return text
+        is_ignored = happening.arrival is Arrival.IGNORED
+        return Text.assemble("nothing comes of " if is_ignored else "hears " if is_cause else "", heard, *(
+            [", ", text] if text else []
+        ))
+
+
+def _elided(lines: list[Text], history: Sequence[Happening], screen: Screen) -> list[Text]:
+    """Of very many lines the first and the last."""
+    if len(lines) <= LINES_MAX:
+        return lines
+    left_out = len(lines) - LINES_FIRST - LINES_LAST
+    note = Text(f"   {screen.glyphs.ellipsis} {left_out} more lines {screen.glyphs.ellipsis}", FAINT)
+    return [*lines[:LINES_FIRST], note, *lines[-LINES_LAST:]]
+
+
+# What the signs mean
+
+
+def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Text]:
+    """The signs that are drawn, and what they mean."""
+    glyphs = screen.glyphs
+    arrivals = {each.arrival for each in history}
+    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
+    if Arrival.IGNORED in arrivals:
+        signs.append(f"{glyphs.ignored[1]} nothing came of it")
+    if any(each.in_force for each in history):
+        signs.append(f"{glyphs.in_force} in force")
+    return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
+
+
+def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
+    """The full names of those who were cut short."""
+    lines = []
+    for name, label in zip(names, labels, strict=True):
+        if name != label:
+            lines += screen.wrapped(Text.assemble("  ", (label, TITLE), (f" = {name}", FAINT)), 4, width)
+    return lines

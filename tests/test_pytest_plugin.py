@@ -1,0 +1,189 @@
+"""The pytest plugin, as an engineer's own test suite uses it: real pytest, in a folder of its own."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from choreo.definitions import as_toml, definition_from
+from choreo.domain.definition import Definition, SagaName, Step
+from choreo.lessons import lessons
+from tests.lab_sagas import SUITE
+from tests.stories import ROOT
+
+SERVICES = """
+from choreo.domain.service import Refused
+
+class Ferries:
+    def __init__(self, places):
+        self.places = places
+
+    def execute(self, reference):
+        if not self.places:
+            raise Refused("sold out")
+        self.places -= 1
+
+    def compensate(self, reference, receipt):
+        self.places += 1
+
+class Forgetful(Ferries):
+    def compensate(self, reference, receipt):
+        raise Refused("not my job")
+"""
+
+DEFINITION = """
+[saga]
+name = "order"
+
+[[step]]
+name = "charge"
+
+[[step]]
+name = "reserve"
+fails = "may"
+"""
+
+
+def run(folder: Path, test: str) -> tuple[int, str]:
+    """The test in a file of its own: the exit status, and what was printed."""
+    (folder / "ferries.py").write_text(SERVICES)
+    (folder / "order.toml").write_text(DEFINITION)
+    (folder / "test_mine.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_safe_saga_passes(tmp_path: Path) -> None:
+    """A definition by its file, explored and simulated, in both styles."""
+    status, printed = run(
+        tmp_path,
+        """
+def test_order(choreo):
+    found = choreo.explore("order.toml", faults=["drop", "duplicate", "crash"], max_faults=1)
+    found.assert_safe()
+    assert len(found.reports) == 2
+
+def test_histories(choreo):
+    choreo.simulate("order.toml", seeds=50, faults={"drop": 0.1, "crash": 0.1}).assert_safe()
+""",
+    )
+
+    assert status == 0, printed
+    assert "2 passed" in printed
+
+
+def test_an_unsafe_saga_fails_with_its_counterexample(tmp_path: Path) -> None:
+    """The invariant, the fault, the picture and the command that shows it again, which it does; no stack of choreo's."""
+    status, printed = run(
+        tmp_path,
+        """
+def test_order(choreo):
+    found = choreo.explore("order.toml", faults=["duplicate"], without=["inbox"], style="choreography")
+    found.assert_safe()
+""",
+    )
+
+    assert status == 1
+    assert "test_mine.py:4: not safe" in printed
+    assert "S2 at most once: charge took effect twice" in printed
+    assert "duplicate run-1/saga/started on its way to charge" in printed
+    assert "pytest_plugin.py" not in printed
+    again = re.search(r"again: (choreo explore .*)", printed)
+    assert again is not None
+    command = [sys.executable, "-m", *again[1].split()]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "S2 at most once: charge took effect twice" in done.stdout
+
+
+def test_a_definition_built_in_python_is_kept_for_the_command(tmp_path: Path) -> None:
+    """It is written to a file, and the command names that file."""
+    status, printed = run(
+        tmp_path,
+        """
+from choreo.domain.definition import Definition, SagaName, Step
+from choreo.domain.guarantees import Guarantees
+
+ORDER = Definition(SagaName("my order"), (Step("charge"), Step("reserve")), guarantees=Guarantees(redelivery=False))
+
+def test_order(choreo):
+    choreo.simulate(ORDER, seeds=50, faults={"drop": 0.3}, style="orchestration").assert_safe()
+""",
+    )
+
+    assert status == 1
+    assert "L1 every run ends" in printed
+    again = re.search(r"again: choreo simulate (\S*my_order\.toml) --faults drop=0.3 --seed \d+ --style orch", printed)
+    assert again is not None, printed
+    assert (tmp_path / again[1]).exists()
+
+
+def test_services_of_ones_own_are_explored(tmp_path: Path) -> None:
+    """Real objects: one that undoes is safe, one that refuses to leaves a stuck saga, which is honest, and safe too."""
+    status, printed = run(
+        tmp_path,
+        """
+from ferries import Ferries, Forgetful
+
+def test_ferries(choreo):
+    services = {"out": Ferries(1), "back": Ferries(0)}
+    found = choreo.explore(["out", "back"], services=services, faults=["duplicate"], max_faults=1)
+    found.assert_safe()
+    assert found.reports[0].outcomes.keys() == {"compensated"}
+
+def test_stuck(choreo):
+    found = choreo.explore(["out", "back"], services={"out": Forgetful(1), "back": Ferries(0)})
+    found.assert_safe()
+    assert found.reports[0].outcomes.keys() == {"stuck"}
+""",
+    )
+
+    assert status == 0, printed
+
+
+def test_wrong_use_is_told_as_such(tmp_path: Path) -> None:
+    """What was expected, and what came."""
+    status, printed = run(
+        tmp_path,
+        """
+def test_style(choreo):
+    choreo.explore("order.toml", style="chaos")
+
+def test_file(choreo):
+    choreo.explore("missing.toml")
+""",
+    )
+
+    assert status == 1
+    assert "style: expected 'choreography', 'orchestration' or 'both', got 'chaos'" in printed
+    assert "missing.toml" in printed
+    assert "2 failed" in printed
+
+
+@pytest.mark.parametrize("definition", [*SUITE.values(), *(each.broken for each in lessons())], ids=lambda d: d.name)
+def test_a_definition_that_is_written_reads_back_the_same(definition: Definition) -> None:
+    """Every saga of the suite and of the lessons."""
+    assert read_back(definition) == definition
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_any_name_can_be_written(name: str) -> None:
+    """Quotes, control characters, other planes."""
+    definition = Definition(SagaName(name), (Step(name),))
+
+    assert read_back(definition).name == name
+    assert read_back(definition).steps == (replace(Step(name)),)
+
+
+def read_back(definition: Definition) -> Definition:
+    return definition_from(tomllib.loads(as_toml(definition)))
