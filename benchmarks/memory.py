@@ -1,7 +1,6 @@
 """Memory: what a million sagas leave behind in the node."""
 
 from pathlib import Path
-from subprocess import Popen
 
 from benchmarks.measure import Figure, Target, Tell
 from benchmarks.processes import NODE, ask, started
@@ -32,15 +31,15 @@ def megabytes_after(early: int, late: int) -> tuple[float, float]:
         for number in range(0, late, BATCH):
             ask(node, requests(range(number, number + BATCH)), replies=BATCH)
             if number + BATCH in (early, late):
-                sizes.append(resident_megabytes(node))
+                sizes.append(megabytes(node.pid, "VmRSS"))
     before, after = sizes
     return before, after
 
 
-def resident_megabytes(process: "Popen[bytes]") -> float:
-    """Linux only; `proc(5)` says what VmRSS is, in units of 1024 bytes."""
-    for line in Path(STATUS.format(process.pid)).read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmRSS":
+def megabytes(process: int | str, name: str) -> float:
+    """Linux only; `proc(5)` says what VmRSS and VmHWM are, in units of 1024 bytes."""
+    for line in Path(STATUS.format(process)).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
             return int(value.split()[0]) / 1024
-    raise AssertionError("a live process has a resident size")
+    raise AssertionError(f"a live process has {name}")

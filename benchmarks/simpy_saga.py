@@ -1,8 +1,8 @@
-"""The order saga by choreography as one writes it with SimPy: what the simulator is measured against.
+"""Sagas of a chain of steps, by choreography, as one writes them with SimPy: what the simulator is measured against.
 
 Laws: a process for each participant, and a Store that is its inbox; an event is put into the stores of all who hear it
-once a timeout has passed. The quick way wherever SimPy has two: a callback of the timeout where its examples start a
-process for each message, and processes that serve all runs. Knows nothing of choreo but the services.
+once a timeout has passed. Knows nothing of choreo but the services. Quick wherever SimPy leaves the choice: processes
+serve all runs, messages are plain tuples, and what arrives is put into the inboxes by a callback of the timeout.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,102 +14,112 @@ from choreo.domain.service import Refused, Service, ServiceOf
 
 LATENCY_MS = 1
 COORDINATOR, CLIENT = "coordinator", "client"
+STARTED, COMPLETED, COMPENSATED = "saga/started", "saga/completed", "saga/compensated"
 
 Message = tuple[str, str, str | None]
 """A topic, the run, and the topic of what brought it about."""
 
-Entry = tuple[Any, ...]
-"""Of the trace: when, what happened, the event, and who published or heard it."""
+Entry = tuple[int, str, str, str, str | None, str]
+"""Of the trace: when, what happened, the message, and who published or heard it."""
 
 
 class SimpySagas:
-    """So many runs of a chain of steps in one environment; `trace` has what happened once it was run."""
+    """So many runs in one environment; `trace` has what happened, once it was run."""
 
     def __init__(self, steps: Sequence[str], service_of: ServiceOf, runs: int) -> None:
         self.env = Environment()
         self.trace: list[Entry] = []
-        self._runs = runs
+        self._steps, self._runs = steps, runs
         self._inboxes = {name: Store(self.env) for name in (*steps, COORDINATOR, CLIENT)}
-        self._hearers = self._wired(steps)
+        self._hearers = self._wired()
         for position, step in enumerate(steps):
-            before = f"{steps[position - 1]}.succeeded" if position else "saga.started"
-            self.env.process(self._participant(step, position, service_of(step), before))
-        self.env.process(self._coordinator(steps))
+            self.env.process(self._participant(position, step, service_of(step)))
+        self.env.process(self._coordinator())
         self.env.process(self._client())
 
     def run(self) -> None:
-        """Start every run, and go on until nothing is left to happen."""
-        self.env.process(self._start())
+        """Every saga is asked for at once; then go on until nothing is left to happen."""
+        for number in range(1, self._runs + 1):
+            self._publish(STARTED, f"run-{number}", None, CLIENT)
         self.env.run()
 
-    @property
-    def deliveries(self) -> int:
-        return sum(entry[1] == "deliver" for entry in self.trace)
+    def delivered(self) -> list[tuple[int, str, str, str]]:
+        """When, which topic, of which run, and who heard it."""
+        return [(when, topic, run, who) for when, what, topic, run, _, who in self.trace if what == "deliver"]
 
-    # Who hears whom
+    # Who hears whom, and how it reaches them
 
-    def _wired(self, steps: Sequence[str]) -> dict[str, list[Callable[[Event], None]]]:
-        """What to do, for each topic, with an event that has arrived."""
-        hearers: dict[str, list[str]] = {"saga.completed": [CLIENT], "saga.compensated": [CLIENT]}
+    def _wired(self) -> dict[str, list[Any]]:
+        steps = self._steps
+        hearers = {STARTED: [steps[0]], COMPLETED: [CLIENT], COMPENSATED: [CLIENT]}
         for before, step, after in zip((None, *steps), steps, (*steps[1:], COORDINATOR), strict=False):
-            hearers[f"{step}.succeeded"] = [after]
-            hearers[f"{step}.failed"] = hearers[f"{step}.compensated"] = [COORDINATOR] + [before] * (before is not None)
-        puts = {name: _put_into(inbox) for name, inbox in self._inboxes.items()}
-        return {topic: [puts[name] for name in names] for topic, names in hearers.items()}
+            hearers[f"step/{step}/succeeded"] = [after]
+            for fact in ("failed", "compensated"):
+                hearers[f"step/{step}/{fact}"] = [COORDINATOR] if before is None else [before, COORDINATOR]
+        return {topic: [self._way_to(self._inboxes[name]) for name in names] for topic, names in hearers.items()}
 
-    def _publish(self, source: str, topic: str, run: str, cause: str | None) -> None:
+    def _way_to(self, inbox: Store) -> Any:
+        put = inbox.put
+        return lambda timeout: put(timeout.value)
+
+    def _publish(self, topic: str, run: str, cause: str | None, source: str) -> None:
         self.trace.append((self.env.now, "publish", topic, run, cause, source))
         self.env.timeout(LATENCY_MS, (topic, run, cause)).callbacks.extend(self._hearers[topic])
 
-    def _start(self) -> Iterator[Event]:
-        """A saga is asked for at once: the first participant has the request at time 0, as in the simulator."""
-        inbox = next(iter(self._inboxes.values()))
-        for number in range(1, self._runs + 1):
-            run = f"run-{number}"
-            self.trace.append((self.env.now, "publish", "saga.started", run, None, CLIENT))
-            inbox.put(("saga.started", run, None))
-        yield self.env.timeout(0)
-
     # Who does what
 
-    def _participant(self, step: str, position: int, service: Service, before: str) -> Iterator[Event]:
-        env, trace, publish, inbox = self.env, self.trace, self._publish, self._inboxes[step]
-        succeeded, failed, compensated = f"{step}.succeeded", f"{step}.failed", f"{step}.compensated"
+    def _participant(self, position: int, step: str, service: Service) -> Iterator[Event]:
+        env, hear, told, publish = self.env, self._inboxes[step].get, self.trace.append, self._publish
+        before = f"step/{self._steps[position - 1]}/succeeded" if position else STARTED
+        succeeded, failed, compensated = (f"step/{step}/{fact}" for fact in ("succeeded", "failed", "compensated"))
         receipts: dict[str, object] = {}
         while True:
-            topic, run, cause = yield inbox.get()
-            trace.append((env.now, "deliver", topic, run, cause, step))
+            topic, run, cause = yield hear()
+            told((env.now, "deliver", topic, run, cause, step))
             if topic == before:
                 try:
                     receipts[run] = service.execute(f"{run}/{position}")
                 except Refused:
-                    publish(step, failed, run, topic)
+                    publish(failed, run, topic, step)
                 else:
-                    publish(step, succeeded, run, topic)
+                    publish(succeeded, run, topic, step)
             elif run in receipts:
                 service.compensate(f"{run}/{position}", receipts.pop(run))
-                publish(step, compensated, run, topic)
+                publish(compensated, run, topic, step)
 
-    def _coordinator(self, steps: Sequence[str]) -> Iterator[Event]:
-        env, trace, publish, inbox = self.env, self.trace, self._publish, self._inboxes[COORDINATOR]
+    def _coordinator(self) -> Iterator[Event]:
+        env, hear, told, publish = self.env, self._inboxes[COORDINATOR].get, self.trace.append, self._publish
+        first, last = self._steps[0], self._steps[-1]
         outcome_of = {
-            f"{steps[-1]}.succeeded": "saga.completed",
-            f"{steps[0]}.failed": "saga.compensated",
-            f"{steps[0]}.compensated": "saga.compensated",
+            f"step/{last}/succeeded": COMPLETED,
+            f"step/{first}/failed": COMPENSATED,
+            f"step/{first}/compensated": COMPENSATED,
         }
         while True:
-            topic, run, cause = yield inbox.get()
-            trace.append((env.now, "deliver", topic, run, cause, COORDINATOR))
+            topic, run, cause = yield hear()
+            told((env.now, "deliver", topic, run, cause, COORDINATOR))
             if topic in outcome_of:
-                publish(COORDINATOR, outcome_of[topic], run, topic)
+                publish(outcome_of[topic], run, topic, COORDINATOR)
 
     def _client(self) -> Iterator[Event]:
-        env, trace, inbox = self.env, self.trace, self._inboxes[CLIENT]
+        env, hear, told = self.env, self._inboxes[CLIENT].get, self.trace.append
         while True:
-            topic, run, cause = yield inbox.get()
-            trace.append((env.now, "deliver", topic, run, cause, CLIENT))
+            topic, run, cause = yield hear()
+            told((env.now, "deliver", topic, run, cause, CLIENT))
 
 
-def _put_into(inbox: Store) -> Callable[[Event], None]:
-    put = inbox.put
-    return lambda arrived: put(arrived.value)
+class SimpySagasByProcess(SimpySagas):
+    """The same, with a process for each message on its way, as the example "Event Latency" of SimPy's pages has it."""
+
+    def _way_to(self, inbox: Store) -> Callable[[Message], Event]:
+        put: Callable[[Message], Event] = inbox.put
+        return put
+
+    def _publish(self, topic: str, run: str, cause: str | None, source: str) -> None:
+        self.trace.append((self.env.now, "publish", topic, run, cause, source))
+        self.env.process(self._latency((topic, run, cause)))
+
+    def _latency(self, message: Message) -> Iterator[Event]:
+        yield self.env.timeout(LATENCY_MS)
+        for put in self._hearers[message[0]]:
+            put(message)

@@ -7,7 +7,7 @@ import sys
 from benchmarks.processes import LOOP, NODE, ROOT, replies_of
 from benchmarks.workload import requests
 
-NAMES = ["throughput", "trace", "long-saga", "start", "memory", "styles"]
+NAMES = ["throughput", "trace", "long-saga", "start", "memory", "styles", "simulator", "explorer", "campaign"]
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 

@@ -14,7 +14,7 @@ from choreo.invariants.monitor import Monitor
 from choreo.lab import explorer as module
 from choreo.lab.explorer import Explorer, Limits
 from choreo.lab.graph import components, traps
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.styles import STYLES
 from services import catalogue
 from tests.lab_sagas import CHAIN, DIAMOND, EVERY_KIND, POISONED, SUITE, UNORDERED, saga
@@ -39,7 +39,7 @@ def test_the_number_of_states_is_what_it_was(name: str, style: str) -> None:
     """Pinned, so that a state that goes missing is noticed."""
     report = explore(SUITE[name], style)
 
-    assert report.verdict is Verdict.SAFE
+    assert report.verdict is Conclusion.SAFE
     assert report.states == STATES[name, style]
 
 
@@ -49,7 +49,7 @@ def test_reduction_changes_no_verdict(name: str, style: str) -> None:
     """The whole state space is safe as well, and its runs end in the same ways."""
     reduced, whole = explore(SUITE[name], style), explore(SUITE[name], style, is_reduced=False)
 
-    assert reduced.verdict is whole.verdict is Verdict.SAFE
+    assert reduced.verdict is whole.verdict is Conclusion.SAFE
     assert reduced.outcomes.keys() == whole.outcomes.keys()
     assert (reduced.states or 0) <= (whole.states or 0)
 
@@ -108,16 +108,16 @@ def test_a_crash_at_any_point_does_no_harm_with_an_outbox(point: CrashPoint) -> 
     safe = explore(replace(saga(*steps), faults=faults))
     unsafe = explore(replace(saga(*steps, guarantees=Guarantees(outbox=False)), faults=faults))
 
-    assert safe.verdict is Verdict.SAFE
+    assert safe.verdict is Conclusion.SAFE
     harmless = point in (CrashPoint.BEFORE, CrashPoint.AFTER)
-    assert (unsafe.verdict is Verdict.SAFE) is harmless
+    assert (unsafe.verdict is Conclusion.SAFE) is harmless
 
 
 def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
     """A state that leads to itself and to nothing else is a trap; the other saga waits in it."""
     report = explore(replace(POISONED, guarantees=Guarantees(dead_letter=False)))
 
-    assert report.verdict is Verdict.VIOLATED
+    assert report.verdict is Conclusion.VIOLATED
     assert "L1" in {broken.code for broken in report.broken}
 
 
@@ -135,7 +135,7 @@ def test_where_it_stops_it_claims_no_proof(monkeypatch: pytest.MonkeyPatch, limi
 
     report = explore(DIAMOND, limits=limits)
 
-    assert report.verdict is Verdict.INCOMPLETE
+    assert report.verdict is Conclusion.INCOMPLETE
     assert report.stopped == why
     assert report.is_finding
 
@@ -152,7 +152,7 @@ def test_an_interruption_is_told() -> None:
     finally:
         module.LOOK_EVERY = module_look_every
 
-    assert report.verdict is Verdict.INCOMPLETE
+    assert report.verdict is Conclusion.INCOMPLETE
     assert report.stopped == "it was interrupted"
     assert report.states
 
@@ -170,7 +170,7 @@ def test_every_kind_of_fault_fires() -> None:
     """Where all are switched on."""
     report = explore(saga(Step("a"), Step("b", fails="may"), kinds=EVERY_KIND, guarantees=UNORDERED))
 
-    assert report.verdict is Verdict.SAFE
+    assert report.verdict is Conclusion.SAFE
     assert report.never_fired == ()
     assert all(report.faults_fired[kind] for kind in ("drop", "duplicate", "delay", "crash", "partition", "poison"))
 
@@ -184,7 +184,7 @@ def test_services_of_an_author_are_part_of_the_state() -> None:
 
     report = Explorer(definition, "choreography", lambda name: Flights(capacity=1)).explore()
 
-    assert report.verdict is Verdict.SAFE
+    assert report.verdict is Conclusion.SAFE
     assert report.outcomes["completed"] == report.outcomes["compensated"]
 
 

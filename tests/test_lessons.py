@@ -10,7 +10,7 @@ from choreo.definitions import lint
 from choreo.domain.definition import Definition
 from choreo.lab.campaign import simulate
 from choreo.lab.explorer import Explorer
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.lessons import Lesson, definition_of, lesson, lessons
 from choreo.styles import STYLES
 from services import catalogue
@@ -56,7 +56,7 @@ def test_the_explorer_finds_the_bug(found: Lesson) -> None:
     """As the invariant that the curriculum names, by a counterexample that is as short as can be."""
     report = explore(found, found.words.style)
 
-    assert report.verdict is Verdict.VIOLATED
+    assert report.verdict is Conclusion.VIOLATED
     assert CURRICULUM[found.number] in found.words.invariants
     assert set(found.words.invariants) <= codes(report)
     assert report.counterexample is not None
@@ -72,7 +72,7 @@ def test_without_the_fault_there_is_no_bug_to_be_seen(found: Lesson) -> None:
     assert report.counterexample is not None
     if report.counterexample.faults:
         harmless = Explorer(_without_faults(found), found.words.style, catalogue()).explore()
-        assert harmless.verdict is Verdict.SAFE
+        assert harmless.verdict is Conclusion.SAFE
 
 
 def _without_faults(found: Lesson) -> Definition:
@@ -87,7 +87,7 @@ def test_the_simulator_finds_the_bug_too(found: Lesson) -> None:
 
     report = simulate(found.broken, found.words.style, opened, range(1, found.words.seeds + 1), processes=1)
 
-    assert report.verdict is Verdict.VIOLATED
+    assert report.verdict is Conclusion.VIOLATED
     assert codes(report) & set(found.words.invariants)
 
 
@@ -100,8 +100,8 @@ def test_what_mends_it_is_proven(found: Lesson, style: str) -> None:
     report = explore(found, style, mended=True)
     histories = simulate(found.mended, style, opened, range(1, 101), processes=1)
 
-    assert report.verdict is Verdict.SAFE, report.broken
-    assert histories.verdict is Verdict.SAFE, histories.broken
+    assert report.verdict is Conclusion.SAFE, report.broken
+    assert histories.verdict is Conclusion.SAFE, histories.broken
 
 
 @pytest.mark.parametrize("found", ALL, ids=lambda found: found.words.title)

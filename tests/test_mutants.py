@@ -5,7 +5,7 @@ import pytest
 
 from choreo.domain.definition import Definition
 from choreo.lab.explorer import Explorer
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.styles import STYLES
 from services import catalogue
 from tests.lab_sagas import SUITE
@@ -17,7 +17,7 @@ def first_violation(suite: dict[str, Definition]) -> tuple[str, Report] | None:
     for name, definition in suite.items():
         for style in STYLES:
             report = Explorer(definition, style, catalogue()).explore()
-            if report.verdict is not Verdict.SAFE:
+            if report.verdict is not Conclusion.SAFE:
                 return name, report
     return None
 
@@ -28,7 +28,7 @@ def test_without_a_bug_nothing_is_found(name: str, style: str) -> None:
     """Every state of every saga of the suite is safe, and every kind of fault has fired."""
     report = Explorer(SUITE[name], style, catalogue()).explore()
 
-    assert report.verdict is Verdict.SAFE, report.broken
+    assert report.verdict is Conclusion.SAFE, report.broken
     assert report.never_fired == ()
 
 

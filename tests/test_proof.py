@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from choreo.lab.explorer import Explorer
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.styles import STYLES
 from services import catalogue
 from tests.lab_sagas import of_shape, shapes
@@ -36,7 +36,7 @@ def test_the_protocol_is_safe_in_every_shape() -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         reports = dict(zip(CASES, pool.map(explore, CASES, chunksize=4), strict=True))
 
-    assert {case: report.broken for case, report in reports.items() if report.verdict is not Verdict.SAFE} == {}
+    assert {case: report.broken for case, report in reports.items() if report.verdict is not Conclusion.SAFE} == {}
     assert [case for case, report in reports.items() if report.never_fired] == []
     for (_, failing, _), report in reports.items():
         assert report.outcomes.keys() - {"stuck"} == {"completed" if failing is None else "compensated"}

@@ -82,7 +82,7 @@ def test_histories(choreo):
 
 
 def test_an_unsafe_saga_fails_with_its_counterexample(tmp_path: Path) -> None:
-    """The invariant, the fault, the picture and the command that shows it again, which it does; no stack of choreo's."""
+    """The invariant, the fault, the picture and the command that shows it again, which it does; no stack."""
     status, printed = run(
         tmp_path,
         """

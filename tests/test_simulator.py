@@ -18,7 +18,7 @@ from choreo.domain.definition import Definition, FaultKind, Faults, RunOf, Step
 from choreo.domain.guarantees import Guarantees
 from choreo.lab import campaign
 from choreo.lab.campaign import Lab, rates_of, simulate
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.lab.shrink import fewest
 from choreo.lab.simulator import Simulation
 from choreo.lab.world import World
@@ -52,7 +52,7 @@ def test_nothing_is_found_where_nothing_is_broken(name: str, style: str) -> None
     """Two hundred histories of every saga of the suite, with every kind of fault: safe, and all faults have fired."""
     report = campaign_of(replace(SUITE[name], faults=Faults(EVERY_KIND)), 200, style)
 
-    assert report.verdict is Verdict.SAFE, (report.broken, report.counterexample)
+    assert report.verdict is Conclusion.SAFE, (report.broken, report.counterexample)
     assert report.never_fired == ()
     assert report.histories == 200
 
@@ -93,8 +93,8 @@ def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
     assert {b.code for b in shrunk.broken} & {b.code for b in mine.play(seed).broken}
     assert len(shrunk.fired) < len(mine.play(seed).fired)
     for left_out in shrunk.fired:
-        keys = frozenset(fired.key for fired in shrunk.fired if fired is not left_out)
-        assert not {b.code for b in mine.play(seed, keys).broken} & {b.code for b in shrunk.broken}
+        script = [fired.verdict for fired in shrunk.fired if fired is not left_out]
+        assert not {b.code for b in mine.play(seed, script).broken} & {b.code for b in shrunk.broken}
 
 
 @given(st.integers(1, 40), st.data())
@@ -123,7 +123,7 @@ def test_a_fault_that_never_fires_is_a_finding() -> None:
     definition = saga(Step("a"), kinds=(FaultKind.CRASH,))
     report = campaign_of(replace(definition, faults=replace(definition.faults, hearers=("nobody",))), 20)
 
-    assert report.verdict is Verdict.SAFE
+    assert report.verdict is Conclusion.SAFE
     assert report.never_fired == ("crash",)
     assert report.is_finding
 
@@ -131,7 +131,7 @@ def test_a_fault_that_never_fires_is_a_finding() -> None:
 def test_fault_rates_differ_from_history_to_history() -> None:
     """Some histories have many faults of one kind and none of another (swarm)."""
     mine = lab(replace(order, faults=Faults((FaultKind.DROP, FaultKind.DUPLICATE))))
-    kinds = [{fired.kind for fired in mine.play(seed).fired} for seed in range(300)]
+    kinds = [{fired.verdict.kind for fired in mine.play(seed).fired} for seed in range(300)]
 
     assert {FaultKind.DROP} in kinds
     assert {FaultKind.DUPLICATE} in kinds
@@ -158,8 +158,8 @@ def test_healthy_sagas_wait_behind_what_cannot_be_read() -> None:
     """Without dead letters the other saga does not end either; with them it does."""
     poisoned = replace(POISONED, guarantees=Guarantees(dead_letter=False))
 
-    assert campaign_of(poisoned).verdict is Verdict.VIOLATED
-    assert campaign_of(POISONED).verdict is Verdict.SAFE
+    assert campaign_of(poisoned).verdict is Conclusion.VIOLATED
+    assert campaign_of(POISONED).verdict is Conclusion.SAFE
 
 
 def test_without_faults_and_plan_it_takes_the_time_that_it_must() -> None:

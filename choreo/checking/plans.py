@@ -10,9 +10,12 @@ from typing import Any
 from choreo.checking.told import Line, NotOfThisSaga, RunTold
 from choreo.definitions.wrong import one_of, quoted, suggestion
 from choreo.domain.definition import Definition, Kind, RunOf
+from choreo.domain.event import Timer
+from choreo.domain.relay import HOPS_MAX
 from choreo.invariants.known import KnownRun, events_max_of, known_of, known_run_of
 
-SUCCEEDED = "step.succeeded"
+SUCCEEDED, UPDATED = "step.succeeded", "step.updated"
+TIMERS = frozenset(f"{scope}.{timer}" for scope in ("saga", "step") for timer in Timer)
 
 
 class Defined:
@@ -59,8 +62,15 @@ def inferred(run: RunTold, name: str) -> KnownRun:
         steps,
         CausalPast(_causes(run, len(steps))),
         (Kind.COMPENSATABLE,) * len(steps),
-        events_max_of(len(steps)),
+        events_max_of(len(steps)) + _repeated(run),
     )
+
+
+def _repeated(run: RunTold) -> int:
+    """What repetitions and updates may add to the events of a run: how many are meant, only a definition says."""
+    published = [line.record for line in run.lines if line.record.action == "publish"]
+    updating = {record.step for record in published if record.event == UPDATED}
+    return sum(record.event in TIMERS for record in published) + (len(updating) << HOPS_MAX)
 
 
 def _fill_in_positions(run: RunTold) -> None:

@@ -6,12 +6,13 @@ A kind of fault that was asked for and never happened is told, for then nothing 
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from time import perf_counter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.domain.definition import Definition, FaultKind
 from choreo.domain.service import ServiceOf
@@ -19,8 +20,8 @@ from choreo.invariants.checkers import INVARIANTS, Broken
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.explorer import outcomes_of
-from choreo.lab.faults import RATE, FaultPlan
-from choreo.lab.report import Counterexample, Report, Verdict
+from choreo.lab.faults import RATE, FaultPlan, Verdict
+from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.shrink import fewest
 from choreo.lab.simulator import Fired, Simulation
 from choreo.lab.world import World
@@ -39,7 +40,10 @@ NO_REST = Broken("L1", "every run ends", "the history does not come to rest: del
 
 
 class History(Struct, frozen=True):
-    """One history: what it broke, which faults there were, how the runs ended, and its trace."""
+    """One history: what it broke, which faults there were, how the runs ended, and its trace.
+
+    The trace goes on after what broke; `broken_at` is the number of records up to there.
+    """
 
     seed: int
     broken: tuple[Broken, ...]
@@ -47,6 +51,12 @@ class History(Struct, frozen=True):
     outcomes: tuple[str, ...]
     handled: int
     records: tuple[Record, ...]
+    broken_at: int
+
+    @property
+    def script(self) -> list[Verdict]:
+        """The faults that happened."""
+        return [fired.verdict for fired in self.fired]
 
 
 class Tally(Struct):
@@ -62,7 +72,8 @@ class Tally(Struct):
         self.histories += 1
         self.events += history.handled
         for fired in history.fired:
-            self.fired[fired.kind] = self.fired.get(fired.kind, 0) + 1
+            kind = str(fired.verdict.kind)
+            self.fired[kind] = self.fired.get(kind, 0) + 1
         for outcome in history.outcomes:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
@@ -85,31 +96,45 @@ class Lab:
         self._rates = rates
         self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
 
-    def play(self, seed: int, only: frozenset[str] | None = None) -> History:
-        """The history of a seed; `only`: with the faults of these keys and no others."""
+    def play(self, seed: int, script: Sequence[Verdict] | None = None) -> History:
+        """The history of a seed; `script`: with these faults and no others."""
         self.world.reset()
-        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, only)
+        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
+        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, by_delivery)
         simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
         told = self.monitor.begin()
         broken: tuple[Broken, ...] = ()
-        for record in records:
+        broken_at = len(records)
+        for number, record in enumerate(records, start=1):
             told, broken = self.monitor.observe(told, record)
             if broken:
+                broken_at = number
                 break
         if not broken:
             broken = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
-        return History(seed, broken, tuple(simulation.fired), tuple(outcomes_of(told)), simulation.handled, records)
+        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(told))
+        return History(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
 
     def shrink(self, history: History) -> History:
         """The same seed with the fewest faults that still break the same, played to make sure."""
         codes = {broken.code for broken in history.broken}
 
-        def breaks(keys: "list[str] | tuple[str, ...]") -> bool:
-            return any(broken.code in codes for broken in self.play(history.seed, frozenset(keys)).broken)
+        def breaks(script: Sequence[Verdict]) -> bool:
+            return any(broken.code in codes for broken in self.play(history.seed, script).broken)
 
-        keys = list(dict.fromkeys(fired.key for fired in history.fired))
-        return self.play(history.seed, frozenset(fewest(keys, lambda some: breaks(list(some)))))
+        script = fewest(history.script, breaks)
+        for verdict in list(script):
+            earlier = brought_forward(script, verdict)
+            if verdict in script and earlier != script and breaks(earlier):
+                script = earlier
+        return self.play(history.seed, fewest(script, breaks))
+
+
+def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict]:
+    """The same faults, but that this one befalls the first copy of its delivery, and none befalls those before it."""
+    rest = [each for each in script if each.name != verdict.name or each.copy > verdict.copy]
+    return [*rest, replace(verdict, copy=0)]
 
 
 def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
@@ -147,10 +172,12 @@ def simulate(
         lab = Lab(definition, style, open_services(), rates)
         found = lab.shrink(lab.play(tally.first))
         broken = found.broken
-        counterexample = Counterexample(tuple(fired.words for fired in found.fired), found.records, found.seed)
-    verdict = Verdict.INCOMPLETE if stopped else Verdict.SAFE
+        counterexample = Counterexample(
+            tuple(fired.words for fired in found.fired), found.records[: found.broken_at], found.seed
+        )
+    verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
     return Report(
-        Verdict.VIOLATED if counterexample else verdict,
+        Conclusion.VIOLATED if counterexample else verdict,
         style,
         tuple(invariant.code for invariant in INVARIANTS),
         broken,

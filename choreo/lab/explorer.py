@@ -34,7 +34,7 @@ from choreo.lab.channels import Channels, Flight
 from choreo.lab.dead import living_phases
 from choreo.lab.graph import traps
 from choreo.lab.records import delivered, fault, handled, published
-from choreo.lab.report import Counterexample, Report, Verdict
+from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.world import Delivery, Lane, World
 from choreo.trace.record import Record
 
@@ -547,9 +547,9 @@ class Explorer:
     # What was found
 
     def _report(self, stopped: str | None, violation: Violation | None) -> Report:
-        verdict = Verdict.INCOMPLETE if stopped else Verdict.SAFE
+        verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
         return Report(
-            Verdict.VIOLATED if violation else verdict,
+            Conclusion.VIOLATED if violation else verdict,
             self.style,
             tuple(invariant.code for invariant in self.monitor.invariants),
             violation.broken if violation else (),

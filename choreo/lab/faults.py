@@ -31,12 +31,17 @@ PARTITION_STARTS_MS = (0, 10, 20, 40, 80)
 
 
 class Verdict(Struct, frozen=True):
-    """What befalls one delivery. `key` names this fault of this history; `point` is where a crash happens."""
+    """What befalls one delivery: the `copy`-th of one event to one hearer, which `name` has. `point`: of a crash."""
 
     kind: FaultKind
-    key: str
+    name: str
+    copy: int
     point: CrashPoint | None = None
     until_ms: int = 0
+
+
+Script = Mapping[tuple[str, int], Verdict]
+"""The faults of one history, each by the delivery that it befalls."""
 
 
 class Partition(Struct, frozen=True):
@@ -48,7 +53,7 @@ class Partition(Struct, frozen=True):
 
 
 class FaultPlan:
-    """The faults of one history. `only`: the faults with these keys, and no others."""
+    """The faults of one history: as the seed has it, or those of a script and no others."""
 
     def __init__(
         self,
@@ -56,7 +61,7 @@ class FaultPlan:
         rates: Mapping[FaultKind, float],
         hearers: list[str],
         faults: Faults,
-        only: frozenset[str] | None = None,
+        script: Script | None = None,
     ) -> None:
         random = Random(seed)  # noqa: S311  # repeatable is what it has to be
         self._salt = random.getrandbits(32)
@@ -64,7 +69,7 @@ class FaultPlan:
         self._choice_rate = random.choice((0.1, 0.3, 0.5))
         self._hearers = faults.hearers
         self._points = [point for point in CrashPoint if point in faults.crash_points]
-        self._only = only
+        self._script = script
         self._asked: dict[str, int] = {}
         self._partitions: list[Partition] = []
         if hearers and random.random() < min(1.0, self._rates.pop(FaultKind.PARTITION, 0.0) * 10):
@@ -75,15 +80,17 @@ class FaultPlan:
         """What befalls this delivery, the `copy`-th of this event to this hearer; None: it arrives."""
         if now_ms >= FAULTS_UNTIL_MS or (self._hearers is not None and lane.hearer not in self._hearers):
             return None
-        name = f"{event.id}>{lane.hearer}#{copy}"
+        name = f"{event.id}>{lane.hearer}"
+        if self._script is not None:
+            return self._script.get((name, copy))
         for partition in self._partitions:
             if partition.begin_ms <= now_ms < partition.end_ms and self._separates(partition, event, lane):
-                return self._if_wanted(Verdict(FaultKind.PARTITION, f"partition {name}", None, partition.end_ms))
-        chance = self._draw(name)
+                return Verdict(FaultKind.PARTITION, name, copy, None, partition.end_ms)
+        chance = self._draw(f"{name}#{copy}")
         for kind, rate in self._rates.items():
             chance -= rate
             if chance < 0:
-                return self._if_wanted(self._of_kind(kind, name, lane))
+                return self._of_kind(kind, name, copy, lane)
         return None
 
     def fails(self, what: str) -> bool:
@@ -95,29 +102,20 @@ class FaultPlan:
         """A number from low to high."""
         return low + int(self._draw(what) * (high - low + 1))
 
-    def _of_kind(self, kind: FaultKind, name: str, lane: Lane) -> Verdict | None:
-        is_network = not lane.is_local
-        match kind:
-            case FaultKind.CRASH:
-                if lane.is_client or not self._points:
-                    return None
-                return Verdict(
-                    kind, f"{kind} {name}", self._points[self.within(f"point {name}", 0, len(self._points) - 1)]
-                )
-            case FaultKind.POISON:
-                return Verdict(kind, f"{kind} {name}") if is_network and not lane.is_client else None
-            case _:
-                return Verdict(kind, f"{kind} {name}") if is_network else None
+    def _of_kind(self, kind: FaultKind, name: str, copy: int, lane: Lane) -> Verdict | None:
+        is_crash = kind is FaultKind.CRASH
+        if (lane.is_local and not is_crash) or (lane.is_client and (is_crash or kind is FaultKind.POISON)):
+            return None
+        if not is_crash:
+            return Verdict(kind, name, copy)
+        if not self._points:
+            return None
+        return Verdict(kind, name, copy, self._points[self.within(f"point {name}#{copy}", 0, len(self._points) - 1)])
 
     def _separates(self, partition: Partition, event: Event, lane: Lane) -> bool:
         if lane.is_local or event.topic.source == lane.hearer:
             return False
         return partition.hearer in (event.topic.source, lane.hearer)
-
-    def _if_wanted(self, verdict: Verdict | None) -> Verdict | None:
-        if verdict is None or self._only is None or verdict.key in self._only:
-            return verdict
-        return None
 
     def _draw(self, what: str) -> float:
         """A number from 0 to 1 that follows from the seed and the name; the finalizer is that of MurmurHash3."""

@@ -13,7 +13,7 @@ from choreo.invariants.checkers import Broken
 from choreo.trace.record import Record
 
 
-class Verdict(StrEnum):
+class Conclusion(StrEnum):
     SAFE = "safe"
     VIOLATED = "violated"
     INCOMPLETE = "incomplete"
@@ -36,7 +36,7 @@ class Report(Struct, frozen=True):
     `never_seen` what a campaign was to show, and did not.
     """
 
-    verdict: Verdict
+    verdict: Conclusion
     style: str
     checked: tuple[str, ...]
     broken: tuple[Broken, ...]
@@ -53,7 +53,7 @@ class Report(Struct, frozen=True):
 
     @property
     def is_finding(self) -> bool:
-        return self.verdict is not Verdict.SAFE or bool(self.never_fired)
+        return self.verdict is not Conclusion.SAFE or bool(self.never_fired)
 
     def as_json(self) -> dict[str, Any]:
         """One object for programs (docs/reference/commands.md)."""

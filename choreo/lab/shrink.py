@@ -5,9 +5,12 @@ IEEE Transactions on Software Engineering 28(2), 2002 (delta debugging: ddmin).
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Part = TypeVar("Part")
 
 
-def fewest(parts: Sequence[str], is_enough: Callable[[Sequence[str]], bool]) -> list[str]:
+def fewest(parts: Sequence[Part], is_enough: Callable[[Sequence[Part]], bool]) -> list[Part]:
     """A smallest selection of the parts, in their order, that is enough: without any single one of it is not.
 
     `is_enough` must hold for all the parts together.

@@ -36,10 +36,9 @@ Entry = tuple[int, str, Event, Lane, Any, tuple[Note, ...]]
 
 
 class Fired(Struct, frozen=True):
-    """A fault that happened: its key in the plan, its kind, and what it was, in words."""
+    """A fault that happened, and what it was, in words."""
 
-    key: str
-    kind: FaultKind
+    verdict: Verdict
     words: str
 
 
@@ -207,7 +206,7 @@ class Simulation:
 
     def _befall(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
         words = in_words(verdict.kind, Delivery(lane, event), verdict.point)
-        self.fired.append(Fired(verdict.key, verdict.kind, words))
+        self.fired.append(Fired(verdict, words))
         match verdict.kind:
             case FaultKind.DROP | FaultKind.PARTITION:
                 self.log.append((self.now_ms, str(verdict.kind), event, lane, None, ()))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from choreo.domain.event import Command, Timer
 from choreo.trace.record import Record
@@ -31,6 +32,8 @@ CRASHED = {
 }
 LOST = {"drop": "lost", "partition": "lost: cut off"}
 CANNOT_BE_READ = ("poison", "unreadable")
+ARRIVALS = (*HEARD, *LOST, *CANNOT_BE_READ, "crash", "duplicate", "delay")
+"""An event reaches its hearer, or something prevents it."""
 
 
 class Form(Enum):
@@ -76,8 +79,8 @@ class Word(Struct, frozen=True):
 class Happening(Struct, frozen=True):
     """One thing that happened. `number` is that of its first record; `fact` is what was published or heard.
 
-    `who` heard it, or it befell them; `source` published it, where that is somebody else. `in_force` are the steps whose
-    local transaction is in force in this run from now on.
+    `who` heard it, or it befell them; `source` published it, where that is somebody else. `in_force` are the steps
+    whose local transaction is in force in this run from now on.
     """
 
     number: int
@@ -109,7 +112,7 @@ def happenings(records: Iterable[Record], show: Show, show_all: bool = False) ->
 
 def runs_of(records: Iterable[Record]) -> dict[str, str]:
     """The runs of a history in order, each with the name that tells it apart: the caller's, or else its own."""
-    saga_of = {run_of(record): str(record.saga_id) for record in records}
+    saga_of = {run_of(each): run_of(each) if each.saga_id is None else str(each.saga_id) for each in records}
     return saga_of if len(set(saga_of.values())) == len(saga_of) else {run: run for run in saga_of}
 
 
@@ -146,19 +149,55 @@ class _Moment(Struct, eq=False):
     head: Record
     notes: list[Record] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
-    marks: list[str] = field(default_factory=list)
+    marks: tuple[str, ...] = ()
     """What is wrong with this delivery, in words."""
     is_told_elsewhere: bool = False
     is_struck: bool = False
     times: int = 1
+    """How often it could not be read."""
 
     @property
-    def key(self) -> tuple[str | None, str | None]:
+    def key(self) -> "_Key":
         return self.head.id, self.head.source
 
     @property
     def did_nothing(self) -> bool:
         return not self.notes and not self.published
+
+    def read_again(self, moment: "_Moment") -> None:
+        """It could not be read this time either."""
+        moment.is_told_elsewhere = True
+        self.times += self.head.action == "unreadable"
+        self.head = replace(moment.head, seq=self.head.seq)
+
+
+_Key = tuple[str | None, str | None]
+"""An event and its hearer."""
+
+
+class _Coming(Struct, frozen=True, eq=False):
+    """A delivery that is still to come: what there will be to say of it, which tells of these causes."""
+
+    marks: tuple[str, ...] = ()
+    causes: tuple[_Moment, ...] = ()
+
+
+_AGAIN = _Coming(("again",))
+
+
+def _come_of(moment: _Moment, arrived: _Coming) -> list[_Coming]:
+    """Something arrives, or a fault befalls it first: what is still to come because of that."""
+    action = moment.head.action
+    if action == "delay":
+        marks = [mark for mark in arrived.marks if mark != "late"]
+        return [_Coming((*marks, "late"), (*arrived.causes, moment))]
+    if action == "duplicate":
+        return [arrived, _Coming(("twice",), (moment,))]
+    for cause in arrived.causes:
+        cause.is_told_elsewhere = True
+    moment.marks = arrived.marks
+    moment.is_struck = action == "crash"
+    return [_AGAIN] if action == "crash" or action in LOST else []
 
 
 def _moments(records: Iterable[Record]) -> Iterator[_Moment]:
@@ -201,32 +240,25 @@ class _Teller:
 
     def _relate(self) -> None:
         """A delay and a doubling are told of the deliveries that come of them; a crash, of the one that it struck."""
-        coming: dict[tuple[str | None, str | None], list[tuple[_Moment, str]]] = {}
-        unread: dict[tuple[str | None, str | None], _Moment] = {}
+        coming: dict[_Key, list[_Coming]] = {}
+        unread: dict[_Key, _Moment] = {}
         before: _Moment | None = None
         for moment in self._moments:
             action, key = moment.head.action, moment.key
-            if action in HEARD and (expected := coming.get(key)):
-                cause, mark = expected.pop(0)
-                if mark:
-                    moment.marks.append(mark)
-                    cause.is_told_elsewhere = cause.head.action in ("duplicate", "delay")
-            elif action == "duplicate":
-                coming.setdefault(key, []).extend([(moment, ""), (moment, "twice")])
-            elif action == "delay":
-                coming.setdefault(key, []).append((moment, "late"))
-            elif action in LOST or action == "crash":
-                coming.setdefault(key, []).append((moment, "again"))
-            elif action in CANNOT_BE_READ:
-                first = unread.setdefault(key, moment)
-                moment.is_told_elsewhere = first is not moment
-                first.times += first.head.action == "unreadable" and first is not moment
-                first.head = moment.head if first.head.action == "poison" else first.head
-            if action == "crash":
-                was_heard = before is not None and before.head.action in HEARD and before.key == key
-                if before is not None and was_heard and before.did_nothing:
-                    moment.marks, before.is_told_elsewhere = before.marks, True
-                moment.is_struck = before is None or not was_heard or before.did_nothing
+            if action == "crash" and before is not None and before.head.action in HEARD and before.key == key:
+                moment.is_struck = before.is_told_elsewhere = before.did_nothing
+                moment.marks = before.marks if before.did_nothing else ()
+                coming.setdefault(key, []).append(_AGAIN)
+            elif action in CANNOT_BE_READ and key in unread:
+                unread[key].read_again(moment)
+            elif action == "dead_letter":
+                unread.pop(key, None)
+            elif action in ARRIVALS:
+                expected = coming.setdefault(key, [])
+                arrived = expected.pop(0) if expected else _Coming()
+                expected += _come_of(moment, arrived)
+                if action in CANNOT_BE_READ:
+                    unread[key] = moment
             before = moment
 
     def _is_kept(self, moment: _Moment) -> bool:
@@ -247,7 +279,7 @@ class _Teller:
         form = self._form(moment, source)
         if form is Form.DOT and source is not None:
             who, source = source, None
-        words = [*self._faults(moment), *self._deeds(moment)]
+        words = [*self._faults(moment), *sorted(self._deeds(moment), key=lambda word: word.tone is not Tone.BAD)]
         words += [
             Word(self._fact(record), Tone.PUBLISHED)
             for record in moment.published
@@ -295,7 +327,7 @@ class _Teller:
         elif head.action in LOST:
             yield Word(f"lost: {self._show(head.reason)}" if head.reason else LOST[head.action], Tone.BAD)
         elif head.action in CANNOT_BE_READ:
-            yield Word("cannot be read" if moment.times == 1 else f"cannot be read, {moment.times} times", Tone.BAD)
+            yield Word("cannot be read" if moment.times == 1 else f"cannot be read ({moment.times} times)", Tone.BAD)
         elif head.action == "dead_letter":
             yield Word("put aside as a dead letter", Tone.BAD)
         elif head.action == "duplicate":

@@ -1,23 +1,12 @@
 """One history of the lab as a Mermaid sequence diagram (https://mermaid.js.org/syntax/sequenceDiagram.html).
 
-Laws: pure text from trace records alone; whatever a name is made of, it stays one text of one line. The arrows are numbered as
-their records are.
+Laws: pure text from trace records alone; whatever a name is made of, it stays one text of one line. The arrows
+are numbered as their records are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from choreo.terminal.happenings import (
-    CLIENT,
-    Arrival,
-    Form,
-    Happening,
-    Tone,
-    Word,
-    happenings,
-    in_order,
-    is_role,
-    runs_of,
-)
+from choreo.terminal.happenings import CLIENT, Arrival, Form, Happening, Tone, Word, happenings, in_order, runs_of
 from choreo.terminal.mermaid import escaped
 from choreo.terminal.names import shown
 from choreo.trace.record import Record
@@ -33,7 +22,7 @@ def _lines(records: Sequence[Record], show_all: bool) -> Iterator[str]:
     participants = in_order((each for happening in history for each in happening.participants), records)
     alias_of = {participant: f"p{index}" for index, participant in enumerate(participants)}
     for participant, alias in alias_of.items():
-        kind = "actor" if participant == CLIENT and is_role(participant) else "participant"
+        kind = "actor" if participant == CLIENT else "participant"
         yield f"{kind} {alias} as {escaped(participant)}"
     names = {run: f"{shown(name)} " for run, name in runs_of(records).items()}
     for happening in history:

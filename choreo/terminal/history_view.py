@@ -1,13 +1,14 @@
 """The picture of one history of the lab: a lifeline for everybody, and a line for each thing that happened.
 
-Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published it
-to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line.
+Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published
+it to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.text import Text
 
@@ -28,16 +29,21 @@ from choreo.terminal.names import cut, cut_apart, padded
 from choreo.terminal.screen import FAINT, ROLE, STYLES, TITLE, Screen
 from choreo.trace.record import Record
 
-BAD, WARNING = "bold red", "yellow"
+BAD = "bold red"
+STYLE_OF_FACT = {str(fact): style for fact, style in STYLES.items()}
 FACT_MAX, RUN_MAX, WHO_MAX = 24, 12, 24
 WORDS_WIDTHS = (40, 28, 20, 16)
 """Columns for what is said at the right of the lifelines: the first of these widths with which everything fits."""
 
+SEPARATOR = ", "
 AFTER_LANES = 3
 """Where the words begin, right of the last lifeline."""
 
-LINES_MAX, LINES_FIRST, LINES_LAST = 120, 60, 20
-"""Of more lines than this only the first and the last are drawn."""
+REPEATS_MIN, REPEATS_SHOWN, PERIOD_MAX = 4, 2, 6
+"""Of so many repetitions only some are drawn; a longer period is not looked for."""
+
+HAPPENINGS_MAX, HAPPENINGS_FIRST, HAPPENINGS_LAST = 150, 60, 40
+"""Of more than this only the first and the last are drawn."""
 
 
 def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_all: bool = False) -> list[Text]:
@@ -48,7 +54,7 @@ def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_
     scene = _scene(history, records, screen)
     layout = _lay_out(history, scene, screen, width)
     if layout is None:
-        return _elided(list(_List(scene, screen, width).lines(history)), history, screen)
+        return list(_List(scene, screen, width).lines(history))
     picture = list(_Pen(scene, layout, screen, width).lines(history))
     return [*picture, Text(), *_signs(history, screen, width), *_legend(scene.names, layout.labels, screen, width)]
 
@@ -109,10 +115,12 @@ def _scene(history: Sequence[Happening], records: Sequence[Record], screen: Scre
 def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: int) -> Layout | None:
     """Names as long, and words as wide, as fits; or narrow; or None where not even that fits."""
     ellipsis = screen.glyphs.ellipsis
-    needed = max(cell_len(_sentence(each, screen).plain) for each in history)
+    needed = max(_joined(_sayings(each, screen)).cell_len for each in history)
     spans = _spans(history, scene, ellipsis)
     widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
-    for name_width, words_width, space in product(NAME_WIDTHS, widths, LABEL_SPACES):
+    rooms = list(product(widths, LABEL_SPACES))
+    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # rather few words a line than no dash to see
+    for name_width, (words_width, space) in product(NAME_WIDTHS, rooms):
         labels = _labels(scene, name_width, ellipsis)
         columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
         name_end = columns[-1] + (cell_len(labels[-1]) + 1) // 2
@@ -161,42 +169,48 @@ def _fact(happening: Happening, ellipsis: str) -> str:
     return cut(happening.fact, FACT_MAX, ellipsis)
 
 
-def _sentence(happening: Happening, screen: Screen, seen: bool = False, told: bool = False) -> Text:
-    """What is said of a happening, in a line; with what lifelines would show, and what was heard, if asked for."""
-    parts = [_word(word, screen) for word in happening.words if seen or word.tone is not Tone.SEEN]
-    if told and happening.form is not Form.SPOT:
-        parts.insert(0, Text(happening.told, _style(happening)))
-    return Text(", ").join(parts)
+def _sayings(happening: Happening, screen: Screen, has_lifelines: bool = True) -> list[Text]:
+    """What is said of a happening; without lifelines also what they would show."""
+    publishes = screen.glyphs.source if has_lifelines else "publishes"
+    return [_saying(word, publishes) for word in happening.words if word.tone is not Tone.SEEN or not has_lifelines]
 
 
-def _word(word: Word, screen: Screen) -> Text:
+def _saying(word: Word, publishes: str) -> Text:
     if word.tone is Tone.PUBLISHED:
-        return Text(f"{screen.glyphs.source} {word.text}", STYLES.get(word.text, ""))  # type: ignore[call-overload]
+        return Text(f"{publishes} {word.text}", STYLE_OF_FACT.get(word.text, ""))
     return Text(word.text, BAD if word.tone is Tone.BAD else "")
+
+
+def _joined(sayings: Sequence[Text]) -> Text:
+    return Text(SEPARATOR).join(sayings)
+
+
+def _heard(happening: Happening) -> Text:
+    return Text(happening.told, _style(happening))
 
 
 def _style(happening: Happening) -> str:
     """What an arrow looks like: by what arrived, and red where it did not."""
-    return BAD if happening.is_bad else STYLES.get(happening.fact, "")  # type: ignore[call-overload]
+    return BAD if happening.is_bad else STYLE_OF_FACT.get(happening.fact, "")
 
 
 # Drawing
 
 
 class _Pen:
-    """Draws one line after the other; knows what is in force in each run by now."""
+    """Draws one line after the other."""
 
     def __init__(self, scene: Scene, layout: Layout, screen: Screen, width: int) -> None:
         self._scene, self._layout, self._screen, self._width = scene, layout, screen, width
         self._glyphs = screen.glyphs
         self._column_of = dict(zip(scene.participants, layout.columns, strict=True))
-        self._in_force: dict[str, frozenset[str]] = dict.fromkeys(scene.tag_of, frozenset())
+        self._has_labels = not layout.is_narrow and len(layout.columns) > 1
 
     def lines(self, history: Sequence[Happening]) -> Iterator[Text]:
         yield from self._header()
-        drawn = [line for happening in history for line in self._happening(happening)]
-        yield from _elided(drawn, history, self._screen)
-        for run, in_force in self._in_force.items():
+        for each in _shortened(history, self._screen):
+            yield from [each] if isinstance(each, Text) else self._happening(each)
+        for run, in_force in {each.run: each.in_force for each in history}.items():
             yield self._margin(self._lifelines(in_force), None, run).text()
 
     def _header(self) -> Iterator[Text]:
@@ -232,7 +246,6 @@ class _Pen:
         return line
 
     def _happening(self, happening: Happening) -> Iterator[Text]:
-        self._in_force[happening.run] = happening.in_force
         line = self._margin(self._lifelines(happening.in_force), happening.number, happening.run)
         draw = self._arrow if happening.form is Form.ARROW else self._at_one_lifeline
         draw(line, happening)
@@ -242,10 +255,17 @@ class _Pen:
             yield self._beside(self._lifelines(happening.in_force), more)
 
     def _words(self, happening: Happening) -> list[Text]:
-        """What stands at the right, in lines."""
-        has_no_room = self._layout.is_narrow or len(self._column_of) == 1
-        text = _sentence(happening, self._screen, told=has_no_room)
-        return self._screen.wrapped(text, 0, self._layout.words_width) if text else []
+        """What stands at the right, in lines; where arrows have no labels, that is said as well."""
+        sayings = _sayings(happening, self._screen)
+        if happening.form is not Form.SPOT and not self._has_labels:
+            sayings.insert(0, _heard(happening))
+        lines: list[Text] = []
+        for saying in sayings:
+            if lines and _joined([lines[-1], saying]).cell_len <= self._layout.words_width:
+                lines[-1] = _joined([lines[-1], saying])
+            else:
+                lines += self._screen.wrapped(saying, 0, self._layout.words_width)
+        return lines
 
     def _beside(self, line: Line, words: Text) -> Text:
         text = line.text()
@@ -265,26 +285,34 @@ class _Pen:
         if happening.arrival is Arrival.STRUCK:
             line.put(target, glyphs.failed, style)
         line.put(source, glyphs.source, style)
-        if not self._layout.is_narrow:
+        if self._has_labels:
             put_label(line, (source, target), self._layout.columns, _fact(happening, glyphs.ellipsis), style)
 
     def _at_one_lifeline(self, line: Line, happening: Happening) -> None:
-        """A dot, a timer's arrowhead, or a cross, with its label beside it."""
-        glyphs, style, column = self._glyphs, _style(happening), self._column_of[happening.who]
-        is_last = column == self._layout.columns[-1]
-        side = -1 if is_last and len(self._column_of) > 1 else 1
-        if happening.arrival is Arrival.STRUCK:
-            line.put(column, glyphs.failed, style)
-        elif happening.form is Form.SPOT:
-            line.put(column, glyphs.up, style)
-        elif happening.form is Form.DOT:
-            line.put(column, glyphs.source, style)
+        """A sign on a lifeline, or the arrowhead of a timer beside it; the label of the last one stands at its left."""
+        style, column = _style(happening), self._column_of[happening.who]
+        side = -1 if self._has_labels and column == self._layout.columns[-1] else 1
+        line.put(column, self._sign(happening), style)
+        place = column + side
         if happening.form is Form.TIMER:
-            heads = glyphs.ignored if happening.arrival is Arrival.IGNORED else glyphs.heads
-            line.put(column + side, glyphs.failed if happening.arrival is Arrival.LOST else heads[side < 0], style)
-        if happening.form is not Form.SPOT and not self._layout.is_narrow and len(self._column_of) > 1:
-            label = _fact(happening, glyphs.ellipsis)
-            line.put(column + 3 if side > 0 else column - 2 - cell_len(label), label, style)
+            line.put(place, self._timer_head(happening, side), style)
+            place += side
+        if self._has_labels and happening.form is not Form.SPOT:
+            label = _fact(happening, self._glyphs.ellipsis)
+            line.put(place + 1 if side > 0 else place - cell_len(label), label, style)
+
+    def _sign(self, happening: Happening) -> str:
+        glyphs = self._glyphs
+        if happening.arrival is Arrival.STRUCK:
+            return glyphs.failed
+        if happening.form is Form.TIMER:
+            return glyphs.in_force if happening.who in happening.in_force else glyphs.lifeline
+        return glyphs.up if happening.form is Form.SPOT else glyphs.source
+
+    def _timer_head(self, happening: Happening, side: int) -> str:
+        if happening.arrival is Arrival.LOST:
+            return self._glyphs.failed
+        return (self._glyphs.ignored if happening.arrival is Arrival.IGNORED else self._glyphs.heads)[side < 0]
 
 
 # Where no lifelines fit
@@ -299,8 +327,11 @@ class _List:
         labels = cut_apart(scene.names, self._who, screen.glyphs.ellipsis)
         self._label_of = dict(zip(scene.participants, labels, strict=True))
 
-    def lines(self, history: Iterable[Happening]) -> Iterator[Text]:
-        for happening in history:
+    def lines(self, history: Sequence[Happening]) -> Iterator[Text]:
+        for happening in _shortened(history, self._screen):
+            if isinstance(happening, Text):
+                yield happening
+                continue
             first = Text(f" {happening.number:>{self._scene.number_width}}  ", FAINT)
             if self._scene.tag_of:
                 first.append(padded(self._scene.tag_of.get(happening.run, ""), self._scene.tag_width))
@@ -311,26 +342,56 @@ class _List:
                 yield Text.assemble(" " * first.cell_len, more)
 
     def _what(self, happening: Happening) -> Text:
-        text = _sentence(happening, self._screen, seen=True)
-        is_cause = happening.form in (Form.ARROW, Form.TIMER)
-        heard = Text(happening.told, _style(happening))
-        if is_cause and text:
-            return Text.assemble(text, (f" {self._screen.glyphs.because} ", FAINT), heard)
+        said = _joined(_sayings(happening, self._screen, has_lifelines=False))
+        heard = _heard(happening)
         if happening.form is Form.SPOT:
-            return text
-        is_ignored = happening.arrival is Arrival.IGNORED
-        return Text.assemble("nothing comes of " if is_ignored else "hears " if is_cause else "", heard, *(
-            [", ", text] if text else []
-        ))
+            return said
+        if happening.form is Form.DOT:
+            return _joined([heard, said]) if said else heard
+        if not said:
+            said = Text("nothing comes of it" if happening.arrival is Arrival.IGNORED else "heard")
+        return Text.assemble(said, (f" {self._screen.glyphs.because} ", FAINT), heard)
 
 
-def _elided(lines: list[Text], history: Sequence[Happening], screen: Screen) -> list[Text]:
-    """Of very many lines the first and the last."""
-    if len(lines) <= LINES_MAX:
-        return lines
-    left_out = len(lines) - LINES_FIRST - LINES_LAST
-    note = Text(f"   {screen.glyphs.ellipsis} {left_out} more lines {screen.glyphs.ellipsis}", FAINT)
-    return [*lines[:LINES_FIRST], note, *lines[-LINES_LAST:]]
+def _shortened(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
+    """The happenings, and notes in place of those that are left out: repetitions, and the middle of very many."""
+    shortened = list(_without_repetitions(history, screen))
+    left_out = len(shortened) - HAPPENINGS_FIRST - HAPPENINGS_LAST
+    if len(shortened) <= HAPPENINGS_MAX:
+        yield from shortened
+        return
+    yield from shortened[:HAPPENINGS_FIRST]
+    yield _note(f"{left_out} more", screen)
+    yield from shortened[-HAPPENINGS_LAST:]
+
+
+def _without_repetitions(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
+    looks = [replace(each, number=0) for each in history]
+    index = 0
+    while index < len(history):
+        period, times = _repetition(looks, index)
+        if times < REPEATS_MIN:
+            yield history[index]
+            index += 1
+            continue
+        yield from history[index : index + REPEATS_SHOWN * period]
+        yield _note(f"the same, {times - REPEATS_SHOWN} times more", screen)
+        index += times * period
+
+
+def _repetition(looks: Sequence[Happening], first: int) -> tuple[int, int]:
+    """Of what stands there and repeats itself: how long it is, and how often it is there."""
+    for period in range(1, PERIOD_MAX + 1):
+        times = 1
+        while looks[first : first + period] == looks[first + times * period : first + (times + 1) * period]:
+            times += 1
+        if times >= REPEATS_MIN:
+            return period, times
+    return 1, 1
+
+
+def _note(text: str, screen: Screen) -> Text:
+    return Text(f"   {screen.glyphs.ellipsis} {text} {screen.glyphs.ellipsis}", FAINT)
 
 
 # What the signs mean

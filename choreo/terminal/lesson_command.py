@@ -12,7 +12,7 @@ from rich.text import Text
 
 from choreo.composition import SERVICES, open_services
 from choreo.lab.explorer import Explorer
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.lessons import Lesson, lesson, lessons
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
@@ -87,8 +87,8 @@ class Shown:
     def is_as_told(self) -> bool:
         """Whether the bug is found as what the lesson says it is, and mended by what it says mends it."""
         words, codes = self.lesson.words, {broken.code for broken in self.broken.broken}
-        is_found = set(words.invariants) <= codes if self.lesson.is_broken else self.broken.verdict is Verdict.SAFE
-        is_mended = self.mended.verdict is Verdict.SAFE and self.other_mended.verdict is Verdict.SAFE
+        is_found = set(words.invariants) <= codes if self.lesson.is_broken else self.broken.verdict is Conclusion.SAFE
+        is_mended = self.mended.verdict is Conclusion.SAFE and self.other_mended.verdict is Conclusion.SAFE
         return is_found and is_mended and self.other.verdict == words.other_style
 
     def as_json(self) -> dict[str, Any]:
@@ -132,6 +132,8 @@ class Shown:
             )
         if self.broken.counterexample is not None:
             show_counterexample(screen, self.broken)
+            number, seeds = self.lesson.number, self.lesson.words.seeds
+            screen.one_line(f"The simulator finds it too: choreo simulate lesson-{number} --seeds {seeds}")
         else:
             _proof(screen, self.lesson, self.broken)
 
@@ -168,7 +170,7 @@ def _paragraphs(screen: Screen, text: str) -> None:
 
 
 def _proof(screen: Screen, found: Lesson, report: Report) -> None:
-    if report.verdict is not Verdict.SAFE:
+    if report.verdict is not Conclusion.SAFE:
         return
     budget = found.mended.faults.budget if found.mended.faults.kinds else 0
     faults = f"with at most {budget} fault{'s' if budget != 1 else ''} " if budget else ""
@@ -182,7 +184,7 @@ def _verdict_of_other(screen: Screen, found: Lesson, other: Report, mended: Repo
     if not found.is_broken:
         _proof(screen, found, other)
         return
-    if other.verdict is Verdict.SAFE:
+    if other.verdict is Conclusion.SAFE:
         screen.sentence(f"With the same bug, {found.other_style} is safe: all {other.states:,} states were looked at.")
         return
     codes = ", ".join(broken.code for broken in other.broken)

@@ -6,12 +6,12 @@ again.
 
 from collections.abc import Sequence
 
-from choreo.lab.report import Report, Verdict
+from choreo.lab.report import Conclusion, Report
 from choreo.terminal.history_view import history_diagram
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
 
-STYLES = {Verdict.SAFE: "bold green", Verdict.VIOLATED: "bold red", Verdict.INCOMPLETE: "bold yellow"}
+STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"
 
 
@@ -51,16 +51,16 @@ def show_counterexample(screen: Screen, report: Report) -> None:
 def _claim(report: Report, budget: int | None) -> str:
     if report.states is not None:
         with_faults = "without faults" if not budget else f"with at most {budget} fault{'s' if budget > 1 else ''}"
-        if report.verdict is Verdict.SAFE:
+        if report.verdict is Conclusion.SAFE:
             return f"all {report.states:,} reachable states {with_faults}: {CODES} hold"
-        if report.verdict is Verdict.INCOMPLETE:
+        if report.verdict is Conclusion.INCOMPLETE:
             seen = f"{report.states:,} states {with_faults}"
             return f"stopped, {report.stopped}: nothing found in {seen}, and nothing proven"
         return f"found in {report.states:,} states {with_faults}; no counterexample has fewer transitions"
     histories = f"{report.histories:,} {'history' if report.histories == 1 else 'histories'}"
-    if report.verdict is Verdict.SAFE:
+    if report.verdict is Conclusion.SAFE:
         return f"{histories}: nothing found"
-    if report.verdict is Verdict.INCOMPLETE:
+    if report.verdict is Conclusion.INCOMPLETE:
         return f"stopped, {report.stopped}: nothing found in {histories}"
     return f"found in {histories}, shrunk to the fewest faults"
 
@@ -71,11 +71,13 @@ def _show_counts(screen: Screen, report: Report) -> None:
     screen.sentence((f"  {took}; outcomes: {outcomes}", FAINT), indent=4)
     if report.faults_fired:
         screen.sentence((f"  faults: {_counts(report.faults_fired)}", FAINT), indent=4)
+    if report.histories == 1:
+        return  # one history shows what it shows
     if report.never_fired:
         kinds = enumerated(list(report.never_fired))
         screen.sentence("  ", ("never fired", "bold yellow"), f": {kinds}; nothing was shown about them", indent=4)
     unseen = [state for state in ("completed", "compensated") if state not in report.outcomes]
-    if report.verdict is Verdict.SAFE and unseen:
+    if report.verdict is Conclusion.SAFE and unseen:
         screen.sentence(f"  no run was {enumerated(unseen)}: nothing was shown about that", indent=4)
 
 
