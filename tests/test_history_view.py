@@ -89,8 +89,8 @@ def test_a_local_transaction_that_happens_twice() -> None:
          client     place_order      charge
             │            │              │
       2     ●─ started ─►┃              │
-      5     │            ●─ succeeded ─►┃  credit 140, ● succeeded
-      9     │            ●─ succeeded ─►┃  twice, executed again, credit 80, ● succeeded
+      6     │            ●─ succeeded ─►┃  credit 140, ● succeeded
+     10     │            ●─ succeeded ─►┃  twice, executed again, credit 80, ● succeeded
             │            ┃              ┃
 
       ● published   ► heard   ┃ in force
@@ -115,14 +115,14 @@ def test_a_crash_between_commit_and_publish() -> None:
 def test_two_runs_are_told_apart_by_their_names() -> None:
     """What is in force is that of the run of the line; at the end each run has its own line."""
     assert drawn(read_dirty()) == lines("""
-              client        free         spend    ask
-                 │            │            │       │
-      3  one     ●─ started ─►┃            │       │  credit 100
-      7  one     │            ●─── succeeded ─────►│  ask was told to refuse
-     10  two     ●─ started ──┼───────────►┃       │  credit 0, ● succeeded
-     14  one     │            │◄───────────┼ failed ●  credit -60, ● compensated
-         one     │            │            │       │
-         two     │            │            ┃       │
+              client        free    spend   ask
+                 │            │       │      │
+      3  one     ●─ started ─►┃       │      │  credit 100
+      7  one     │            ●─ succeeded ─►│  ask was told to refuse
+     10  two     ●─ started ──┼──────►┃      │  credit 0, ● succeeded
+     14  one     │            │◄── failed ───●  credit -60, ● compensated
+         one     │            │       │      │
+         two     │            │       ┃      │
 
       ● published   ► heard   ┃ in force
     """)
@@ -142,11 +142,11 @@ def test_a_lost_event_ends_in_a_cross_before_the_lifeline() -> None:
     faults = Faults((FaultKind.DROP,), 1, ("place_order",))
 
     assert drawn(counterexample(replace(definition, faults=faults))) == lines("""
-        client       charge      place_order
-           │            │             │
-     2     ●─ started ─►┃             │  credit 140
-     6     │            ●─ succeeded ✗│  lost
-           │            ┃             │
+        client       charge       place_order
+           │            │              │
+     2     ●─ started ─►┃              │  credit 140
+     6     │            ●─ succeeded ─✗│  lost
+           │            ┃              │
 
       ● published   ► heard   ┃ in force
     """)
@@ -189,7 +189,7 @@ def test_a_dead_letter_makes_the_saga_stuck() -> None:
         (FaultKind.DUPLICATE, ("▷┃  twice",)),
         (FaultKind.DELAY, ("►┃  late",)),
         (FaultKind.PARTITION, ("lost: cut off", "again")),
-        (FaultKind.POISON, ("►✗  cannot be read (3 times)", "put aside as a dead letter")),
+        (FaultKind.POISON, ("►✗", "cannot be read (3 times)", "put aside as a dead letter")),
         (FaultKind.CRASH, ("✗  crashes ", "▲  is up again", "again")),
     ],
 )
@@ -213,14 +213,14 @@ def test_a_crash_before_anything_strikes_the_delivery_itself() -> None:
     records = counterexample(replace(definition, faults=faults))
 
     assert "●─ succeeded ─►✗  crashes before it did anything" in body(records)
-    assert len(drawn(records)) == len(lines("")) + 8
+    assert sum("succeeded" in line for line in drawn(records)) == 1
 
 
 def test_a_timer_comes_from_nowhere() -> None:
-    """A time-out is an arrowhead beside the lifeline of who waited."""
+    """A timer is an arrowhead beside the lifeline of who waited."""
     definition = saga(PLACE, Step("charge", timeout_ms=5, latency_ms=(9, 9)), kinds=())
 
-    assert "►│" in body(simulated(definition, 1)) or "│◄ timed_out" in body(simulated(definition, 1))
+    assert "│◄ attempt" in body(simulated(definition, 1))
 
 
 def test_what_failed_says_why_and_what_was_not_undone_stays_in_force() -> None:
@@ -244,7 +244,7 @@ def test_a_request_that_starts_a_second_run() -> None:
 
     picture = drawn(counterexample(definition))
 
-    assert picture[0].split()[-1] == "front door".split()[-1]
+    assert picture[0].endswith("front door")
     assert any("run-1-again" in line and "started" in line for line in picture)
     assert any("requested" in line and "run-1 " in line for line in picture)
 
@@ -254,12 +254,11 @@ def test_what_repeats_itself_is_drawn_twice_and_counted() -> None:
     update = {"step": "b", "position": 1}
     records = [Record(1, 1, "saga.started", "publish", "s", "r", "client", id="r/s")]
     for number in range(2, 400, 2):
-        heard, said = (("a", "b"), ("b", "a"))[number // 2 % 2]
+        heard = "ab"[number // 2 % 2]
         records += [
             Record(number, 0, "step.updated", "deliver", "s", "r", heard, id=f"{number}", **update),  # type: ignore[arg-type]
             Record(number + 1, 0, "step.updated", "publish", "s", "r", heard, id=f"{number + 2}", **update),  # type: ignore[arg-type]
         ]
-        assert said
 
     picture = drawn(records)
 
@@ -299,8 +298,10 @@ def test_where_there_is_little_room_names_are_stairs() -> None:
         │   place_order
         │   │   charge
      2  ●──►┃   │  saga started
-     5  │   ●──►┃  place_order succeeded, credit 140
-     8  │   ┃   ✗  crashes between commit and publish
+     5  │   ●──►┃  place_order succeeded
+        │   ┃   ┃  credit 140
+     8  │   ┃   ✗  crashes between commit and
+        │   ┃   ┃  publish
      9  │   ●──▷┃  place_order succeeded, again
         │   ┃   ┃
 
@@ -312,16 +313,17 @@ def test_where_there_is_little_room_names_are_stairs() -> None:
 def test_where_there_is_no_room_each_happening_is_a_line() -> None:
     """Who, what, and from whom."""
     assert drawn(read_dirty(), 40) == lines("""
-      3  one  free   executed, credit 100 ← saga
-                     started
-      7  one  ask    ask was told to refuse ←
-                     free succeeded
-     10  two  spend  executed, credit 0,
-                     publishes succeeded ← saga
-                     started
-     14  one  free   compensated, credit -60,
-                     publishes compensated ←
-                     ask failed
+      3  one  free    executed, credit 100
+                      ← saga started
+      7  one  ask     ask was told to refuse
+                      ← free succeeded
+     10  two  spend   executed, credit 0
+                      publishes succeeded
+                      ← saga started
+     14  one  free    compensated
+                      credit -60
+                      publishes compensated
+                      ← ask failed
     """)
 
 

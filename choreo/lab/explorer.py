@@ -41,7 +41,7 @@ from choreo.trace.record import Record
 STATES_MAX = 5_000_000
 MEMORY_MB_MAX = 4_000
 SECONDS_MAX = 600.0
-LOOK_EVERY = 4096
+LOOK_EVERY = 64
 
 Progress = Callable[[int, int], None]
 """Told how many states are known, and how many of them were looked at."""

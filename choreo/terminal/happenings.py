@@ -69,6 +69,10 @@ class Tone(Enum):
     """A fact that was published; nobody is seen hearing it."""
 
 
+DEEDS_ORDER = (Tone.BAD, Tone.SEEN, Tone.PLAIN)
+"""First what became of the local transaction, then what happened to the resources."""
+
+
 class Word(Struct, frozen=True):
     """A few words about a happening, fit to be shown."""
 
@@ -279,7 +283,7 @@ class _Teller:
         form = self._form(moment, source)
         if form is Form.DOT and source is not None:
             who, source = source, None
-        words = [*self._faults(moment), *sorted(self._deeds(moment), key=lambda word: word.tone is not Tone.BAD)]
+        words = [*self._faults(moment), *sorted(self._deeds(moment), key=lambda word: DEEDS_ORDER.index(word.tone))]
         words += [
             Word(self._fact(record), Tone.PUBLISHED)
             for record in moment.published

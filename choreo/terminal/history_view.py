@@ -115,7 +115,7 @@ def _scene(history: Sequence[Happening], records: Sequence[Record], screen: Scre
 def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: int) -> Layout | None:
     """Names as long, and words as wide, as fits; or narrow; or None where not even that fits."""
     ellipsis = screen.glyphs.ellipsis
-    needed = max(_joined(_sayings(each, screen)).cell_len for each in history)
+    needed = max(Text(SEPARATOR).join(_sayings(each, screen)).cell_len for each in history)
     spans = _spans(history, scene, ellipsis)
     widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
     rooms = list(product(widths, LABEL_SPACES))
@@ -181,8 +181,15 @@ def _saying(word: Word, publishes: str) -> Text:
     return Text(word.text, BAD if word.tone is Tone.BAD else "")
 
 
-def _joined(sayings: Sequence[Text]) -> Text:
-    return Text(SEPARATOR).join(sayings)
+def _packed(parts: Iterable[Text], separator: str, screen: Screen, width: int) -> list[Text]:
+    """As many parts in a line as fit; a part is broken only where it is longer than a line."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(separator) + part.cell_len <= width:
+            lines[-1] = Text(separator).join([lines[-1], part])
+        else:
+            lines += filter(None, screen.wrapped(part, 0, width))
+    return lines
 
 
 def _heard(happening: Happening) -> Text:
@@ -259,13 +266,7 @@ class _Pen:
         sayings = _sayings(happening, self._screen)
         if happening.form is not Form.SPOT and not self._has_labels:
             sayings.insert(0, _heard(happening))
-        lines: list[Text] = []
-        for saying in sayings:
-            if lines and _joined([lines[-1], saying]).cell_len <= self._layout.words_width:
-                lines[-1] = _joined([lines[-1], saying])
-            else:
-                lines += self._screen.wrapped(saying, 0, self._layout.words_width)
-        return lines
+        return _packed(sayings, SEPARATOR, self._screen, self._layout.words_width)
 
     def _beside(self, line: Line, words: Text) -> Text:
         text = line.text()
@@ -336,21 +337,22 @@ class _List:
             if self._scene.tag_of:
                 first.append(padded(self._scene.tag_of.get(happening.run, ""), self._scene.tag_width))
             first.append(f"{padded(self._label_of[happening.who], self._who)}  ")
-            what = self._screen.wrapped(self._what(happening), 0, self._width - first.cell_len)
+            what = self._what(happening, self._width - first.cell_len)
             yield Text.assemble(first, what[0])
             for more in what[1:]:
                 yield Text.assemble(" " * first.cell_len, more)
 
-    def _what(self, happening: Happening) -> Text:
-        said = _joined(_sayings(happening, self._screen, has_lifelines=False))
-        heard = _heard(happening)
-        if happening.form is Form.SPOT:
-            return said
+    def _what(self, happening: Happening, width: int) -> list[Text]:
+        sayings, heard = _sayings(happening, self._screen, has_lifelines=False), _heard(happening)
         if happening.form is Form.DOT:
-            return _joined([heard, said]) if said else heard
-        if not said:
-            said = Text("nothing comes of it" if happening.arrival is Arrival.IGNORED else "heard")
-        return Text.assemble(said, (f" {self._screen.glyphs.because} ", FAINT), heard)
+            sayings.insert(0, heard)
+        elif not sayings:
+            sayings.append(Text("nothing comes of it" if happening.arrival is Arrival.IGNORED else "heard"))
+        lines = _packed(sayings, SEPARATOR, self._screen, width)
+        if happening.form in (Form.DOT, Form.SPOT):
+            return lines
+        cause = Text.assemble((f"{self._screen.glyphs.because} ", FAINT), heard)
+        return [*lines[:-1], *_packed([lines[-1], cause], " ", self._screen, width)]
 
 
 def _shortened(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
@@ -406,7 +408,7 @@ def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Tex
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
     if any(each.in_force for each in history):
         signs.append(f"{glyphs.in_force} in force")
-    return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
+    return [Text(f"  {line.plain}", FAINT) for line in _packed(map(Text, signs), "   ", screen, width - 2)]
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
