@@ -194,8 +194,23 @@ def undone_in_the_order_of_doing() -> Story:
 
 def back_from_beyond() -> Story:
     """S6: shipped, and then charge is undone."""
-    story = Story().starts().commits("order", "charge", "ship").refuses("notify").undoes("charge")
-    return story.ends("stuck")
+    story = Story().starts().commits("order", "charge", "ship")
+    for _ in range(3):
+        story.does("notify", "execute", reason="not now")
+    return story.refuses("notify").undoes("charge").ends("stuck")
+
+
+def gave_up_early() -> Story:
+    """L3: notify may be tried three times, and fails after one."""
+    story = Story().starts().commits("order", "charge", "ship").does("notify", "execute", reason="not now")
+    return story.refuses("notify").ends("stuck")
+
+
+def told_of_another() -> Story:
+    """S8: charge and order were undone, and the outcome tells of order alone."""
+    story = Story().starts().commits("order", "charge").refuses("ship").undoes("charge", "order")
+    story.concludes("compensated").records[-1].undone = ("order",)
+    return story.answers("compensated")
 
 
 def ended_twice() -> Story:
@@ -328,6 +343,8 @@ PLANTED = [
     ("L1", silence),
     ("L2", undone_in_silence),
     ("L3", committed_in_silence),
+    ("L3", gave_up_early),
+    ("S8", told_of_another),
     ("L4", nobody_answers),
     ("L5", locked_for_ever),
     ("L5", released_by_another),

@@ -7,6 +7,8 @@ depends on i where i's success is among the causes of j's own, which of several 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from choreo.checking.told import Line, NotOfThisSaga, RunTold
 from choreo.definitions.wrong import one_of, quoted, suggestion
 from choreo.domain.definition import Definition, Kind, RunOf
@@ -44,7 +46,7 @@ class Defined:
                     f"got {quoted(step)}{suggestion(step, known.steps)}"
                 )
             line.record.position = position
-        return KnownRun(saga_id, known.steps, known.ancestors, known.kinds, known.events_max, known.repeats)
+        return replace(known, saga_id=saga_id)
 
 
 def inferred(run: RunTold, name: str) -> KnownRun:

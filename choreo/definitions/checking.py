@@ -61,6 +61,9 @@ def _of_numbers(where: str, step: Step) -> Iterator[str]:
     yield from _outside(f"{where}.attempts", step.attempts, 1, ATTEMPTS_MAX)
     if step.timeout_ms is not None:
         yield from _outside(f"{where}.timeout_ms", step.timeout_ms, 1)
+        if step.kind is not Kind.COMPENSATABLE:
+            why = "a late success could not be undone"
+            yield f"{where}.timeout_ms: expected none on a step that is {step.kind}, got {step.timeout_ms}: {why}"
     yield from _of_latency(f"{where}.latency_ms", step.latency_ms)
     yield from _of_fails(f"{where}.fails", step.fails)
     yield from _of_fails(f"{where}.compensation_fails", step.compensation_fails)

@@ -4,7 +4,7 @@ Laws: pure. A safety checker sees what was known before a record, and the record
 once nothing more can happen. Each says in a sentence what is wrong, or None. Sources: docs/reference/invariants.md.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -147,7 +147,12 @@ def honest_reply(history: History, record: Record, run: KnownRun, known: Known) 
         return f"the client was told {record.event}, and the outcome is {facts.outcome or 'not known'}"
     if record.action == "publish" and record.event == COMPENSATED and record.source != FRONT_DOOR:
         standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
-        return f"compensated was said, and {', '.join(standing)} is in force" if standing else None
+        if standing:
+            return f"compensated was said, and {', '.join(standing)} is in force"
+        undone = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.compensated]
+        if record.undone is not None and sorted(record.undone) != sorted(undone):
+            return f"{_names(record.undone)} was said to be undone, and it was {_names(undone)}"
+        return None
     if record.action == "publish" and record.event == COMPLETED and record.source != FRONT_DOOR:
         lacking = [n for n, s in zip(run.steps, facts.steps, strict=True) if not s.stands]
         return f"completed was said, and {', '.join(lacking)} is not in force" if lacking else None
@@ -230,6 +235,14 @@ def everything_is_undone(history: History, known: Known) -> str | None:
     return None
 
 
+def no_early_surrender(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    """L3: a retriable step does not fail before it was tried as often as it may be."""
+    if record.event != "step.failed" or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
+        return None
+    tries, attempts = history.run(record.run).steps[_position(record)].tries, run.attempts[_position(record)]
+    return f"{record.step} is retriable, and gave up after {tries} of {attempts} tries" if tries < attempts else None
+
+
 def forward_recovery(history: History, known: Known) -> str | None:
     """L3: after the pivot every retriable step commits; what was committed is published."""
     for name, facts in _unended_or(history, COMPLETED):
@@ -275,7 +288,7 @@ INVARIANTS = (
     Invariant("S12", "bounded", ("publish",), bounded),
     Invariant("L5", "locks are released", at_rest=locks_are_released),
     Invariant("L2", "everything is undone", at_rest=everything_is_undone),
-    Invariant("L3", "forward recovery", at_rest=forward_recovery),
+    Invariant("L3", "forward recovery", ("publish",), no_early_surrender, forward_recovery),
     Invariant("L4", "everyone is answered", at_rest=everyone_is_answered),
     Invariant("L1", "every run ends", at_rest=every_run_ends),
 )
@@ -300,6 +313,10 @@ def _unended_or(history: History, outcome: str) -> Iterator[tuple[str, RunFacts]
 
 def _did(executed: int, compensated: int) -> str:
     return f"took effect {_times(executed)} and was undone {_times(compensated)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _times(count: int) -> str:

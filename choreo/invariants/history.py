@@ -27,6 +27,9 @@ class StepFacts(Struct, frozen=True, gc=False):
     said_succeeded: bool = False
     said_compensated: bool = False
 
+    tries: int = 0
+    """How often a retriable step was refused."""
+
     @property
     def stands(self) -> bool:
         return self.executed > self.compensated
@@ -97,6 +100,9 @@ def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> R
             return replace(facts, replies=(*facts.replies, record.event))
         case "execute" | "compensate" if record.reason is None and record.position is not None:
             return _with_effect(facts, record.position, record.action)
+        case "execute" if record.position is not None and run.kinds[record.position] is Kind.RETRIABLE:
+            step = facts.steps[record.position]
+            return _with_step(facts, record.position, replace(step, tries=step.tries + 1))
         case "other":
             return replace(facts, published=facts.published | {str(record.id)})
     return facts
@@ -112,8 +118,7 @@ def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
     if not known.has_effects and position is not None and event in EFFECTS:
         facts = _with_effect(facts, position, EFFECTS[event])
     if position is not None and event in SAID:
-        step = replace(facts.steps[position], **{SAID[event]: True})
-        facts = replace(facts, steps=(*facts.steps[:position], step, *facts.steps[position + 1 :]))
+        facts = _with_step(facts, position, replace(facts.steps[position], **{SAID[event]: True}))
     is_outcome = event in OUTCOMES and record.source != FRONT_DOOR
     return replace(
         facts,
@@ -139,9 +144,11 @@ EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
 def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
     step = facts.steps[position]
     if action == "execute":
-        step = replace(step, executed=step.executed + 1)
-    else:
-        step = replace(step, compensated=step.compensated + 1)
+        return _with_step(facts, position, replace(step, executed=step.executed + 1))
+    return _with_step(facts, position, replace(step, compensated=step.compensated + 1))
+
+
+def _with_step(facts: RunFacts, position: int, step: StepFacts) -> RunFacts:
     return replace(facts, steps=(*facts.steps[:position], step, *facts.steps[position + 1 :]))
 
 

@@ -6,6 +6,7 @@ Laws: plain values; nothing here is learnt from the trace that is judged.
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.domain.definition import Definition, Kind, RunOf
 from choreo.domain.plan import Plan
@@ -22,6 +23,8 @@ class KnownRun(Struct, frozen=True):
     ancestors: Sequence[frozenset[int]]
     kinds: tuple[Kind, ...]
     events_max: int
+    attempts: tuple[int, ...] = ()
+    """How often each retriable step is tried before it may give up; empty where that is not known."""
     repeats: str | None = None
     """The run whose request this one repeats."""
 
@@ -47,9 +50,7 @@ def known_of(definition: Definition) -> Known:
     for number, spec in enumerate(definition.all_runs(), start=1):
         run = runs[f"run-{number}"] = known_run_of(definition, spec)
         if spec.ask_again_ms is not None:
-            runs[f"run-{number}-again"] = KnownRun(
-                run.saga_id, run.steps, run.ancestors, run.kinds, run.events_max, repeats=f"run-{number}"
-            )
+            runs[f"run-{number}-again"] = replace(run, repeats=f"run-{number}")
     return Known(runs, minima_of(definition))
 
 
@@ -64,6 +65,7 @@ def known_run_of(definition: Definition, spec: RunOf) -> KnownRun:
         ancestors_of(plan),
         tuple(step.kind for step in steps),
         events_max_of(len(steps)) + 2 * attempts + relayed,
+        tuple(step.attempts for step in steps),
     )
 
 

@@ -16,7 +16,10 @@ COMMANDS = {"execute": "step.execute", "compensate": "step.compensate"}
 
 def published(event: Event) -> Record:
     """An event was published."""
-    return _of_event(event, "publish", event.topic.source)
+    record = _of_event(event, "publish", event.topic.source)
+    if isinstance(event.detail, Outcome):
+        record.undone = event.detail.compensated_steps
+    return record
 
 
 def delivered(event: Event, lane: Lane) -> Record:

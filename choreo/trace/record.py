@@ -34,6 +34,7 @@ class Record(Struct, omit_defaults=True):
     delta: int | None = None
     version: int | None = None
     based_on: int | None = None
+    undone: tuple[str, ...] | None = None
 
 
 class NotATrace(ValueError):
