@@ -214,6 +214,10 @@ NAME = {"name": {"initial": "new"}}
         (table(step(attempts=0)), "step[0].attempts: expected at least 1, got 0"),
         (table(step(attempts=101)), "step[0].attempts: expected at most 100, got 101"),
         (table(step(timeout_ms=0)), "step[0].timeout_ms: expected at least 1, got 0"),
+        (
+            table(step(kind="pivot", timeout_ms=5)),
+            "step[0].timeout_ms: expected none on a step that is pivot, got 5: a late success could not be undone",
+        ),
         (table(step(latency_ms=-1)), "step[0].latency_ms: expected at least 0, got -1"),
         (table(step(latency_ms=[0, 10**30])), "step[0].latency_ms[1]: expected at most 1000000000000, got 10000000000"),
         (table(step(latency_ms=[5, 1])), "step[0].latency_ms: expected the least first, got [5, 1]"),

@@ -15,7 +15,7 @@ from choreo.terminal.arguments import WrongUse, read_group
 from tests.terminal import CHOREO, ROOT, choreo, environment, lines, on_a_terminal, prose, spawn
 
 TRIP = ("book_flight", "book_hotel", "book_car")
-COMMANDS = ("run", "compare", "explain")
+COMMANDS = ("run", "compare", "explain", "lint", "explore", "simulate", "check", "lesson")
 
 SERVICES = """
 class Service:

@@ -132,8 +132,8 @@ def _simulate(
         open_service_of(services)
         _one_form(json, mermaid)
         chosen = _seeds(seeds, seed)
-        if trace is not None and (seed is None or len(style.styles) > 1):
-            raise WrongUse("--trace", "expected --seed S and one style as well: a trace is that of one history")
+        if trace is not None:
+            _check_trace(trace, seed, style)
     reports = []
     for name in style.styles:
         with progress_bar(f"simulating, {name}") as bar:
@@ -153,6 +153,17 @@ def _simulate(
         if report.stopped is not None:
             break
     finish(is_finding=any_finding(reports) and not (seed is not None and not _violated(reports)))
+
+
+def _check_trace(trace: Path, seed: int | None, style: Shown) -> None:
+    if seed is None or len(style.styles) > 1:
+        raise WrongUse("--trace", "expected --seed S and one style as well: a trace is that of one history")
+    try:
+        trace.write_bytes(b"")
+    except OSError as error:
+        raise WrongUse(
+            "--trace", f"expected a file that can be written, got {str(trace)!r} ({error.strerror})"
+        ) from None
 
 
 def _violated(reports: list[Report]) -> bool:
