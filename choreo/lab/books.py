@@ -55,7 +55,7 @@ class Books:
         self.locks: dict[str, str] = {}
         self.reads: dict[tuple[str, str], int] = {}
         self.tries: dict[tuple[str, str], int] = {}
-        self.ended: tuple[str, ...] = ()
+        self.ended: dict[str, None] = {}
         """The runs that have an outcome: what one of them still does, after a dead letter, locks nothing any more."""
 
     def copy(self) -> Copy:
@@ -66,14 +66,15 @@ class Books:
             tuple(sorted(self.locks.items())),
             tuple(sorted(self.reads.items())),
             tuple(sorted(self.tries.items())),
-            self.ended if self.resources else (),
+            tuple(sorted(self.ended)),
         )
 
     def restore(self, copy: Copy) -> None:
-        values, versions, locks, reads, tries, self.ended = copy
+        values, versions, locks, reads, tries, ended = copy
         self.values = dict(zip(self.values, values, strict=True))
         self.versions = dict(zip(self.versions, versions, strict=True))
         self.locks, self.reads, self.tries = dict(locks), dict(reads), dict(tries)
+        self.ended = dict.fromkeys(ended)
 
     def execute(self, step: Step, run: str, position: int) -> Overwritten:
         """Take the locks, read, write and add what the step says, or raise `Refused` or `Waits` and change nothing.
@@ -120,9 +121,9 @@ class Books:
 
     def end(self, run: str) -> None:
         """The run has its outcome: everything that it has locked is free."""
-        if run not in self.ended:
-            self.ended = tuple(sorted((*self.ended, run)))
-        self.release(run)
+        if self.resources:
+            self.ended[run] = None
+            self.release(run)
 
     def count(self, reference: str, what: str) -> int:
         """The number of this try."""

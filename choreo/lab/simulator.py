@@ -13,8 +13,8 @@ from msgspec import Struct
 from choreo.domain.definition import CrashPoint, FaultKind
 from choreo.domain.event import Event
 from choreo.domain.service import Waits
+from choreo.lab.acts import in_words
 from choreo.lab.books import Note
-from choreo.lab.explorer import in_words
 from choreo.lab.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
 from choreo.lab.records import fault, handled, published
 from choreo.lab.world import Delivery, Lane, World
