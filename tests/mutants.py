@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.domain import dead_letter, front_door, relay, timed
+from choreo.domain import dead_letter, delivery, front_door, participant, relay, timed
 from choreo.domain.coordinator import Coordinator
 from choreo.domain.definition import CrashPoint
 from choreo.domain.event import Command, Event, Fact, Timer
 from choreo.domain.orchestrator import Orchestrator
 from choreo.domain.outcome import Outcome, State
-from choreo.domain.participant import Signal
+from choreo.domain.participant import Participant, Signal
 from choreo.domain.reaction import (
     ABORTED,
     CANCELLED,
@@ -34,7 +34,7 @@ from choreo.domain.reaction import (
     Phase,
 )
 from choreo.domain.timed import TimedParticipant
-from choreo.lab import books, services, world
+from choreo.lab import books, services
 from choreo.lab.books import Books
 
 # The modules, not the functions of the same name that the package offers.
@@ -54,7 +54,7 @@ def mutant(plant: Mutant) -> Mutant:
 
 def without_row(patch: Patch, signal: Signal | Timer, phase: Phase) -> None:
     """A transition is missing."""
-    _with_table(patch, lambda table: table[signal].pop(phase))
+    _with_table(patch, lambda table: table[signal].pop(phase, None))
 
 
 def with_row(patch: Patch, signal: Signal | Timer, phase: Phase, rule: Any) -> None:
@@ -63,14 +63,23 @@ def with_row(patch: Patch, signal: Signal | Timer, phase: Phase, rule: Any) -> N
 
 
 def _with_table(patch: Patch, change: Callable[[Any], object]) -> None:
+    """In both tables: that of the node's participant, and that of the one with time."""
     original = timed.transitions
 
-    def transitions(guarantees: Any) -> Any:
-        table = {signal: dict(row) for signal, row in original(guarantees).items()}
+    def transitions(guarantees: Any, kind: Any) -> Any:
+        table = {signal: dict(row) for signal, row in original(guarantees, kind).items()}
         change(table)
         return table
 
+    plain: dict[Any, Any] = {timer: dict.fromkeys(Phase) for timer in Timer}
+    plain |= {signal: dict(row) for signal, row in participant.TRANSITIONS.items()}
+    change(plain)
+    rows = {s: {p: OF_THE_NODE.get(rule, rule) for p, rule in row.items()} for s, row in plain.items() if s in Signal}
     patch.setattr(timed, "transitions", transitions)
+    patch.setattr(participant, "TRANSITIONS", rows)
+
+
+OF_THE_NODE = {TimedParticipant.begin: Participant.forward, TimedParticipant.backward: Participant.backward}
 
 
 def changed(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:
@@ -159,7 +168,7 @@ def what_was_late_counts_as_success(patch: Patch) -> None:
 
 @mutant
 def compensated_is_said_and_nothing_done(patch: Patch) -> None:
-    patch.setattr(TimedParticipant, "_try_to_compensate", lambda me, cell, run: None)
+    patch.setattr(Participant, "_try_to_compensate", lambda me, cell, run: None)
 
 
 @mutant
@@ -193,10 +202,7 @@ def the_cause_is_lost(patch: Patch) -> None:
 
 @mutant
 def the_pivot_is_compensated(patch: Patch) -> None:
-    def init(result: None, me: TimedParticipant, *_: Any) -> None:
-        me._is_beyond_return = False  # noqa: SLF001
-
-    changed(patch, TimedParticipant, "__init__", init)
+    patch.setattr(TimedParticipant, "refuse_to_undo", TimedParticipant.backward)
 
 
 @mutant
@@ -205,6 +211,39 @@ def a_retriable_step_gives_up_at_once(patch: Patch) -> None:
         me._attempts = 1  # noqa: SLF001
 
     changed(patch, TimedParticipant, "__init__", init)
+
+
+# The node's own participant, for steps on plain terms
+
+
+@mutant
+def the_node_compensates_the_step_that_failed(patch: Patch) -> None:
+    def fail(result: tuple[Cell, Any], me: Participant, event: Event, why: Any) -> Any:
+        me._try_to_compensate(Cell(), event.run)  # noqa: SLF001
+        return result
+
+    changed(patch, Participant, "_fail", fail)
+
+
+@mutant
+def the_node_forgets_that_it_was_cancelled(patch: Patch) -> None:
+    changed(patch, Participant, "cancel", lambda result, me, cell, event: (cell, result[1]))
+
+
+@mutant
+def the_node_loses_the_cause(patch: Patch) -> None:
+    def forward(result: tuple[Cell, Any], *_: Any) -> Any:
+        return result[0], tuple(replace(event, cause=event.topic) for event in result[1])
+
+    changed(patch, Participant, "forward", forward)
+
+
+@mutant
+def the_node_says_that_it_succeeded_and_runs_nothing(patch: Patch) -> None:
+    def init(result: None, me: Participant, *_: Any) -> None:
+        me._execute = lambda reference: None  # noqa: SLF001
+
+    changed(patch, Participant, "__init__", init)
 
 
 # Styles
@@ -365,14 +404,18 @@ def the_orchestrator_forgets_what_succeeded_while_it_waited(patch: Patch) -> Non
 
 @mutant
 def the_outbox_is_not_read_after_a_crash(patch: Patch) -> None:
-    lost = world.WITH_OUTBOX | {CrashPoint.AFTER: world.AfterCrash(True, False)}
-    patch.setattr(world, "WITH_OUTBOX", lost)
+    _leaves_behind(patch, CrashPoint.UNPUBLISHED, delivery.Remains(True, False))
 
 
 @mutant
 def what_was_published_is_not_committed(patch: Patch) -> None:
-    lost = world.WITH_OUTBOX | {CrashPoint.AFTER: world.AfterCrash(False, True)}
-    patch.setattr(world, "WITH_OUTBOX", lost)
+    _leaves_behind(patch, CrashPoint.UNCOMMITTED, delivery.Remains(False, True))
+
+
+def _leaves_behind(patch: Patch, point: CrashPoint, remains: delivery.Remains) -> None:
+    """With an outbox, after a crash at that point."""
+    table = {**delivery.AFTER_CRASH, True: {**delivery.AFTER_CRASH[True], point: remains}}
+    patch.setattr(delivery, "AFTER_CRASH", table)
 
 
 @mutant
@@ -420,8 +463,6 @@ def a_compensation_writes_over_what_others_have_written(patch: Patch) -> None:
 
 @mutant
 def a_repeated_request_is_executed(patch: Patch) -> None:
-    patch.setattr(front_door, "_ignore", lambda cell, event: (cell, NOTHING))
-
     def init(result: None, me: Any, *_: Any) -> None:
         me.heard_request = (me._start_again,) * len(me.heard_request)  # noqa: SLF001
 

@@ -84,7 +84,7 @@ def test_a_counterexample_has_the_fewest_transitions() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["inbox", "outbox", "redelivery", "tombstone", "retries"])
+@pytest.mark.parametrize("name", ["inbox", "outbox", "redelivery", "tombstone", "honest_compensation"])
 def test_a_counterexample_breaks_the_same_when_its_trace_is_checked(name: str) -> None:
     """The records of a counterexample, shown to the checkers once more, say what the explorer said."""
     definition = replace(

@@ -161,11 +161,6 @@ def test_every_break_of_the_way_back_is_found(style: str, steps: Any, deaf: list
             ["client", "saga/stuck"],
             "client does not hear saga/stuck: it is never told how the saga ended",
         ),
-        (
-            "choreography",
-            ["charge", "step/charge/retry"],
-            "charge does not hear step/charge/retry: its compensation is not tried again, and the saga has no outcome",
-        ),
     ],
 )
 def test_a_path_without_an_outcome_is_found(style: str, deaf: list[str], sentence: str) -> None:
@@ -188,6 +183,17 @@ def test_an_event_that_nobody_hears_is_found() -> None:
     assert told([f for f in findings if f.rule is Rule.UNHEARD_EVENT]) == [
         ("wiring.deaf[0]", "nobody hears step/reserve/failed"),
         ("wiring.relays[0][2]", "nobody hears news, which charge publishes"),
+    ]
+
+
+def test_a_step_that_does_not_hear_its_own_timer_is_found() -> None:
+    """Its compensation may fail, and then nobody tries it again."""
+    steps = ["order", step("charge", compensation_fails=1), "ship"]
+
+    findings = lint(saga(*steps, deaf=[["charge", "step/charge/retry"]]), "choreography")
+
+    assert [said for _, said in told(findings)] == [
+        "charge does not hear step/charge/retry: its compensation is not tried again, and the saga has no outcome"
     ]
 
 

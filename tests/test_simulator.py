@@ -141,7 +141,7 @@ def test_fault_rates_differ_from_history_to_history() -> None:
 
 def test_the_number_of_processes_makes_no_difference() -> None:
     """The same report from one process as from two."""
-    broken = replace(CHAIN, guarantees=Guarantees(retries=False), faults=Faults(EVERY_KIND))
+    broken = replace(CHAIN, guarantees=Guarantees(honest_compensation=False), faults=Faults(EVERY_KIND))
     for definition in (DISTURBED, broken):
         one, two = (campaign_of(definition, 400, processes=count) for count in (1, 2))
         assert replace(one, elapsed_s=0) == replace(two, elapsed_s=0)

@@ -17,7 +17,7 @@ from choreo.domain.orchestrator import Orchestrator
 from choreo.domain.participant import step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.report import OutcomeTopics
-from choreo.domain.timed import Policy
+from choreo.domain.timed import PLAIN, Policy
 from choreo.styles.choreography import tellers
 from choreo.styles.table import CLIENT, STARTED
 
@@ -107,7 +107,7 @@ def _in_orchestration(plan: Plan) -> Iterator[Need]:
 def _of_timers(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
     """What a step tells itself."""
     for position, step in enumerate(steps):
-        timers = [Timer.RETRY]
+        timers = [] if Policy.of(step) == PLAIN else [Timer.RETRY]
         if Policy.of(step).latency_ms is not None or (step.kind is Kind.RETRIABLE and step.attempts > 1):
             timers.append(Timer.ATTEMPT)
         if step.timeout_ms is not None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from choreo.domain.event import Event, Events, Fact, Run, Timer, Topic
 from choreo.domain.guarantees import Guarantees
 from choreo.domain.outcome import State
-from choreo.domain.reaction import NOTHING, SUCCEEDED, WAITING, Cell, Reaction, moves
+from choreo.domain.reaction import NOTHING, SUCCEEDED, WAITING, Cell, Phase, Reaction, moves
 from choreo.domain.report import OutcomeTopics
 
 NAME = "front door"
@@ -17,29 +17,31 @@ REQUESTED = Topic("saga/requested", Fact.REQUESTED, "client")
 
 
 class FrontDoor:
-    """Guards one request. `again` is the run that a repeated request starts where nobody prevents it."""
+    """Guards one request. `again` is the run that a repeated request starts where nobody prevents it.
+
+    Its cell: `heard` is 1 once somebody has asked again, `receipt` is the outcome once it is known.
+    """
 
     def __init__(self, guarantees: Guarantees, started: Topic, again: Run) -> None:
         self._started = started
         self._again = again
         self.heard_outcome = moves({WAITING: self._record})
-        repeated: Reaction = self._start_again
+        repeated: dict[Phase, Reaction] = {WAITING: self._start_again, SUCCEEDED: self._start_again}
         if guarantees.idempotent_request:
-            repeated = self._answer if guarantees.recorded_outcome else _ignore
-        self.heard_request = moves(
-            {WAITING: _ignore if guarantees.idempotent_request else repeated, SUCCEEDED: repeated}
-        )
+            repeated = {WAITING: self._note, SUCCEEDED: self._answer} if guarantees.recorded_outcome else {}
+        self.heard_request = moves(repeated)
+
+    def _note(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Asked before the end: the answer comes with the end."""
+        return replace(cell, heard=1), NOTHING
 
     def _record(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        return replace(cell, phase=SUCCEEDED, receipt=event.detail), NOTHING
+        recorded = replace(cell, phase=SUCCEEDED, receipt=event.detail)
+        return self._answer(recorded, event) if cell.heard else (recorded, NOTHING)
 
     def _answer(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         outcome, tries = cell.receipt, cell.attempt + 1
-        topic = {
-            State.COMPLETED: RECORDED.completed,
-            State.COMPENSATED: RECORDED.compensated,
-            State.STUCK: RECORDED.stuck,
-        }[outcome.state]
+        topic = ANSWERS[outcome.state]
         return replace(cell, attempt=tries), (Event(topic, event.run, event.topic, outcome, tries, event.number),)
 
     def _start_again(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
@@ -49,6 +51,11 @@ class FrontDoor:
 
 
 RECORDED = OutcomeTopics(NAME, prefix="recorded")
+ANSWERS = {
+    State.COMPLETED: RECORDED.completed,
+    State.COMPENSATED: RECORDED.compensated,
+    State.STUCK: RECORDED.stuck,
+}
 
 
 def asks_again(after_ms: int) -> Topic:
@@ -59,7 +66,3 @@ def asks_again(after_ms: int) -> Topic:
 def ask(cell: Cell, event: Event) -> tuple[Cell, Events]:
     """The client asks again, if it has no answer yet."""
     return cell, (Event(REQUESTED, event.run, event.topic),)
-
-
-def _ignore(cell: Cell, event: Event) -> tuple[Cell, Events]:
-    return cell, NOTHING

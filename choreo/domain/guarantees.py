@@ -24,7 +24,7 @@ class Guarantees(Struct, frozen=True, forbid_unknown_fields=True):
     """What commits after its time-out is compensated, and until then the step has not ended (`domain/timed.py`)."""
     undo_running: bool = True
     """What still runs when the saga turns back is compensated once it succeeds (`timed.py`, `orchestrator.py`)."""
-    retries: bool = True
+    honest_compensation: bool = True
     """A compensation that fails is tried again, and in the end reported as failed, not as done (`domain/timed.py`)."""
     point_of_no_return: bool = True
     """Nothing that may be refused follows the pivot, and the pivot is not compensated (`definition.py`, `timed.py`)."""

@@ -24,7 +24,7 @@ from choreo.domain.reaction import (
     Subscription,
     moves,
 )
-from choreo.domain.service import Refused, Service
+from choreo.domain.service import Refused, Service, Waits
 
 COMPENSATION_ATTEMPTS = 3
 
@@ -75,6 +75,8 @@ class Participant:
             receipt = self._execute(run.id + self._suffix)
         except Refused as refusal:
             return self._fail(event, str(refusal))
+        except Waits:
+            raise
         except Exception as error:
             return self._fail(event, defect(error))
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)

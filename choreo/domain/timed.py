@@ -1,7 +1,8 @@
 """A participant on terms: its local transaction takes time, may time out, is tried again, or is beyond return.
 
 Laws: as pure as any participant; time arrives as events, which it sends to itself (`Timer`). What moves in which phase
-is one table, and a guarantee that is switched off is another row of it: nothing else asks for guarantees here.
+is one table (`transitions`), and a guarantee that is switched off is another row of it. A step on the node's own terms
+gets the node's own participant.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +12,8 @@ from msgspec.structs import replace
 
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
-from choreo.domain.guarantees import Guarantees
-from choreo.domain.participant import TRANSITIONS, Participant, Signal, Terms, defect, step_topic
+from choreo.domain.guarantees import ALL_ON, Guarantees
+from choreo.domain.participant import COMPENSATION_ATTEMPTS, TRANSITIONS, Participant, Signal, Terms, defect, step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     ABORTED,
@@ -44,13 +45,18 @@ Transitions = Mapping[Signal | Timer, Mapping[Phase, Rule]]
 
 
 class Policy(Struct, frozen=True):
-    """How a step's local transaction and its compensation are run."""
+    """How a step's local transaction and its compensation are run.
+
+    `attempts`: how often a retriable local transaction, or a compensation, is tried. `latency_ms`: how long the local
+    transaction takes, at least and at most; None: it is done within the delivery that triggers it. `is_stubborn`: its
+    compensation may fail, and is tried again after a while rather than at once.
+    """
 
     kind: Kind = Kind.COMPENSATABLE
-    attempts: int = 3
+    attempts: int = COMPENSATION_ATTEMPTS
     timeout_ms: int | None = None
     latency_ms: tuple[int, int] | None = None
-    """None: it is done within the delivery that triggers it."""
+    is_stubborn: bool = False
 
     @classmethod
     def of(cls, step: Step) -> "Policy":
@@ -59,7 +65,11 @@ class Policy(Struct, frozen=True):
             latency = (latency, latency)
         if latency is None and step.timeout_ms is not None:
             latency = (1, 2 * step.timeout_ms)
-        return cls(step.kind, step.attempts, step.timeout_ms, latency)
+        return cls(step.kind, step.attempts, step.timeout_ms, latency, step.compensation_fails != "never")
+
+
+PLAIN = Policy()
+"""The node's own: done at once, and undone at once."""
 
 
 class LabTerms(Terms):
@@ -69,9 +79,13 @@ class LabTerms(Terms):
         self.awaits_running = guarantees.undo_running
         self._guarantees = guarantees
         self._policies = policies
+        self._is_plain_table = transitions(guarantees, Kind.COMPENSATABLE) == transitions(ALL_ON, Kind.COMPENSATABLE)
 
     def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
-        return TimedParticipant(plan, position, service, is_quiet, self._policies[position], self._guarantees)
+        policy = self._policies[position]
+        if policy == PLAIN and self._is_plain_table:
+            return Participant(plan, position, service, is_quiet)
+        return TimedParticipant(plan, position, service, is_quiet, policy, self._guarantees)
 
     def rows(self, participants: list[Participant]) -> Iterator[Subscription]:
         """The timers."""
@@ -90,9 +104,7 @@ class TimedParticipant(Participant):
         super().__init__(plan, position, service, is_quiet)
         self.policy = policy
         self.may_be_late = policy.timeout_ms is not None
-        self._table = transitions(guarantees)
-        self._hides_errors = not guarantees.retries
-        self._is_beyond_return = policy.kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return
+        self._table = transitions(guarantees, policy.kind)
         self._attempts = policy.attempts if policy.kind is Kind.RETRIABLE else 1
         latency = policy.latency_ms or (0, 0)
         time_out = (policy.timeout_ms or 0,) * 2
@@ -149,8 +161,8 @@ class TimedParticipant(Participant):
         receipt, why = self._try(event.run)
         is_late = cell.phase is TIMED_OUT
         if why is None:
-            back = self.backward_late if is_late else self.backward
-            return back(Cell(SUCCEEDED, cell.heard, receipt), event)
+            back = TimedParticipant.backward_late if is_late else self._table[Signal.BACK][SUCCEEDED]
+            return back(self, Cell(SUCCEEDED, cell.heard, receipt), event)
         if is_late:
             return Cell(FAILED), (self._because(self.failed, event, self._timed_out),)
         return self.cancel(cell, event)
@@ -177,13 +189,20 @@ class TimedParticipant(Participant):
             return cell, events
         return cell, tuple(replace(each, detail=Late(each.reason or self._timed_out)) for each in events)
 
+    def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `honest_compensation`: whether it worked or not, it says that it did."""
+        self._try_to_compensate(cell, event.run)
+        return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
+
+    def refuse_to_undo(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The pivot, and what comes after it, has no way back."""
+        why = f"{self.step} is {self.policy.kind} and cannot be undone"
+        return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why),)
+
     def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
         """Compensate; or try it again, which is in `phase`; or be stuck."""
-        if self._is_beyond_return:
-            why = f"{self.step} is {self.policy.kind} and cannot be undone"
-            return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why),)
         why_not = self._try_to_compensate(cell, event.run)
-        if why_not is None or self._hides_errors:
+        if why_not is None:
             return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
         tries = cell.attempt + 1
         if tries < self.policy.attempts:
@@ -213,20 +232,23 @@ class TimedParticipant(Participant):
         return Event(topic, event.run, event.topic, why, 0, event.number)
 
 
-def transitions(guarantees: Guarantees) -> Transitions:
+def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
     """The neighbour protocol with time. Each guarantee has its rows; without it they say what goes wrong instead."""
     it = TimedParticipant
+    back: Rule = it.backward if guarantees.honest_compensation else it.backward_hiding
+    if kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return:
+        back = it.refuse_to_undo
     table: dict[Signal | Timer, dict[Phase, Rule]] = {
         Signal.GO: {WAITING: it.begin},
         Signal.STOP: dict(TRANSITIONS[Signal.STOP]),
-        Signal.BACK: {WAITING: it.cancel, SUCCEEDED: it.backward, RUNNING: it.abort},
+        Signal.BACK: {WAITING: it.cancel, SUCCEEDED: back, RUNNING: it.abort},
         Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
         Timer.TIMED_OUT: {RUNNING: it.expire},
-        Timer.RETRY: {UNDOING: it.backward, UNDOING_LATE: it.backward_late},
+        Timer.RETRY: {UNDOING: back, UNDOING_LATE: it.backward_late},
     }
     if not guarantees.inbox:
         table[Signal.GO] |= {SUCCEEDED: it.begin}
-        table[Signal.BACK] |= {COMPENSATED: it.backward}
+        table[Signal.BACK] |= {COMPENSATED: back}
     if not guarantees.tombstone:
         table[Signal.STOP] |= {WAITING: it.decline}
         table[Signal.BACK] |= {WAITING: it.decline}

@@ -23,11 +23,13 @@ HAPPENINGS: tuple[tuple[FaultKind | None, CrashPoint | None], ...] = (
     (FaultKind.DROP, None),
     (FaultKind.DUPLICATE, None),
     (FaultKind.POISON, None),
+    (FaultKind.PARTITION, None),
     *((FaultKind.CRASH, point) for point in CrashPoint),
 )
 NAMES = [str(kind) for kind, _ in HAPPENINGS]
-DROPPED, DUPLICATED, POISONED = 1, 2, 3
-CRASHED = {point: 4 + index for index, point in enumerate(CrashPoint)}
+DUPLICATED, POISONED = 2, 3
+LOST = {FaultKind.DROP: 1, FaultKind.PARTITION: 4}
+CRASHED = {point: 5 + index for index, point in enumerate(CrashPoint)}
 
 
 def encoded(number: int, alternative: int = 0, happening: int = 0) -> int:
@@ -51,6 +53,8 @@ def in_words(kind: FaultKind, delivery: Delivery, point: CrashPoint | None = Non
             return f"{who} crashes {POINTS[point or CrashPoint.BEFORE]} while it handles {what}"
         case FaultKind.POISON:
             return f"{what} cannot be read by {who}"
+        case FaultKind.PARTITION:
+            return f"nothing passes between {delivery.event.topic.source} and {who}: {what} is lost"
         case _:
             return f"{kind} {what} on its way to {who}"
 

@@ -73,7 +73,7 @@ class Replay:
         if act.point is None:
             return [replace(record) for record in self._transitions.reactions.effects[reaction.effect]]
         left = self._transitions.world.after_crash(act.point)
-        if left is None or not (left.is_committed or left.is_published):
+        if not (left.is_committed or left.is_published):
             return [replace(delivered(delivery.event, delivery.lane)), fault(delivery, "crash", act.point)]
         effect = reaction.only_committed if not left.is_published else reaction.only_published
         effect = reaction.effect if left.is_committed and left.is_published else effect

@@ -245,8 +245,7 @@ class Explorer:
 
     def _never_fired(self) -> tuple[str, ...]:
         """A delay is another order, and every order was looked at, also where there was but one."""
-        is_moot = (FaultKind.DELAY, FaultKind.PARTITION)
-        return tuple(kind for kind, count in self.fired.items() if not count and kind not in is_moot)
+        return tuple(kind for kind, count in self.fired.items() if not count and kind != FaultKind.DELAY)
 
     def bytes_per_state(self) -> float:
         """What one state takes in the tables of states; its parts, which many states share, are counted as well."""

@@ -123,7 +123,7 @@ class Simulation:
             else:
                 self._befall(verdict, event, lane, copy)
 
-    def _handle(self, event: Event, lane: Lane, copy: int, sent_later_ms: int = 0) -> bool:
+    def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
         """One local transaction, and what it publishes; whether it could happen now."""
         try:
             events = self.world.deliver(event, lane)
@@ -132,7 +132,7 @@ class Simulation:
             return False
         self.handled += 1
         self.log.append((self.now_ms, HANDLE, event, lane, events, tuple(self.world.notes)))
-        self._send_all(events, self.now_ms + sent_later_ms)
+        self._send_all(events, self.now_ms)
         if self._parked:
             self._wake(self.now_ms)
         return True
@@ -229,23 +229,22 @@ class Simulation:
         world = self.world
         up_ms = self.now_ms + RESTART_MS
         cells, seat = world.cells[event.run.id], lane.seat
-        if point is CrashPoint.UNPUBLISHED and world.guarantees.outbox:
-            self._handle(event, lane, copy, sent_later_ms=RESTART_MS)  # the outbox is read after the restart
-        elif (left := world.after_crash(point)) is not None and (left.is_committed or left.is_published):
+        remains = world.after_crash(point)
+        if remains.is_committed or remains.is_published:
             cell, shared = cells[seat], world.copy_shared()
             try:
                 events = world.deliver(event, lane)
             except Waits:
                 self._parked.append((event, lane, copy, 0))
                 return
-            notes = tuple(world.notes) if left.is_committed else ()
-            self.log.append((self.now_ms, HANDLE, event, lane, events if left.is_published else [], notes))
-            if not left.is_committed:
+            notes = tuple(world.notes) if remains.is_committed else ()
+            self.log.append((self.now_ms, HANDLE, event, lane, events if remains.is_published else [], notes))
+            if not remains.is_committed:
                 cells[seat] = cell
                 world.restore_shared(shared)
-            if left.is_published:
-                self._send_all(events, self.now_ms)
-            if left.is_committed and self._parked:
+            if remains.is_published:
+                self._send_all(events, up_ms if remains.is_late else self.now_ms)
+            if remains.is_committed and self._parked:
                 self._wake(self.now_ms)
         self.log.append((self.now_ms, "crash", event, lane, str(point), ()))
         self.log.append((up_ms, "restart", event, lane, None, ()))

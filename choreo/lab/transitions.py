@@ -5,11 +5,12 @@ what the trace tells of it is somebody else's business. Wherever a fault is poss
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from choreo.domain.definition import FaultKind
+from choreo.domain.definition import CrashPoint, FaultKind
 from choreo.domain.reaction import PHASES
-from choreo.lab.acts import CRASHED, DROPPED, DUPLICATED, NEXT_ALTERNATIVE, POISONED, encoded
+from choreo.lab.acts import CRASHED, DUPLICATED, LOST, NEXT_ALTERNATIVE, POISONED, encoded
 from choreo.lab.channels import Channels, Flight
 from choreo.lab.dead import living_phases
 from choreo.lab.numbered import Numbered
@@ -26,7 +27,7 @@ Step = tuple[int, int, int, int]
 
 EVER = (True,) * len(PHASES)
 
-Befall = Callable[["Transitions", int, int, int], Sequence[Step]]
+Befall = Callable[[int, int, int], Sequence[Step]]
 """What may befall a delivery: the transitions that it makes."""
 
 
@@ -42,12 +43,7 @@ class Transitions:
         self.fired = dict.fromkeys(map(str, faults.kinds), 0)
         self._offsets = _offsets(world)
         self._living = _living(world)
-        self._reordering = [str(k) for k in (FaultKind.DELAY, FaultKind.PARTITION) if k in faults.kinds]
-        self._crashes = [
-            (CRASHED[point], left.is_committed, left.is_published)
-            for point in faults.crash_points
-            if (left := world.after_crash(point)) is not None
-        ]
+        self._crashes = _different(world)
         self._may_befall: dict[int, tuple[Befall, ...]] = {}
         self._arrivals: dict[int, tuple[tuple[int, Reaction], ...]] = {}
         self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
@@ -81,12 +77,11 @@ class Transitions:
         arriving = self._arriving(flight)
         fired = self.fired
         steps: list[Step] = []
-        if len(arriving) > 1:
-            for kind in self._reordering:
-                fired[kind] += 1  # another is delivered first: every order is looked at
+        if len(arriving) > 1 and FaultKind.DELAY in fired:
+            fired[FaultKind.DELAY] += 1  # another is delivered first: every order is looked at
         for number in arriving:
             for befall in self._befalling(number):
-                steps += befall(self, ground, flight, number)
+                steps += befall(ground, flight, number)
         return steps
 
     def _befalling(self, number: int) -> tuple[Befall, ...]:
@@ -101,22 +96,23 @@ class Transitions:
         if delivery.poison or (hearers is not None and lane.hearer not in hearers):
             return
         if not lane.is_local:
-            if FaultKind.DROP in kinds:
-                yield Transitions._resent if self.world.resends(lane) else Transitions._dropped
+            for kind in (FaultKind.DROP, FaultKind.PARTITION):  # a partition is what drops much at once
+                if kind in kinds:
+                    yield partial(self._resent if self.world.resends(lane) else self._lost, kind)
             if FaultKind.DUPLICATE in kinds:
-                yield Transitions._duplicated
+                yield self._duplicated
             if FaultKind.POISON in kinds and not lane.is_client:
-                yield Transitions._poisoned
+                yield self._poisoned
         if FaultKind.CRASH in kinds and not lane.is_client:
-            yield Transitions._crashed
+            yield self._crashed
 
-    def _resent(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
-        """Dropped and sent again: it is in flight as before."""
-        self.fired[FaultKind.DROP] += 1
+    def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+        """Lost and sent again: it is in flight as before."""
+        self.fired[kind] += 1
         return ()
 
-    def _dropped(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
-        return ((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, DROPPED)),)
+    def _lost(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+        return ((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, LOST[kind])),)
 
     def _duplicated(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
         twice = self._fly_instead(flight, number, (number, number))
@@ -227,6 +223,15 @@ class Transitions:
             flown = self.channels.replaced(self.flights.values[flight], number, by)
             found = self._flown[key] = self.flights.number_of(flown)
         return found
+
+
+def _different(world: World) -> list[tuple[int, bool, bool]]:
+    """The crash points that leave different things behind, each with what is committed and what is published."""
+    points: dict[tuple[bool, bool], CrashPoint] = {}
+    for point in world.definition.faults.crash_points:
+        remains = world.after_crash(point)
+        points.setdefault((remains.is_committed, remains.is_published), point)
+    return [(CRASHED[point], *remains) for remains, point in points.items()]
 
 
 def _offsets(world: World) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 Laws: the simulator and the explorer both drive this, through `deliver`; neither knows how anything reacts. A delivery
 is one local transaction: the cell, the services' records and what is to be published change together, or not at all.
-What a crash leaves behind is decided here, and so is what outbox and redelivery are good for (`AFTER_CRASH`).
+What a delivery is promised is looked up in `domain/delivery.py`.
 """
 
 import pickle
@@ -14,7 +14,9 @@ from msgspec import Struct
 from choreo.bus import Bus
 from choreo.domain.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.domain.definition import CrashPoint, Definition, RunOf, Step
+from choreo.domain.delivery import Remains, after_crash, is_put_aside, is_resent
 from choreo.domain.event import Event, Events, Run, Timer
+from choreo.domain.front_door import NAME as FRONT_DOOR
 from choreo.domain.front_door import asks_again
 from choreo.domain.outcome import Outcome
 from choreo.domain.reaction import Subscription
@@ -50,7 +52,7 @@ class Delivery(Struct, frozen=True):
     poison: int = 0
 
 
-class Wiring(Struct, frozen=True, eq=False):
+class Wired(Struct, frozen=True, eq=False):
     """The table and the bus of all runs that take the same steps; for each topic the lanes to those who hear it."""
 
     table: Table
@@ -64,15 +66,8 @@ class RunOfWorld(Struct, frozen=True, eq=False):
     index: int
     run: Run
     spec: RunOf
-    wiring: Wiring
+    wiring: Wired
     is_repeat: bool
-
-
-class AfterCrash(Struct, frozen=True):
-    """What is left of one delivery after a crash of its hearer."""
-
-    is_committed: bool
-    is_published: bool
 
 
 class World:
@@ -98,7 +93,7 @@ class World:
         }
         self.lanes: list[Lane] = []
         self._channels: dict[tuple[int, str, str], int] = {}
-        self._wirings: dict[tuple[str, ...] | None, Wiring] = {}
+        self._wirings: dict[tuple[str, ...] | None, Wired] = {}
         self.runs = [
             RunOfWorld(index, run, spec, self._wiring(spec, None if repeat else _again(specs, index)), repeat)
             for index, (run, spec, repeat) in enumerate(specs)
@@ -143,17 +138,17 @@ class World:
         run_id = event.run.id
         self.run_of[run_id].wiring.bus.emit(lane.address, event, self.cells[run_id])
         for each in published:
-            if each.detail.__class__ is Outcome and each.topic.source != "front door":
+            if each.detail.__class__ is Outcome and each.topic.source != FRONT_DOOR:
                 self.books.end(each.run.id)
         return published
 
     def resends(self, lane: Lane) -> bool:
-        """The guarantee of redelivery: whether what was lost on this lane is sent again. A timer is not lost."""
-        return self.guarantees.redelivery or lane.is_local
+        """Whether what was lost on this lane is sent again. A timer is not lost."""
+        return lane.is_local or is_resent(self.guarantees)
 
     def puts_aside(self, attempts: int) -> bool:
-        """The guarantee of dead letters: whether what could not be read so often is not delivered any more."""
-        return self.guarantees.dead_letter and attempts >= ATTEMPTS
+        """Whether what could not be read so often is not delivered any more."""
+        return is_put_aside(self.guarantees, attempts)
 
     def unread(self, delivery: Delivery) -> Delivery:
         """A delivery that could not be read once more. After the third time the count has nothing more to say."""
@@ -164,14 +159,9 @@ class World:
         lane, event = delivery.lane, delivery.event
         return Event(UNREADABLE, event.run, event.topic, f"{lane.hearer} cannot read {event.id}", 0, event.number)
 
-    def after_crash(self, point: CrashPoint) -> AfterCrash | None:
-        """What a crash at that point leaves behind, or None where there is no such point.
-
-        With an outbox, commit and publish are one: what was committed is published after the restart.
-        """
-        if self.guarantees.outbox:
-            return WITH_OUTBOX.get(point)
-        return WITHOUT_OUTBOX[point]
+    def after_crash(self, point: CrashPoint) -> Remains:
+        """What a crash at that point leaves behind."""
+        return after_crash(self.guarantees, point)
 
     # Copies of what is shared; cells are values already, and `deliver` changes the hearer's alone
 
@@ -191,7 +181,7 @@ class World:
     def _publish(self, events: Events) -> None:
         self._published.extend(events)
 
-    def _wiring(self, spec: RunOf, again: Run | None) -> Wiring:
+    def _wiring(self, spec: RunOf, again: Run | None) -> Wired:
         """That of the runs with the same steps; one whose request may be repeated has its own."""
         if again is None and spec.steps in self._wirings:
             return self._wirings[spec.steps]
@@ -204,7 +194,7 @@ class World:
                 of_topic[row.seat] = lane = self._lane(number, row, table)
                 self.lanes.append(lane)
         by_topic = {name: tuple(each.values()) for name, each in lanes.items()}
-        wiring = Wiring(table, Bus(table, self._publish, _address), by_topic)
+        wiring = Wired(table, Bus(table, self._publish, _address), by_topic)
         if again is None:
             self._wirings[spec.steps] = wiring
         return wiring
@@ -217,13 +207,6 @@ class World:
         delay = topic.after_ms if is_local else DEFAULT_LATENCY_MS
         is_client = row.seat == table.client
         return Lane(len(self.lanes), row.seat, _address(row), row.hearer, channel, is_local, is_client, delay)
-
-
-WITH_OUTBOX = {CrashPoint.BEFORE: AfterCrash(False, False), CrashPoint.AFTER: AfterCrash(True, True)}
-WITHOUT_OUTBOX = WITH_OUTBOX | {
-    CrashPoint.UNPUBLISHED: AfterCrash(True, False),
-    CrashPoint.UNCOMMITTED: AfterCrash(False, True),
-}
 
 
 def _address(row: Subscription) -> str:
