@@ -227,15 +227,16 @@ def the_node_compensates_the_step_that_failed(patch: Patch) -> None:
 
 @mutant
 def the_node_forgets_that_it_was_cancelled(patch: Patch) -> None:
-    changed(patch, Participant, "cancel", lambda result, me, cell, event: (cell, result[1]))
+    with_row(patch, Signal.BACK, WAITING, lambda me, cell, event: (cell, me.cancel(cell, event)[1]))
 
 
 @mutant
 def the_node_loses_the_cause(patch: Patch) -> None:
-    def forward(result: tuple[Cell, Any], *_: Any) -> Any:
-        return result[0], tuple(replace(event, cause=event.topic) for event in result[1])
+    def forward(me: Participant, cell: Cell, event: Event) -> Any:
+        after, events = me.forward(cell, event)
+        return after, tuple(replace(each, cause=each.topic) for each in events)
 
-    changed(patch, Participant, "forward", forward)
+    with_row(patch, Signal.GO, WAITING, forward)
 
 
 @mutant
