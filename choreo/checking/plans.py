@@ -26,7 +26,7 @@ class Defined:
     def __init__(self, definition: Definition) -> None:
         self._name = definition.name
         self._runs = known_of(definition).runs
-        self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values())) if known.repeats is None}
+        self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values()))}
         self._whole = known_run_of(definition, RunOf(definition.name))
 
     def __call__(self, run: RunTold, name: str) -> KnownRun:

@@ -126,15 +126,19 @@ def no_return(history: History, record: Record, run: KnownRun, known: Known) -> 
 def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
     """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply."""
     facts = history.run(record.run)
-    if run.repeats is not None and _is_effect(record) and record.action == "execute":
-        return f"{run.saga_id} was asked for once, and executed twice: {record.step} took effect in a second run"
+    if run.twin is not None and record.action == "execute" and _is_effect(record):
+        if history.run(run.twin).steps[_position(record)].executed:
+            return f"{run.saga_id} was asked for once, and {record.step} took effect in two runs"
+        return None
     if record.action == "publish" and record.event in OUTCOMES and facts.outcome is not None:
         if record.source != FRONT_DOOR:
-            return f"the run had ended as {facts.outcome}, and ended again as {record.event}"
+            return f"the run had ended as {_word(facts.outcome)}, and ended again as {_word(record.event)}"
         if record.event != facts.outcome:
-            return f"the run had ended as {facts.outcome}, and whoever asked again was told {record.event}"
+            return (
+                f"the run had ended as {_word(facts.outcome)}, and whoever asked again was told {_word(record.event)}"
+            )
     if record.action == "reply" and facts.replies and record.event not in facts.replies:
-        return f"the client was told {facts.replies[0]}, and then {record.event}"
+        return f"the client was told {_word(facts.replies[0])}, and then {_word(record.event)}"
     return None
 
 
@@ -142,9 +146,9 @@ def honest_reply(history: History, record: Record, run: KnownRun, known: Known) 
     """S8: what the client is told is so, then and ever after."""
     facts = history.run(record.run)
     if _is_effect(record) and facts.outcome in (COMPLETED, COMPENSATED):
-        return f"the outcome was {facts.outcome}, and after it {record.step} {_effect(record)}"
+        return f"the outcome was {_word(facts.outcome)}, and after it {record.step} {_effect(record)}"
     if record.action == "reply" and record.event in OUTCOMES and facts.outcome != record.event:
-        return f"the client was told {record.event}, and the outcome is {facts.outcome or 'not known'}"
+        return f"the client was told {_word(record.event)}, and the outcome is {_word(facts.outcome)}"
     if record.action == "publish" and record.event == COMPENSATED and record.source != FRONT_DOOR:
         standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
         if standing:
@@ -215,21 +219,25 @@ def bounded(history: History, record: Record, run: KnownRun, known: Known) -> st
 
 def every_run_ends(history: History, known: Known) -> str | None:
     """L1: a run that was started has an outcome."""
-    for name, facts in history.runs:
-        if facts.events and facts.outcome is None:
-            standing = [n for n, s in zip(known.runs[name].steps, facts.steps, strict=True) if s.stands]
-            held = f", and {', '.join(standing)} in force" if standing else ""
-            return f"{known.runs[name].saga_id} came to rest without an outcome{held}"
-    return None
+    unended = [(known.runs[name], facts) for name, facts in history.runs if facts.events and facts.outcome is None]
+    if not unended:
+        return None
+    standing = [n for run, facts in unended for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
+    held = f", and {', '.join(dict.fromkeys(standing))} in force" if standing else ""
+    names = " and ".join(dict.fromkeys(str(run.saga_id) for run, _ in unended))
+    return f"{names} came to rest without an outcome{held}"
 
 
 def everything_is_undone(history: History, known: Known) -> str | None:
     """L2: of a run in which something failed no step is left standing, unless it is stuck; what was undone is told."""
     for name, facts in _unended_or(history, COMPENSATED):
         run = known.runs[name]
-        for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
-            if facts.has_failed and did.stands and _may_be_undone(run, position):
-                return f"{run.saga_id} turned back, and {step} was never undone"
+        steps = list(enumerate(zip(run.steps, facts.steps, strict=True)))
+        standing = [step for position, (step, did) in steps if did.stands and _may_be_undone(run, position)]
+        if facts.has_failed and standing:
+            verb = "was" if len(standing) == 1 else "were"
+            return f"{run.saga_id} turned back, and {' and '.join(standing)} {verb} never undone"
+        for _, (step, did) in steps:
             if facts.outcome is not None and did.compensated and not did.said_compensated:
                 return f"{step} of {run.saga_id} was undone, and nobody was ever told"
     return None
@@ -260,7 +268,7 @@ def everyone_is_answered(history: History, known: Known) -> str | None:
     """L4: whoever asked for a run that has ended was told."""
     for name, facts in history.runs:
         if known.has_replies and facts.outcome is not None and not facts.replies:
-            return f"{known.runs[name].saga_id} ended as {facts.outcome}, and its client was never told"
+            return f"{known.runs[name].saga_id} ended as {_word(facts.outcome)}, and its client was never told"
     return None
 
 
@@ -313,6 +321,10 @@ def _unended_or(history: History, outcome: str) -> Iterator[tuple[str, RunFacts]
 
 def _did(executed: int, compensated: int) -> str:
     return f"took effect {_times(executed)} and was undone {_times(compensated)}"
+
+
+def _word(outcome: str | None) -> str:
+    return "not known" if outcome is None else outcome.removeprefix("saga.")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -25,8 +25,8 @@ class KnownRun(Struct, frozen=True):
     events_max: int
     attempts: tuple[int, ...] = ()
     """How often each retriable step is tried before it may give up; empty where that is not known."""
-    repeats: str | None = None
-    """The run whose request this one repeats."""
+    twin: str | None = None
+    """The other run of the same request: the one that this one repeats, or that repeats this one."""
 
 
 class Known(Struct, frozen=True):
@@ -50,7 +50,8 @@ def known_of(definition: Definition) -> Known:
     for number, spec in enumerate(definition.all_runs(), start=1):
         run = runs[f"run-{number}"] = known_run_of(definition, spec)
         if spec.ask_again_ms is not None:
-            runs[f"run-{number}-again"] = replace(run, repeats=f"run-{number}")
+            runs[f"run-{number}"] = replace(run, twin=f"run-{number}-again")
+            runs[f"run-{number}-again"] = replace(run, twin=f"run-{number}")
     return Known(runs, minima_of(definition))
 
 

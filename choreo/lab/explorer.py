@@ -36,7 +36,7 @@ SECONDS_MAX = 600.0
 LOOK_EVERY = 64
 
 Progress = Callable[[int, int], None]
-"""Told how many states are known, and how many of them were looked at."""
+"""Told how many states were looked at, and how many are known."""
 
 PARTS_MAX = 0xFFFFFF - 1_000_000
 """A state has 24 bits for the number of its flight, and as many for its history; this leaves room between two looks."""
@@ -94,8 +94,7 @@ class Explorer:
         self._budgets = bytearray()
         self._parents = array("I")
         self._acts = array("Q")
-        self._queue: list[int] = []
-        self._still: dict[int, None] = {}
+        self._still: list[int] = []
 
     # The search
 
@@ -107,7 +106,8 @@ class Explorer:
             with without_collecting():
                 self._begin()
                 stopped = self._search()
-                self._look_for_traps()
+                if stopped is None:
+                    self._look_for_traps()
         except Violation as found:
             violation = found
         except KeyboardInterrupt:
@@ -122,44 +122,42 @@ class Explorer:
     def _search(self) -> str | None:
         """Until nothing is left; or why it was stopped before."""
         keys, budgets, known, transitions = self._keys, self._budgets, self._index, self.transitions
-        for looked, state in enumerate(self._queue):  # which grows
-            if not looked % LOOK_EVERY and (why := self._must_stop(looked)) is not None:
+        for node, key in enumerate(keys):  # which grows
+            if not node % LOOK_EVERY and (why := self._must_stop(node)) is not None:
                 return why
-            key, budget = keys[state], budgets[state]
+            budget = budgets[node]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
-            moved = False
-            for step in transitions.steps(ground, flight):
-                after = self._after(state, history, step)
+            steps = transitions.steps(ground, flight)
+            for step in steps:
+                after = self._after(node, history, step)
                 if after == key:
-                    self._still[state] = None  # what cannot be read, again and again
+                    self._still.append(node)  # what cannot be read, again and again
                     continue
-                moved = True
                 self.events += 1
                 found = known.get(self._key(after, budget))
                 if found is None or budgets[found] < budget:
-                    self._reach(after, step[3], state, budget)
-            if not moved:
-                self._rest(state, history)
+                    self._reach(after, step[3], node, budget)
+            if not steps:
+                self._rest(node, history)
             for step in transitions.faults(ground, flight) if budget else ():
                 self.fired[NAMES[step[3] & 0xFF]] += 1
-                self._reach(self._after(state, history, step), step[3], state, budget - 1)
+                self._reach(self._after(node, history, step), step[3], node, budget - 1)
         return None
 
     def _reach(self, state: int, act: int, parent: int, budget: int) -> None:
-        """Note a state. One that was reached with as many faults left covers one with fewer."""
-        index = self._index.setdefault(self._key(state, budget), len(self._keys))
-        if index == len(self._keys):
+        """Note a state. One that was reached with as many faults left covers one with fewer.
+
+        One that is reached again with more of them is looked at once more, as a node of its own: what was found from
+        the first way goes on from there, and stays as short as it is.
+        """
+        key, node = self._key(state, budget), len(self._keys)
+        found = self._index.get(key)
+        if found is None or budget > self._budgets[found]:
+            self._index[key] = node
             self._keys.append(state)
             self._budgets.append(budget)
             self._parents.append(parent)
             self._acts.append(act)
-        elif budget > self._budgets[index]:
-            self._budgets[index] = budget
-            self._parents[index] = parent
-            self._acts[index] = act
-        else:
-            return
-        self._queue.append(index)
 
     def _after(self, state: int, history: int, step: Step) -> int:
         """The state that a step leads to, once what is dead has been delivered. Raises `Violation`."""
@@ -178,9 +176,9 @@ class Explorer:
 
     def _must_stop(self, looked: int) -> str | None:
         if self._progress is not None:
-            self._progress(len(self._keys), looked)
+            self._progress(looked, len(self._keys))
         limits = self._limits
-        if len(self._keys) > limits.states:
+        if len(self._index) > limits.states:
             return f"more than {limits.states:,} states"
         if max(len(self.transitions.flights.values), len(self._histories.values)) > PARTS_MAX:
             return f"more than {PARTS_MAX:,} different parts of states"
@@ -212,16 +210,21 @@ class Explorer:
             raise Violation(state, None, broken)
 
     def _look_for_traps(self) -> None:
-        """States among which a run may go round for ever. Every other transition tells something, or delivers."""
+        """States among which a run may go round for ever, and which nothing leads out of.
 
-        def successors(state: int) -> list[int]:
-            key = self._keys[state]
+        Every other transition without a fault tells something new, or leaves one delivery less under way, so circles
+        are looked for among those that do neither.
+        """
+
+        def successors(node: int) -> list[int]:
+            key, budget = self._keys[node], self._budgets[node]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
-            after = [self._after(state, history, step) for step in self.transitions.steps(ground, flight)]
-            return [self._index.get(self._key(each, self._budgets[state]), -1) for each in after]
+            after = [self._after(node, history, step) for step in self.transitions.steps(ground, flight)]
+            return [self._index[self._key(each, budget)] for each in after]
 
-        for trap in traps(self._still, successors):
-            self._rest(trap[0], self._keys[trap[0]] & 0xFFFFFF)
+        newest = dict.fromkeys(self._index[self._key(self._keys[node], self._budgets[node])] for node in self._still)
+        for trap in sorted(traps(newest, successors), key=min):
+            self._rest(min(trap), self._keys[trap[0]] & 0xFFFFFF)
 
     # What was found
 
@@ -236,7 +239,7 @@ class Explorer:
             self.fired,
             dict(sorted(self.outcomes.items())),
             perf_counter() - self._began,
-            states=len(self._keys),
+            states=len(self._index),
             counterexample=self._counterexample(violation) if violation else None,
             stopped=stopped,
             never_fired=() if violation or stopped else self._never_fired(),
@@ -248,11 +251,13 @@ class Explorer:
         return tuple(kind for kind, count in self.fired.items() if not count and kind != FaultKind.DELAY)
 
     def bytes_per_state(self) -> float:
-        """What one state takes in the tables of states; its parts, which many states share, are counted as well."""
-        tables = [self._keys, self._index, self._budgets, self._parents, self._acts, self._queue]
-        parts = [self.transitions.grounds.values, self.transitions.flights.values, self._histories.values]
-        size = sum(map(sys.getsizeof, tables)) + sum(sys.getsizeof(value) for each in parts for value in each)
-        return (size + 36 * len(self._keys) + 32 * len(self._keys)) / max(len(self._keys), 1)
+        """What one state takes: in the tables of states, and of its parts, which many states share."""
+        transitions, size_of = self.transitions, sys.getsizeof
+        tables = [self._keys, self._index, self._budgets, self._parents, self._acts]
+        parts = [transitions.grounds.values, transitions.flights.values, self._histories.values]
+        size = sum(map(size_of, tables)) + sum(size_of(value) for each in (*parts, self._keys) for value in each)
+        nodes = len(self._keys)
+        return (size + nodes * size_of(nodes)) / max(len(self._index), 1)
 
     def _counterexample(self, violation: Violation) -> Counterexample:
         acts = [violation.act] if violation.act is not None else []
@@ -292,5 +297,10 @@ def outcomes_of(history: History) -> Iterator[str]:
 
 
 def memory_mb() -> float:
-    """The most that this process has ever had resident, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """What this process has resident now, in MB; where the system does not tell, the most that it ever had."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = int(file.read().split()[1])
+        return pages * resource.getpagesize() / 1024**2
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -42,11 +42,12 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Twin(Struct, frozen=True):
-    """Another way in which the same goes wrong."""
+    """Another way in which the same goes wrong, with the bug and without."""
 
     text: str
     invariants: tuple[str, ...]
-    definition: Definition
+    broken: Definition
+    mended: Definition
 
 
 class Lesson(Struct, frozen=True):
@@ -101,8 +102,9 @@ def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def _twin(table: Mapping[str, Any], twin: dict[str, Any] | None) -> Twin | None:
     if twin is None:
         return None
-    text, invariants = twin.pop("text"), tuple(twin.pop("invariants"))
-    return Twin(text, invariants, definition_from(merged(table, twin)))
+    text, invariants, mended = twin.pop("text"), tuple(twin.pop("invariants")), twin.pop("mended")
+    broken = merged(table, twin)
+    return Twin(text, invariants, definition_from(broken), definition_from(merged(broken, mended)))
 
 
 @cache

@@ -11,11 +11,15 @@ import typer
 from rich.text import Text
 
 from choreo.composition import SERVICES, open_services
+from choreo.domain.definition import Definition
 from choreo.lab.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
 from choreo.lessons import Lesson, lesson, lessons
-from choreo.terminal.arguments import WrongUse
+from choreo.styles import STYLES
+from choreo.terminal.arguments import Saga, WrongUse, open_separately, read_saga
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.compare_view import show_comparison
+from choreo.terminal.comparison import Comparison, compare
 from choreo.terminal.report_view import show_counterexample
 from choreo.terminal.screen import FAINT, TITLE, Screen
 
@@ -43,12 +47,12 @@ def _lesson(
         return
     with wrong_use():
         found = _open(number)
-    shown = Shown(found)
+    taught = Taught(found)
     if json:
-        screen.json(shown.as_json())
+        screen.json(taught.as_json())
     else:
-        shown.tell(screen)
-    finish(is_finding=not shown.is_as_told)
+        taught.tell(screen)
+    finish(is_finding=not taught.is_as_told)
 
 
 def _open(number: int) -> Lesson:
@@ -72,24 +76,36 @@ def _list(screen: Screen, json: bool) -> None:
         )
 
 
-class Shown:
-    """A lesson, and what the explorer finds in it: with the bug, without it, and in the other style."""
+class Pair:
+    """A saga with its bug and without, and what the explorer finds in both."""
+
+    def __init__(self, broken: Definition, mended: Definition, style: str) -> None:
+        self.broken = _explore(broken, style)
+        self.mended = _explore(mended, style)
+        self.budget = mended.faults.budget if mended.faults.kinds else 0
+
+    def is_as_told(self, invariants: tuple[str, ...]) -> bool:
+        """Whether the bug is found as what the lesson says it is, and mended by what it says mends it."""
+        is_found = set(invariants) <= {broken.code for broken in self.broken.broken}
+        return is_found and self.mended.verdict is Conclusion.SAFE
+
+
+class Taught:
+    """A lesson, and what the explorer finds in it: in its own style, in the other, and in its twin."""
 
     def __init__(self, found: Lesson) -> None:
         self.lesson = found
-        words = found.words
-        self.broken = _explore(found, words.style)
-        self.mended = _explore(found, words.style, is_mended=True)
-        self.other = _explore(found, found.other_style)
-        self.other_mended = _explore(found, found.other_style, is_mended=True)
+        self.own = Pair(found.broken, found.mended, found.words.style)
+        self.other = Pair(found.broken, found.mended, found.other_style)
+        self.twin = None if found.twin is None else Pair(found.twin.broken, found.twin.mended, found.words.style)
 
     @property
     def is_as_told(self) -> bool:
-        """Whether the bug is found as what the lesson says it is, and mended by what it says mends it."""
-        words, codes = self.lesson.words, {broken.code for broken in self.broken.broken}
-        is_found = set(words.invariants) <= codes if self.lesson.is_broken else self.broken.verdict is Conclusion.SAFE
-        is_mended = self.mended.verdict is Conclusion.SAFE and self.other_mended.verdict is Conclusion.SAFE
-        return is_found and is_mended and self.other.verdict == words.other_style
+        """Whether everything is as the lesson says."""
+        words, twin = self.lesson.words, self.lesson.twin
+        is_other = self.other.broken.verdict == words.other_style and self.other.is_as_told(())
+        is_twin = self.twin is None or twin is None or self.twin.is_as_told(twin.invariants)
+        return self.own.is_as_told(words.invariants) and is_other and is_twin
 
     def as_json(self) -> dict[str, Any]:
         words = self.lesson.words
@@ -97,9 +113,9 @@ class Shown:
             "number": self.lesson.number,
             "title": words.title,
             "invariants": words.invariants,
-            "broken": self.broken.as_json(),
-            "mended": self.mended.as_json(),
-            "other_style": self.other.as_json(),
+            "broken": self.own.broken.as_json(),
+            "mended": self.own.mended.as_json(),
+            "other_style": self.other.broken.as_json(),
             "as_told": self.is_as_told,
         }
 
@@ -107,39 +123,47 @@ class Shown:
         found, words = self.lesson, self.lesson.words
         screen.one_line((f"Lesson {found.number}: {words.title}", TITLE))
         screen.one_line()
-        _paragraphs(screen, words.story)
+        _paragraph(screen, words.story)
         _ask(screen, found)
         _heading(screen, "What happens")
-        _paragraphs(screen, words.outcome)
-        self._show_bug(screen)
+        _paragraph(screen, words.outcome)
         if found.is_broken:
+            _bug(screen, self.own.broken)
+            screen.one_line(f"The simulator finds it too: choreo simulate lesson-{found.number} --seeds {words.seeds}")
             _heading(screen, "What mends it")
-            _paragraphs(screen, words.mend)
-            _proof(screen, found, self.mended)
+            _paragraph(screen, words.mend)
+        _proof(screen, self.own)
         _heading(screen, f"And in {found.other_style}?")
-        _paragraphs(screen, words.other)
-        _verdict_of_other(screen, found, self.other, self.other_mended)
-        if found.twin is not None:
+        _paragraph(screen, words.other)
+        if found.is_broken:
+            _verdict_of_other(screen, found, self.other)
+        else:
+            _proof(screen, self.other)
+            screen.one_line()
+            show_comparison(screen, *_compared(found), False)
+        if self.twin is not None and found.twin is not None:
             _heading(screen, "Its twin")
-            _paragraphs(screen, found.twin.text)
+            _paragraph(screen, found.twin.text)
+            _bug(screen, self.twin.broken)
+            _proof(screen, self.twin)
         if not self.is_as_told:
             screen.sentence(("What was found is not what this lesson says.", "bold red"))
 
-    def _show_bug(self, screen: Screen) -> None:
-        for broken in self.broken.broken:
-            screen.sentence(
-                (f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=3
-            )
-        if self.broken.counterexample is not None:
-            show_counterexample(screen, self.broken)
-            number, seeds = self.lesson.number, self.lesson.words.seeds
-            screen.one_line(f"The simulator finds it too: choreo simulate lesson-{number} --seeds {seeds}")
-        else:
-            _proof(screen, self.lesson, self.broken)
+
+def _compared(found: Lesson) -> tuple[Saga, Comparison]:
+    """Both styles side by side, where the last step refuses."""
+    steps = [step.name for step in found.broken.steps]
+    saga = read_saga(steps, [steps[-1]], ())
+    return saga, compare(saga, open_separately(SERVICES, steps, 2 * len(STYLES)))
 
 
-def _explore(found: Lesson, style: str, is_mended: bool = False) -> Report:
-    definition = found.mended if is_mended else found.broken
+def _bug(screen: Screen, report: Report) -> None:
+    for broken in report.broken:
+        screen.sentence((f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=3)
+    show_counterexample(screen, report)
+
+
+def _explore(definition: Definition, style: str) -> Report:
     return Explorer(definition, style, open_services(SERVICES)).explore()
 
 
@@ -164,15 +188,15 @@ def _heading(screen: Screen, text: str) -> None:
     screen.one_line((text, TITLE))
 
 
-def _paragraphs(screen: Screen, text: str) -> None:
+def _paragraph(screen: Screen, text: str) -> None:
     """A text of a lesson, as wide as the screen."""
     screen.lines(screen.wrapped(Text(" ".join(text.split()))))
 
 
-def _proof(screen: Screen, found: Lesson, report: Report) -> None:
+def _proof(screen: Screen, pair: Pair) -> None:
+    report, budget = pair.mended, pair.budget
     if report.verdict is not Conclusion.SAFE:
         return
-    budget = found.mended.faults.budget if found.mended.faults.kinds else 0
     faults = f"with at most {budget} fault{'s' if budget != 1 else ''} " if budget else ""
     screen.sentence(
         ("Proof", "bold green"),
@@ -180,10 +204,8 @@ def _proof(screen: Screen, found: Lesson, report: Report) -> None:
     )
 
 
-def _verdict_of_other(screen: Screen, found: Lesson, other: Report, mended: Report) -> None:
-    if not found.is_broken:
-        _proof(screen, found, other)
-        return
+def _verdict_of_other(screen: Screen, found: Lesson, pair: Pair) -> None:
+    other, mended = pair.broken, pair.mended
     if other.verdict is Conclusion.SAFE:
         screen.sentence(f"With the same bug, {found.other_style} is safe: all {other.states:,} states were looked at.")
         return
