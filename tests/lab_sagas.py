@@ -69,6 +69,23 @@ TWO_ENDS = saga(Step("a", fails="may", after=()), Step("b", after=(), fails="may
 LONG_BRANCH = saga(
     Step("a", after=(), fails="may"), Step("b", after=()), Step("c", after=("b",)), Step("d", after=("a", "c"))
 )
+LATE_BRANCH = saga(
+    Step("a", after=()), Step("b", after=(), fails="may"), Step("c", after=("b",)), Step("d", after=("a", "c"))
+)
+UNEVEN_ENDS = saga(Step("a", after=()), Step("b", after=(), fails="may"), Step("c", after=("b",)))
+UNEVEN_FORK = saga(Step("a"), Step("b", after=("a",)), Step("c", after=("a",), fails="may"), Step("d", after=("c",)))
+SHORTCUT = saga(
+    Step("a", compensation_fails="may", attempts=1),
+    Step("b", after=("a",), compensation_fails="may", attempts=1),
+    Step("c", after=("a", "b"), fails="may"),
+)
+SHORTCUT_BEYOND = saga(
+    Step("a", kind=Kind.PIVOT),
+    Step("b", after=("a",), kind=Kind.RETRIABLE, attempts=2, fails="may"),
+    Step("c", after=("a",), kind=Kind.RETRIABLE, fails="may", attempts=1),
+    Step("d", after=("a", "b"), kind=Kind.RETRIABLE, fails="may", attempts=1),
+    kinds=(FaultKind.DROP,),
+)
 SLOW = saga(
     Step("a"),
     Step("b", after=("a",), fails="may"),
@@ -173,6 +190,11 @@ SUITE = {
     "diamond": DIAMOND,
     "two ends": TWO_ENDS,
     "long branch": LONG_BRANCH,
+    "late branch": LATE_BRANCH,
+    "uneven ends": UNEVEN_ENDS,
+    "uneven fork": UNEVEN_FORK,
+    "shortcut": SHORTCUT,
+    "shortcut beyond": SHORTCUT_BEYOND,
     "slow": SLOW,
     "timed": TIMED,
     "timed, stuck": TIMED_STUCK,

@@ -4,7 +4,7 @@ Laws: pure. Each run is judged on its own, and resources, which runs share, apar
 with the trace and not with the number of runs in it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -69,9 +69,9 @@ def check(told: Told, definition: Definition | None = None) -> Verdict:
     deviations: list[Deviation] = []
     facts: dict[str, RunFacts] = {}
     for name, run in told.runs.items():
-        history = _observed(monitor, _begin(name, known.runs[name]), run.lines, deviations)
-        deviations += _at_rest(monitor, history, name)
+        history = _observed(monitor, _begin(name, known.runs[name], facts), run.lines, deviations)
         facts[name] = history.run(name)
+        deviations += _at_rest(monitor, History(((name, facts[name]),)), name)
     locked = list(_judge_resources(told, known, facts, deviations))
     deviations.sort(key=lambda deviation: (deviation.line is None, deviation.line or 0))
     due = [Due(n, known.runs[n].saga_id, tuple(_due(f, n, known, locked))) for n, f in facts.items()]
@@ -86,9 +86,11 @@ class Growing(set[Any]):
         return self
 
 
-def _begin(name: str, run: KnownRun) -> History:
-    steps = (StepFacts(),) * len(run.steps)
-    return History(((name, RunFacts(steps, published=Growing(), delivered=Growing())),))
+def _begin(name: str, run: KnownRun, facts: Mapping[str, RunFacts]) -> History:
+    """Before the run, but after the other run of the same request, if that was judged already."""
+    own = RunFacts((StepFacts(),) * len(run.steps), published=Growing(), delivered=Growing())
+    twin = facts.get(run.twin or "")
+    return History(((name, own),) if twin is None or run.twin is None else ((name, own), (run.twin, twin)))
 
 
 def _observed(monitor: Monitor, history: History, lines: Iterable[Line], deviations: list[Deviation]) -> History:

@@ -18,7 +18,7 @@ from choreo.domain.participant import step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.report import OutcomeTopics
 from choreo.domain.timed import PLAIN, Policy
-from choreo.styles.choreography import tellers
+from choreo.styles.choreography import must_be_stopped, tellers
 from choreo.styles.table import CLIENT, STARTED
 
 
@@ -65,10 +65,11 @@ def _in_choreography(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
         before, after = plan.predecessors[position], plan.successors[position]
         for topic in [step_topic(plan, p, Fact.SUCCEEDED) for p in before] or [STARTED]:
             yield Need(position, name, topic, What.BEGIN)
-        for topic in (topic for p in before if len(before) > 1 for topic in ends[p]):
+        stops = before if must_be_stopped(plan, position, tells[position]) else ()
+        for topic in (topic for p in stops for topic in ends[p]):
             if topic.fact is not Fact.COMPENSATED or steps[topic.position].timeout_ms is not None:
                 yield Need(position, name, topic, What.STOP)
-        for p in before if len(before) > 1 else ():
+        for p in stops:
             if steps[p].timeout_ms is not None:  # it may come too late, and stay
                 yield Need(position, name, step_topic(plan, p, Fact.COMPENSATION_FAILED), What.STOP)
         for topic in (topic for p in after for topic in ends[p]):

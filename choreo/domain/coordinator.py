@@ -138,7 +138,7 @@ class Coordinator:
         undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
         blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is FACT_COMPENSATION_FAILED])
         ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked) if p not in late)]
-        return sum(p not in ends and p not in blocked for group in ending for p in group)
+        return len({p: None for group in ending for p in group if p not in ends and p not in blocked})
 
 
 def _blocked_by(plan: Plan, stuck: list[int]) -> dict[int, None]:

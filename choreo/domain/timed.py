@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.participant import COMPENSATION_ATTEMPTS, TRANSITIONS, Participant, Signal, Terms, defect, step_topic
+from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, defect, step_topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     ABORTED,
@@ -172,6 +172,10 @@ class TimedParticipant(Participant):
         self._try(event.run)
         return Cell(FAILED), NOTHING
 
+    def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        cancelled = self.cancelled
+        return Cell(CANCELLED), NOTHING if cancelled is None else (self._because(cancelled, event),)
+
     def decline(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `tombstone`: it says that there is nothing to undo, and does not remember having said so."""
         _, events = self.cancel(cell, event)
@@ -240,7 +244,7 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
         back = it.refuse_to_undo
     table: dict[Signal | Timer, dict[Phase, Rule]] = {
         Signal.GO: {WAITING: it.begin},
-        Signal.STOP: dict(TRANSITIONS[Signal.STOP]),
+        Signal.STOP: {WAITING: it.cancel},
         Signal.BACK: {WAITING: it.cancel, SUCCEEDED: back, RUNNING: it.abort},
         Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
         Timer.TIMED_OUT: {RUNNING: it.expire},

@@ -127,9 +127,7 @@ def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -
     """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply."""
     facts = history.run(record.run)
     if run.twin is not None and record.action == "execute" and _is_effect(record):
-        if history.run(run.twin).steps[_position(record)].executed:
-            return f"{run.saga_id} was asked for once, and {record.step} took effect in two runs"
-        return None
+        return executed_in_both(history.run(run.twin), run, _position(record))
     if record.action == "publish" and record.event in OUTCOMES and facts.outcome is not None:
         if record.source != FRONT_DOOR:
             return f"the run had ended as {_word(facts.outcome)}, and ended again as {_word(record.event)}"
@@ -140,6 +138,13 @@ def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -
     if record.action == "reply" and facts.replies and record.event not in facts.replies:
         return f"the client was told {_word(facts.replies[0])}, and then {_word(record.event)}"
     return None
+
+
+def executed_in_both(twin: RunFacts, run: KnownRun, position: int) -> str | None:
+    """What to say of a step that takes effect in a run, where it has taken effect in the other run of the request."""
+    if not twin.steps or not twin.steps[position].executed:
+        return None
+    return f"{run.saga_id} was asked for once, and {run.steps[position]} took effect in two runs"
 
 
 def honest_reply(history: History, record: Record, run: KnownRun, known: Known) -> str | None:

@@ -20,7 +20,7 @@ from choreo.invariants.checkers import INVARIANTS, Broken
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.explorer import outcomes_of
-from choreo.lab.faults import RATE, FaultPlan, Verdict
+from choreo.lab.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.shrink import fewest
 from choreo.lab.simulator import Fired, Simulation
@@ -94,13 +94,14 @@ class Lab:
         self.world = World(definition, style, service_of)
         self.monitor = Monitor(known_of(definition))
         self._rates = rates
+        self._until_ms = faults_until_ms(definition)
         self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
 
     def play(self, seed: int, script: Sequence[Verdict] | None = None) -> History:
         """The history of a seed; `script`: with these faults and no others."""
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
-        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, by_delivery)
+        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
         simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
         told = self.monitor.begin()
@@ -138,8 +139,22 @@ def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict
 
 
 def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
-    """The rates to simulate with: those given, or the usual one for each kind that the definition names."""
-    return dict.fromkeys(definition.faults.kinds, RATE) if rates is None else rates
+    """The rates to simulate with: those given, or the usual one for each kind that the definition names.
+
+    If it names none: for each of the usual kinds.
+    """
+    return dict.fromkeys(definition.faults.kinds or USUAL, RATE) if rates is None else rates
+
+
+def faults_until_ms(definition: Definition) -> int:
+    """How long faults may happen: while the runs start, and while the slowest way through the steps takes its time."""
+    starts = [run.start_ms + (run.ask_again_ms or 0) for run in definition.runs]
+    slowness = 0
+    for step in definition.steps:
+        latency = step.latency_ms or 0
+        slowness += max(latency) if isinstance(latency, tuple) else latency
+        slowness += step.timeout_ms or 0
+    return FAULTS_MIN_MS + max(starts, default=0) + slowness
 
 
 def simulate(

@@ -17,7 +17,7 @@ from choreo.domain.timed import FINAL
 def canonical(cell: Any) -> Any:
     """The cell that stands for all that behave as this one does."""
     if isinstance(cell, Collected):
-        return replace(cell, missing=0, log=_sorted_log(cell.log))
+        return replace(cell, log=_sorted_log(cell.log))
     if isinstance(cell, Directed):
         return replace(cell, log=_sorted_log(cell.log))
     if isinstance(cell, Cell) and (cell.phase in FINAL or cell.phase is COMPENSATED):

@@ -18,7 +18,7 @@ from choreo.trace.record import Record
 
 def first_records(world: World) -> Iterator[Record]:
     """What is published to begin with."""
-    for event in dict.fromkeys(delivery.event for _, delivery in world.start()):
+    for _, event in world.first_events():
         yield published(event)
 
 

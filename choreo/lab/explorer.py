@@ -33,7 +33,7 @@ from choreo.lab.world import World
 STATES_MAX = 5_000_000
 MEMORY_MB_MAX = 4_000
 SECONDS_MAX = 600.0
-LOOK_EVERY = 64
+LOOK_EVERY = 128
 
 Progress = Callable[[int, int], None]
 """Told how many states were looked at, and how many are known."""
@@ -112,6 +112,10 @@ class Explorer:
             violation = found
         except KeyboardInterrupt:
             stopped = "it was interrupted"
+        except MemoryError:
+            stopped = "there is no more memory"
+        finally:
+            self.transitions.world.reset()
         return self._report(stopped, violation)
 
     def _begin(self) -> None:
@@ -123,8 +127,6 @@ class Explorer:
         """Until nothing is left; or why it was stopped before."""
         keys, budgets, known, transitions = self._keys, self._budgets, self._index, self.transitions
         for node, key in enumerate(keys):  # which grows
-            if not node % LOOK_EVERY and (why := self._must_stop(node)) is not None:
-                return why
             budget = budgets[node]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
             steps = transitions.steps(ground, flight)
@@ -134,6 +136,8 @@ class Explorer:
                     self._still.append(node)  # what cannot be read, again and again
                     continue
                 self.events += 1
+                if not self.events % LOOK_EVERY and (why := self._must_stop(node)) is not None:
+                    return why
                 found = known.get(self._key(after, budget))
                 if found is None or budgets[found] < budget:
                     self._reach(after, step[3], node, budget)

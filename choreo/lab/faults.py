@@ -17,6 +17,9 @@ from choreo.lab.world import Lane
 RATE = 0.05
 """How often a kind of fault befalls a delivery, unless said otherwise."""
 
+USUAL = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
+"""The kinds of faults where nobody names any."""
+
 SWARM = (0.0, 0.3, 1.0, 1.0, 3.0)
 """By how much the rate of a kind differs from history to history (swarm testing: Groce et al., ISSTA 2012)."""
 
@@ -24,10 +27,10 @@ JITTER_MS = 4
 """A delivery takes up to so much longer than it must, in virtual milliseconds."""
 
 DELAY_MS, REDELIVERY_MS, RESTART_MS, PARTITION_MS = 40, 20, 30, 60
-FAULTS_UNTIL_MS = 400
-"""Afterwards nothing goes wrong any more, and everything must come to its end."""
+FAULTS_MIN_MS = 400
+"""For so long, and as much longer as a definition takes by itself, faults may happen."""
 
-PARTITION_STARTS_MS = (0, 10, 20, 40, 80)
+PARTITIONS_A_RATE = 10
 
 
 class Verdict(Struct, frozen=True):
@@ -53,7 +56,11 @@ class Partition(Struct, frozen=True):
 
 
 class FaultPlan:
-    """The faults of one history: as the seed has it, or those of a script and no others."""
+    """The faults of one history: as the seed has it, or those of a script and no others.
+
+    `rates`: how often each kind befalls a delivery, before the swarm; a partition befalls a history, as often as its
+    rate says ten times. `until_ms`: afterwards nothing goes wrong any more, and everything must come to its end.
+    """
 
     def __init__(
         self,
@@ -61,24 +68,28 @@ class FaultPlan:
         rates: Mapping[FaultKind, float],
         hearers: list[str],
         faults: Faults,
+        until_ms: int,
         script: Script | None = None,
     ) -> None:
         random = Random(seed)  # noqa: S311  # repeatable is what it has to be
         self._salt = random.getrandbits(32)
-        self._rates = {kind: rate * random.choice(SWARM) for kind, rate in rates.items()}
+        self._until_ms = until_ms
+        swarm = {kind: rates.get(kind, 0.0) * random.choice(SWARM) for kind in FaultKind}
+        total = max(1.0, sum(swarm.values()))
+        self._rates = {kind: rate / total for kind, rate in swarm.items() if rate}
         self._choice_rate = random.choice((0.1, 0.3, 0.5))
         self._hearers = faults.hearers
         self._points = [point for point in CrashPoint if point in faults.crash_points]
         self._script = script
         self._asked: dict[str, int] = {}
         self._partitions: list[Partition] = []
-        if hearers and random.random() < min(1.0, self._rates.pop(FaultKind.PARTITION, 0.0) * 10):
-            begin_ms = random.choice(PARTITION_STARTS_MS)
+        if hearers and random.random() < self._rates.pop(FaultKind.PARTITION, 0.0) * PARTITIONS_A_RATE:
+            begin_ms = int(random.random() ** 2 * until_ms / 4)
             self._partitions.append(Partition(random.choice(hearers), begin_ms, begin_ms + PARTITION_MS))
 
     def verdict(self, event: Event, lane: Lane, copy: int, now_ms: int) -> Verdict | None:
         """What befalls this delivery, the `copy`-th of this event to this hearer; None: it arrives."""
-        if now_ms >= FAULTS_UNTIL_MS or (self._hearers is not None and lane.hearer not in self._hearers):
+        if now_ms >= self._until_ms or (self._hearers is not None and lane.hearer not in self._hearers):
             return None
         name = f"{event.id}>{lane.hearer}"
         if self._script is not None:

@@ -7,9 +7,12 @@ is what the invariants call an effect. A free choice ("may") is asked of the ora
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import Struct
+
 from choreo.domain.definition import Fails, Kind, Step
 from choreo.domain.service import Refused, Service, Waits
 from choreo.lab.books import Books, Note
+from choreo.lab.copying import as_bytes, from_bytes
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, which it is told by a name: whether this fails."""
@@ -44,11 +47,11 @@ class LabService:
             self._note(Note("execute", self.step.name, int(position), run, str(error)))
             raise
         self._note(Note("execute", self.step.name, int(position), run))
-        return (receipt, overwritten) if overwritten or receipt is not None else None
+        return (_kept(receipt), overwritten) if overwritten or receipt is not None else None
 
     def compensate(self, reference: str, receipt: Any) -> None:
         run, _, position = reference.rpartition("/")
-        inner_receipt, overwritten = receipt or (None, ())
+        kept, overwritten = receipt or (None, ())
         try:
             if self._fails(self.step.compensation_fails, reference, "compensate"):
                 raise Refused(f"the compensation of {self.step.name} was told to fail")
@@ -56,7 +59,7 @@ class LabService:
                 self._note(Note("compensate", self.step.name, int(position), run, "there is nothing that undoes it"))
                 return
             if self.inner is not None:
-                self.inner.compensate(reference, inner_receipt)
+                self.inner.compensate(reference, _restored(kept))
         except Exception as error:
             self._note(Note("compensate", self.step.name, int(position), run, str(error)))
             raise
@@ -72,3 +75,20 @@ class LabService:
         if fails == "may":
             return self._oracle(f"{what} {self.step.name} in {reference.rpartition('/')[0]}:")
         return self._books.count(reference, what) <= int(fails)
+
+
+def _kept(receipt: object) -> object:
+    """A receipt as a value, so that what is done with it in one history is not seen in another."""
+    if receipt is None or type(receipt) is int or type(receipt) is str:
+        return receipt
+    return Kept(as_bytes(receipt, "a receipt"))
+
+
+def _restored(kept: object) -> object:
+    return from_bytes(kept.data) if isinstance(kept, Kept) else kept
+
+
+class Kept(Struct, frozen=True):
+    """A receipt that is more than a number or a text."""
+
+    data: bytes

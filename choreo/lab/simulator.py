@@ -20,8 +20,8 @@ from choreo.lab.records import fault, handled, published
 from choreo.lab.world import Delivery, Lane, World
 from choreo.trace.record import Record
 
-DELIVERIES_MAX = 20_000
-"""A history with more deliveries than this does not come to rest."""
+DELIVERIES_AN_EVENT_MAX = 40
+"""So many deliveries, repetitions and all, one event that a plan accounts for may take; with more there is no end."""
 
 HANDLE = "handle"
 
@@ -52,6 +52,7 @@ class Simulation:
         self.handled = 0
         self.now_ms = 0
         self.came_to_rest = False
+        self._handled_max = DELIVERIES_AN_EVENT_MAX * world.events_max
         self._plan = plan
         self._heap: list[Flying] = []
         self._count = 0
@@ -90,7 +91,7 @@ class Simulation:
         heap, world, log = self._heap, self.world, self.log
         run_of, deliver, notes = world.run_of, world.deliver, world.notes
         count = self._count
-        while heap and self.handled < DELIVERIES_MAX:
+        while heap and self.handled < self._handled_max:
             now_ms, _, event, lane, copy, _ = heappop(heap)
             try:
                 events = deliver(event, lane)
@@ -109,7 +110,7 @@ class Simulation:
                 count = self._count
 
     def _run_disturbed(self, plan: FaultPlan) -> None:
-        while self._heap and self.handled < DELIVERIES_MAX:
+        while self._heap and self.handled < self._handled_max:
             now_ms, _, event, lane, copy, poison = heappop(self._heap)
             self.now_ms = now_ms
             if self._must_wait(event, lane, copy, poison):
@@ -183,8 +184,7 @@ class Simulation:
         """Whether its hearer is down, or has something before it that cannot be read."""
         up_ms = self._down_until_ms.get(lane.hearer, 0)
         if self.now_ms < up_ms:
-            if not self._resend(up_ms, event, lane, copy, poison):
-                self.log.append((self.now_ms, "drop", event, lane, f"{lane.hearer} is down", ()))
+            self._push_back(up_ms, event, lane, copy, poison)
             return True
         if not poison and not lane.is_local and self._is_ordered and self._blocked.get(lane.hearer):
             self._parked.append((event, lane, copy, poison))
@@ -268,11 +268,8 @@ class Simulation:
 
     def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
         world = self.world
-        begun: dict[Event, None] = {}
-        for at_ms, delivery in world.start():
-            if delivery.event not in begun:
-                begun[delivery.event] = None
-                yield at_ms, (published(delivery.event),)
+        for at_ms, event in world.first_events():
+            yield at_ms, (published(event),)
         for at_ms, what, event, lane, more, notes in sorted(self.log, key=lambda entry: entry[0]):
             if what == HANDLE:
                 yield at_ms, handled(event, lane, notes, more)

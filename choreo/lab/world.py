@@ -5,7 +5,6 @@ is one local transaction: the cell, the services' records and what is to be publ
 What a delivery is promised is looked up in `domain/delivery.py`.
 """
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,9 @@ from choreo.domain.front_door import asks_again
 from choreo.domain.outcome import Outcome
 from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
+from choreo.invariants.known import known_of
 from choreo.lab.books import Books, Note
+from choreo.lab.copying import copy_services, restore_services
 from choreo.lab.services import LabService
 from choreo.lab.wiring import wired
 from choreo.styles.table import STARTED, Table
@@ -102,6 +103,8 @@ class World:
         self.cells: dict[str, list[Any]] = {run.run.id: list(run.wiring.table.cells) for run in self.runs}
         """The cells of each run, by its id."""
         self._fresh = self.copy_shared()
+        self.events_max = sum(run.events_max for run in known_of(definition).runs.values())
+        """More events than all its runs together can account for."""
 
     def reset(self) -> None:
         """As it was to begin with."""
@@ -113,13 +116,16 @@ class World:
 
     def start(self) -> list[tuple[int, Delivery]]:
         """The first deliveries, with the virtual time of each in milliseconds."""
+        return [(at_ms, delivery) for at_ms, event in self.first_events() for delivery in self.deliveries_of(event)]
+
+    def first_events(self) -> list[tuple[int, Event]]:
+        """What clients publish to begin with, whether or not somebody hears it, with the virtual time of each."""
         first = []
         for run in self.runs:
             if not run.is_repeat:
-                events = [Event(STARTED, run.run)]
+                first.append((run.spec.start_ms, Event(STARTED, run.run)))
                 if run.spec.ask_again_ms is not None:
-                    events.append(Event(asks_again(run.spec.ask_again_ms), run.run))
-                first += [(run.spec.start_ms, delivery) for event in events for delivery in self.deliveries_of(event)]
+                    first.append((run.spec.start_ms, Event(asks_again(run.spec.ask_again_ms), run.run)))
         return first
 
     def deliveries_of(self, event: Event) -> list[Delivery]:
@@ -167,14 +173,12 @@ class World:
 
     def copy_shared(self) -> tuple[Any, ...]:
         """The books, and the fields of the author's services, as a value."""
-        return self.books.copy(), tuple(pickle.dumps(vars(service)) for service in self._inner)
+        return self.books.copy(), copy_services(self._inner)
 
     def restore_shared(self, copied: tuple[Any, ...]) -> None:
         books, services = copied
         self.books.restore(books)
-        for service, fields in zip(self._inner, services, strict=True):
-            vars(service).clear()
-            vars(service).update(pickle.loads(fields))  # noqa: S301  # our own copy, made a moment ago
+        restore_services(self._inner, services)
 
     # Building
 

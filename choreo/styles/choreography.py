@@ -18,14 +18,15 @@ from choreo.styles.table import CLIENT, STARTED, Table, hear_outcomes
 def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
     """Compile the plan to the table in which the services find each other by events alone."""
     coordinator = Coordinator(plan)
+    tells = tellers(plan)
     participants = [
-        terms.participant(plan, position, service_of(step), not tells)
-        for position, (step, tells) in enumerate(zip(plan.steps, tellers(plan), strict=True))
+        terms.participant(plan, position, service_of(step), not tells[position])
+        for position, step in enumerate(plan.steps)
     ]
     count = len(participants)
     rows = [
         *_forward_rows(plan, participants),
-        *_stop_rows(plan, participants),
+        *_stop_rows(plan, participants, tells),
         *_backward_rows(plan, participants, coordinator),
         *_coordinator_rows(plan, participants, coordinator),
         *terms.rows(participants),
@@ -62,11 +63,19 @@ def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subsc
             yield _row(topic, me, go)
 
 
-def _stop_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscription]:
-    """At a join: another predecessor may have succeeded, and waits to hear that this step will not begin."""
+def must_be_stopped(plan: Plan, position: int, tells: bool) -> bool:
+    """Whether a step must hear that a predecessor will not succeed: somebody waits to hear that it will not begin.
+
+    At a join that is another predecessor. In a graph it is also whoever stands beside a longer way to the same join.
+    """
+    before = plan.predecessors[position]
+    return len(before) > 1 or (tells and bool(before) and not plan.is_levelled)
+
+
+def _stop_rows(plan: Plan, participants: list[Participant], tells: list[bool]) -> Iterator[Subscription]:
     for me in participants:
         before = plan.predecessors[me.position]
-        if len(before) > 1:
+        if must_be_stopped(plan, me.position, tells[me.position]):
             stop = me.moves(Signal.STOP)
             for predecessor in before:
                 for topic in _ends(participants[predecessor]):

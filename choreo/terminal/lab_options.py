@@ -3,7 +3,7 @@
 Laws: what is wrong is said with what was expected and what came, before anything runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -15,11 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from choreo.definitions.wrong import quoted, suggestion
 from choreo.domain.definition import Definition, FaultKind, Faults
 from choreo.domain.guarantees import Guarantees
-from choreo.lab.faults import RATE
+from choreo.lab.campaign import rates_of
+from choreo.lab.faults import RATE, USUAL
 from choreo.terminal.arguments import WrongUse
-
-USUAL = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
-"""The kinds of faults where neither the definition nor the command line names any."""
 
 BUDGET_MAX = 20
 
@@ -41,7 +39,8 @@ def with_guarantees(definition: Definition, on: list[str] | None, off: list[str]
                 known = ", ".join(Guarantees.__struct_fields__)
                 hint = suggestion(name, Guarantees.__struct_fields__)
                 raise WrongUse(where, f"expected a guarantee ({known}), got {quoted(name)}{hint}")
-            changes[name] = value
+            if changes.setdefault(name, value) != value:
+                raise WrongUse(where, f"expected {name} with or without, got both")
     return replace(definition, guarantees=replace(definition.guarantees, **changes)) if changes else definition
 
 
@@ -59,10 +58,10 @@ def with_faults(definition: Definition, kinds: list[str] | None, budget: int | N
     return replace(definition, faults=faults)
 
 
-def rates(definition: Definition, given: list[str] | None) -> dict[FaultKind, float]:
+def rates(definition: Definition, given: list[str] | None) -> Mapping[FaultKind, float]:
     """The rates that `--faults drop=0.05,crash=0.1` asks for, or the usual ones. Raises `WrongUse`."""
     if given is None:
-        return dict.fromkeys(definition.faults.kinds or USUAL, RATE)
+        return rates_of(definition)
     wanted: dict[FaultKind, float] = {}
     for word in _split(given):
         name, equals, text = word.partition("=")

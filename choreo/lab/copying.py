@@ -1,0 +1,51 @@
+"""Copies of what an author's services hold, so that every history begins and branches with its own.
+
+Laws: whatever cannot be copied is told with its name, before anything is claimed about it. Objects that several
+services share stay shared.
+"""
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from choreo.domain.service import Service
+
+
+class NoCopy(ValueError):
+    """A service, or a receipt, holds something that cannot be copied: a lock, an open file, a connection."""
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """A copy of the value. Raises `NoCopy`, which names `what` it is."""
+    try:
+        return pickle.dumps(value)
+    except Exception as error:  # whatever somebody else's object raises
+        why = f"{type(error).__name__}: {error}"
+        raise NoCopy(f"{what}: expected what can be copied, since every history needs its own, got {why}") from None
+
+
+def from_bytes(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301  # our own copy, made in this process
+
+
+def copy_services(services: Sequence[Service]) -> bytes:
+    """The state of all services together. Raises `NoCopy`."""
+    if not services:
+        return b""
+    states = [service.__getstate__() for service in services]
+    try:
+        return pickle.dumps(states)
+    except Exception:  # then find out whose it is
+        for service, state in zip(services, states, strict=True):
+            as_bytes(state, f"service {type(service).__name__}")
+        raise
+
+
+def restore_services(services: Sequence[Service], data: bytes) -> None:
+    for service, state in zip(services, from_bytes(data) if data else (), strict=True):
+        fields, slots = state if isinstance(state, tuple) else (state, None)
+        if hasattr(service, "__dict__"):
+            vars(service).clear()
+            vars(service).update(fields or {})
+        for name, value in (slots or {}).items():
+            setattr(service, name, value)
