@@ -7,18 +7,19 @@ picture and the command that shows it again, and nothing of choreo's own stack.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from choreo.domain.definition import Definition
+    from choreo.domain.definition import Definition, FaultKind
     from choreo.domain.service import Service, ServiceOf
     from choreo.lab.report import Report
 
-KEPT = "choreo"
+KEPT, SERVICES, INTERRUPTED = "choreo", "services", "it was interrupted"
 WIDTH = 100
 
 
@@ -50,7 +51,7 @@ class Choreo:
         self,
         saga: Definition | str | Sequence[str],
         *,
-        services: ServiceOf | Mapping[str, Service] | str = "services",
+        services: ServiceOf | Mapping[str, Service] | str = SERVICES,
         faults: Sequence[str] | None = None,
         max_faults: int | None = None,
         without: Sequence[str] = (),
@@ -60,11 +61,12 @@ class Choreo:
 
         `saga`: a definition, what names one on the command line, or step names, each with the service of that name.
         `services`: a module with `catalogue()`, a function from name to service, or services by name. `faults` and
-        `max_faults` as for `choreo explore`; by default what the definition says. Raises `WrongDefinition`.
+        `max_faults` as for `choreo explore`; by default what the definition says. Raises `WrongDefinition` for whatever
+        of that makes no sense.
         """
         from choreo.lab.explorer import Explorer
 
-        definition = _faulty(_defined(saga, without), faults, max_faults)
+        definition = _faulty(_defined(saga, without, services), faults, max_faults)
         words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
         return self._checked(
             "explore",
@@ -80,17 +82,16 @@ class Choreo:
         saga: Definition | str | Sequence[str],
         *,
         seeds: int = 1000,
-        services: ServiceOf | Mapping[str, Service] | str = "services",
+        services: ServiceOf | Mapping[str, Service] | str = SERVICES,
         faults: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
         style: str = "both",
     ) -> Checked:
         """Play the histories of the seeds from 1 on. `faults`: the rate of each kind, such as `{"drop": 0.1}`."""
-        from choreo.domain.definition import FaultKind
         from choreo.lab.campaign import simulate
 
-        definition = _defined(saga, without)
-        rates = None if faults is None else {FaultKind(kind): rate for kind, rate in faults.items()}
+        definition = _defined(saga, without, services)
+        rates = None if faults is None else _rates(faults)
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
         return self._checked(
             "simulate",
@@ -113,6 +114,8 @@ class Choreo:
         budget: int | None,
         words: Sequence[str],
     ) -> Checked:
+        if any(report.stopped == INTERRUPTED for report in reports):
+            raise KeyboardInterrupt  # it is for pytest to say so
         if not any(report.is_finding for report in reports):
             return Checked(reports, "")
         source = saga if isinstance(saga, str) else self._keep(definition)
@@ -172,20 +175,20 @@ def _told(definition: Definition, reports: Sequence[Report], budget: int | None,
     return captured.get()
 
 
-def _defined(saga: Definition | str | Sequence[str], without: Sequence[str]) -> Definition:
-    from msgspec.structs import replace
-
+def _defined(saga: Definition | str | Sequence[str], without: Sequence[str], services: object) -> Definition:
     from choreo.definitions import check, read_definition
     from choreo.domain.definition import Definition, SagaName, Step
+    from choreo.terminal.lab_options import with_guarantees
 
     if isinstance(saga, str):
         definition = read_definition(saga)
     elif isinstance(saga, Definition):
         definition = saga
     else:
-        definition = Definition(SagaName("saga"), tuple(Step(name, service=name) for name in saga))
-    if without:
-        definition = replace(definition, guarantees=replace(definition.guarantees, **dict.fromkeys(without, False)))
+        own = services != SERVICES  # of ours, a step that has none is simulated
+        definition = Definition(SagaName("saga"), tuple(Step(name, service=name if own else None) for name in saga))
+    with _as_wrong_definition():
+        definition = with_guarantees(definition, None, list(without))
     check(definition)
     return definition
 
@@ -193,7 +196,27 @@ def _defined(saga: Definition | str | Sequence[str], without: Sequence[str]) -> 
 def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
     from choreo.terminal.lab_options import with_faults
 
-    return with_faults(definition, None if kinds is None else list(kinds), budget)
+    with _as_wrong_definition():
+        return with_faults(definition, None if kinds is None else list(kinds), budget)
+
+
+def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
+    from choreo.terminal.lab_options import rates_in
+
+    with _as_wrong_definition():
+        return rates_in([f"{kind}={rate}" for kind, rate in faults.items()])
+
+
+@contextmanager
+def _as_wrong_definition() -> Iterator[None]:
+    """What the command line would call wrong use."""
+    from choreo.definitions import WrongDefinition
+    from choreo.terminal.arguments import WrongUse
+
+    try:
+        yield
+    except WrongUse as error:
+        raise WrongDefinition(str(error).removeprefix("--")) from None
 
 
 def _services(services: ServiceOf | Mapping[str, Service] | str) -> ServiceOf:
@@ -231,4 +254,4 @@ def _without(names: Sequence[str], saga: object) -> list[str]:
 
 
 def _module(services: object) -> list[str]:
-    return ["--services", services] if isinstance(services, str) and services != "services" else []
+    return ["--services", services] if isinstance(services, str) and services != SERVICES else []

@@ -220,7 +220,7 @@ def test_a_timer_comes_from_nowhere() -> None:
     """A timer is an arrowhead beside the lifeline of who waited."""
     definition = saga(PLACE, Step("charge", timeout_ms=5, latency_ms=(9, 9)), kinds=())
 
-    assert "│◄ attempt" in body(simulated(definition, 1))
+    assert "│◁ time is up" in body(simulated(definition, 1))
 
 
 def test_what_failed_says_why_and_what_was_not_undone_stays_in_force() -> None:

@@ -161,13 +161,48 @@ def test_style(choreo):
 
 def test_file(choreo):
     choreo.explore("missing.toml")
+
+def test_guarantee(choreo):
+    choreo.explore("order.toml", without=["inbocks"])
+
+def test_kind(choreo):
+    choreo.explore("order.toml", faults=["dorp"])
+
+def test_rate(choreo):
+    choreo.simulate("order.toml", faults={"drop": 7})
+
+def test_services(choreo):
+    choreo.explore(["out"], services={"back": None})
 """,
     )
 
     assert status == 1
     assert "style: expected 'choreography', 'orchestration' or 'both', got 'chaos'" in printed
     assert "missing.toml" in printed
-    assert "2 failed" in printed
+    assert "did you mean 'inbox'?" in printed
+    assert "did you mean 'drop'?" in printed
+    assert "expected a rate from 0 to 1" in printed
+    assert "expected one that is known, got 'out'" in printed
+    assert "6 failed" in printed
+
+
+def test_every_style_has_services_as_they_were(tmp_path: Path) -> None:
+    """What the first exploration did to the objects of the test is not there in the second, nor after it."""
+    status, printed = run(
+        tmp_path,
+        """
+from ferries import Ferries
+
+def test_ferries(choreo):
+    ferries = Ferries(1)
+    found = choreo.explore(["out"], services={"out": ferries})
+    found.assert_safe()
+    assert [report.outcomes for report in found.reports] == [{"completed": 1}] * 2
+    assert ferries.places == 1
+""",
+    )
+
+    assert status == 0, printed
 
 
 @pytest.mark.parametrize("definition", [*SUITE.values(), *(each.broken for each in lessons())], ids=lambda d: d.name)

@@ -71,11 +71,18 @@ class RunOfWorld(Struct, frozen=True, eq=False):
     is_repeat: bool
 
 
+NO_NAME = "\0 nobody is called so"
+
+
+class UnknownService(ValueError):
+    """A definition names a service that the services given do not know."""
+
+
 class World:
     """What is there now: `cells` of each run, and the books; both are changed by `deliver` alone."""
 
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf) -> None:
-        """Raises `ValueError` for steps that follow each other in a circle."""
+        """Raises `ValueError` for steps in a circle, `UnknownService`, and `NoCopy` for a service without a copy."""
         self.definition = definition
         self.style = style
         self.guarantees = definition.guarantees
@@ -243,5 +250,21 @@ def _inner_services(definition: Definition, service_of: ServiceOf) -> dict[str, 
     for step in definition.steps:
         inner[step.name] = None
         if step.service is not None and step.service != SIMULATED_SERVICE:
-            inner[step.name] = named.setdefault(step.service, service_of(step.service))
+            if step.service not in named:
+                named[step.service] = _known_service(step.service, service_of)
+            inner[step.name] = named[step.service]
     return inner
+
+
+def _known_service(name: str, service_of: ServiceOf) -> Service:
+    """The service of that name; not the one that stands in for all names that nobody knows."""
+    try:
+        service = service_of(name)
+    except LookupError as error:
+        raise UnknownService(f"service: expected one that is known, got {name!r} ({error})") from None
+    try:
+        if service_of(NO_NAME) is service:
+            raise UnknownService(f"service: expected one of the services given, got {name!r}, which they do not know")
+    except LookupError:
+        pass
+    return service

@@ -19,6 +19,13 @@ CLIENT, ORCHESTRATOR = "client", "orchestrator"
 AT_THE_RIGHT = ("coordinator", "front door", "dead letters")
 
 TIMERS = frozenset(Timer)
+IN_WORDS = {
+    str(Timer.ATTEMPT): "is done",
+    str(Timer.RETRY): "tries again",
+    str(Timer.TIMED_OUT): "time is up",
+    str(Timer.ASK): "asks again",
+}
+"""What a participant tells itself, in the words of whoever looks on."""
 COMMANDS = frozenset(Command)
 
 HEARD = ("deliver", "timer", "reply")
@@ -156,6 +163,8 @@ class _Moment(Struct, eq=False):
     marks: tuple[str, ...] = ()
     """What is wrong with this delivery, in words."""
     is_told_elsewhere: bool = False
+    matters: bool = False
+    """Whether it is told although nothing came of it: its hearer was at work."""
     is_struck: bool = False
     times: int = 1
     """How often it could not be read."""
@@ -236,6 +245,7 @@ class _Teller:
 
     def told(self) -> list[Happening]:
         self._relate()
+        self._look_for_those_at_work()
         kept = [moment for moment in self._moments if self._is_kept(moment)]
         arrives = {moment.head.id: index for index, moment in enumerate(kept) if moment.head.action != "publish"}
         return [self._tell(moment, index, arrives) for index, moment in enumerate(kept)]
@@ -265,13 +275,28 @@ class _Teller:
                     unread[key] = moment
             before = moment
 
+    def _look_for_those_at_work(self) -> None:
+        """What somebody hears while its local transaction runs matters, the more so if it does nothing about it."""
+        at_work: dict[tuple[str, str | None], None] = {}
+        for moment in self._moments:
+            head, hearer = moment.head, (run_of(moment.head), moment.head.source)
+            if head.action == "timer" and head.event == "step.attempt":
+                at_work.pop(hearer, None)
+            moment.matters = hearer in at_work and head.action in HEARD
+            for record in moment.published:
+                if record.event == "step.attempt":
+                    at_work[run_of(record), record.source] = None
+
     def _is_kept(self, moment: _Moment) -> bool:
         if moment.is_told_elsewhere:
             return False
         head = moment.head
         if head.action == "publish":
             return head.id not in self._arriving and not self._is_timer(head)
-        return head.action not in ("deliver", "timer") or self._show_all or bool(moment.marks) or not moment.did_nothing
+        return head.action not in ("deliver", "timer") or self._is_worth_telling(moment)
+
+    def _is_worth_telling(self, moment: _Moment) -> bool:
+        return self._show_all or moment.matters or bool(moment.marks) or not moment.did_nothing
 
     # Telling
 
@@ -375,7 +400,8 @@ class _Teller:
         return record.event.partition(".")[2] in TIMERS
 
     def _fact(self, record: Record) -> str:
-        return self._show(record.event.partition(".")[2] or record.event)
+        fact = record.event.partition(".")[2] or record.event
+        return IN_WORDS.get(fact) or self._show(fact)
 
     def _told(self, record: Record) -> str:
         fact = self._fact(record)

@@ -9,19 +9,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from choreo.composition import SERVICES, NoServices, open_services
 from choreo.domain.definition import Definition
-from choreo.domain.service import ServiceOf
 from choreo.lab.campaign import Lab, simulate
+from choreo.lab.copying import NoCopy
 from choreo.lab.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
 from choreo.lab.report import Counterexample, Report
+from choreo.lab.world import UnknownService, World
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.defined import open_definition
 from choreo.terminal.history_mermaid import history_mermaid
 from choreo.terminal.history_view import history_diagram
-from choreo.terminal.lab_options import WithOption, WithoutOption, progress_bar, rates, with_faults, with_guarantees
+from choreo.terminal.lab_options import (
+    WithOption,
+    WithoutOption,
+    progress_bar,
+    rates,
+    state_counter,
+    with_faults,
+    with_guarantees,
+)
 from choreo.terminal.report_view import any_finding, show_report
 from choreo.terminal.screen import Screen
 from choreo.trace.record import encode_record
@@ -90,15 +100,17 @@ def _explore(
     screen = Screen()
     with wrong_use():
         read = with_faults(with_guarantees(open_definition(definition), with_, without), faults, max_faults)
-        open_service_of(services)
+        check_services(read, services)
         _one_form(json, mermaid)
     limits = Limits(states, memory_mb, seconds)
     reports = []
+    switched = ("--without", without), ("--with", with_)
     for name in style.styles:
-        with progress_bar(f"exploring, {name}") as bar:
-            explorer = Explorer(read, name, open_services(services), not no_reduction, limits, progress=bar.move)
+        with state_counter(f"exploring, {name}") as counter:
+            explorer = Explorer(read, name, open_services(services), not no_reduction, limits, progress=counter)
             reports.append(explorer.explore())
-        again = _again("explore", definition, name, max_faults, faults, without, with_)
+        more = ("--max-faults", max_faults), ("--faults", faults), ("--no-reduction", no_reduction)
+        again = _again("explore", definition, name, *more, *switched, ("--services", services))
         _show(screen, read, reports[-1], read.faults.budget if read.faults.kinds else 0, again, json, mermaid)
         if reports[-1].stopped is not None and "interrupted" in reports[-1].stopped:
             break
@@ -129,30 +141,35 @@ def _simulate(
     with wrong_use():
         read = with_guarantees(open_definition(definition), with_, without)
         wanted = rates(read, faults)
-        open_service_of(services)
+        check_services(read, services)
         _one_form(json, mermaid)
         chosen = _seeds(seeds, seed)
         if trace is not None:
             _check_trace(trace, seed, style)
     reports = []
+    switched = ("--without", without), ("--with", with_)
     for name in style.styles:
         with progress_bar(f"simulating, {name}") as bar:
             open_services_here = partial(open_services, services)
             report = simulate(read, name, open_services_here, chosen, wanted, processes, bar.move)
         reports.append(report)
-        again = _again("simulate", definition, name, None, faults, without, with_)
         found = report.counterexample
-        _show(screen, read, report, None, f"{again} --seed {found.seed if found else seed}", json, mermaid)
-        if seed is not None:
-            history = Lab(read, name, open_services(services), wanted).play(seed)
+        chosen_seed = ("--seed", seed if found is None else found.seed)
+        options = ("--faults", faults), *switched, ("--services", services), chosen_seed
+        again = _again("simulate", definition, name, *options)
+        history = None if seed is None else Lab(read, name, open_services(services), wanted).play(seed)
+        if history is not None:
+            report = replace(report, never_fired=())  # one history was asked for, and is shown
+            reports[-1] = report
             if trace is not None:
                 trace.write_bytes(b"".join(encode_record(record) + b"\n" for record in history.records))
-            if found is None and not json:
-                whole = Counterexample(tuple(fired.words for fired in history.fired), history.records, seed)
-                _show_history(screen, whole, mermaid)
+        _show(screen, read, report, None, again, json, mermaid)
+        if history is not None and found is None and not json:
+            whole = Counterexample(tuple(fired.words for fired in history.fired), history.records, seed)
+            _show_history(screen, whole, mermaid)
         if report.stopped is not None:
             break
-    finish(is_finding=any_finding(reports) and not (seed is not None and not _violated(reports)))
+    finish(is_finding=any_finding(reports))
 
 
 def _check_trace(trace: Path, seed: int | None, style: Shown) -> None:
@@ -164,10 +181,6 @@ def _check_trace(trace: Path, seed: int | None, style: Shown) -> None:
         raise WrongUse(
             "--trace", f"expected a file that can be written, got {str(trace)!r} ({error.strerror})"
         ) from None
-
-
-def _violated(reports: list[Report]) -> bool:
-    return any(report.counterexample is not None or report.stopped for report in reports)
 
 
 def _show(
@@ -192,12 +205,14 @@ def _show_history(screen: Screen, history: Counterexample, mermaid: bool) -> Non
     screen.lines(history_diagram(history.records, screen, screen.width))
 
 
-def open_service_of(services: str) -> ServiceOf:
-    """The services of the module. Raises `WrongUse`."""
+def check_services(definition: Definition, services: str) -> None:
+    """Whether the module has the services that the definition names, and they can be copied. Raises `WrongUse`."""
     try:
-        return open_services(services)
+        World(definition, Shown.CHOREOGRAPHY.value, open_services(services))
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+    except (UnknownService, NoCopy) as error:
+        raise WrongUse("--services", f"{error} (in module {services!r})") from None
 
 
 def _one_form(json: bool, mermaid: bool) -> None:
@@ -218,22 +233,15 @@ def _seeds(seeds: int | None, seed: int | None) -> range:
     return range(1, count + 1)
 
 
-def _again(
-    command: str,
-    definition: str,
-    style: str,
-    max_faults: int | None,
-    faults: list[str] | None,
-    without: list[str] | None,
-    with_: list[str] | None,
-) -> str:
-    """The command that shows the same again."""
+def _again(command: str, definition: str, style: str, *options: tuple[str, object]) -> str:
+    """The command that shows the same again: with these options, where they are not as they are by default."""
     words = ["choreo", command, definition]
-    if style != Shown.CHOREOGRAPHY:
-        words += ["--style", style]
-    if max_faults is not None:
-        words += ["--max-faults", str(max_faults)]
-    for option, values in (("--faults", faults), ("--without", without), ("--with", with_)):
-        for value in values or ():
-            words += [option, value]
+    for name, value in (("--style", style), *options):
+        if value is True:
+            words.append(name)
+        elif value not in (None, False, BY_DEFAULT.get(name)):
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (name, str(each))]
     return shlex.join(words)
+
+
+BY_DEFAULT = {"--style": Shown.CHOREOGRAPHY.value, "--services": SERVICES}

@@ -3,7 +3,7 @@
 Laws: what is wrong is said with what was expected and what came, before anything runs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -60,8 +60,11 @@ def with_faults(definition: Definition, kinds: list[str] | None, budget: int | N
 
 def rates(definition: Definition, given: list[str] | None) -> Mapping[FaultKind, float]:
     """The rates that `--faults drop=0.05,crash=0.1` asks for, or the usual ones. Raises `WrongUse`."""
-    if given is None:
-        return rates_of(definition)
+    return rates_of(definition) if given is None else rates_in(given)
+
+
+def rates_in(given: list[str]) -> Mapping[FaultKind, float]:
+    """The rates of `drop=0.05,crash=0.1`. Raises `WrongUse`."""
     wanted: dict[FaultKind, float] = {}
     for word in _split(given):
         name, equals, text = word.partition("=")
@@ -102,6 +105,17 @@ def progress_bar(what: str) -> Iterator["Bar"]:
     columns = (TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Bar(progress)
+
+
+@contextmanager
+def state_counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A line on stderr, where somebody looks at it: how far it has come, since nobody knows how far it is."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda looked, known: None
+        return
+    with console.status(what) as line:
+        yield lambda looked, known: line.update(f"{what}: {looked:,} states looked at, {known - looked:,} to go so far")
 
 
 class Bar:

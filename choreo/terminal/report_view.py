@@ -66,18 +66,17 @@ def _claim(report: Report, budget: int | None) -> str:
 
 
 def _show_counts(screen: Screen, report: Report) -> None:
-    took = f"{report.events:,} deliveries in {report.elapsed_s:.1f} s"
-    outcomes = _counts(report.outcomes) or "no run came to its end"
+    took = f"{report.events:,} {'delivery' if report.events == 1 else 'deliveries'} in {report.elapsed_s:.1f} s"
+    ends = {"without an outcome" if end == "none" else end: count for end, count in report.outcomes.items()}
+    outcomes = _counts(ends) or "no run came to its end"
     screen.sentence((f"  {took}; outcomes: {outcomes}", FAINT), indent=4)
     if report.faults_fired:
         screen.sentence((f"  faults: {_counts(report.faults_fired)}", FAINT), indent=4)
-    if report.histories == 1:
-        return  # one history shows what it shows
     if report.never_fired:
         kinds = enumerated(list(report.never_fired))
         screen.sentence("  ", ("never fired", "bold yellow"), f": {kinds}; nothing was shown about them", indent=4)
     unseen = [state for state in ("completed", "compensated") if state not in report.outcomes]
-    if report.verdict is Conclusion.SAFE and unseen:
+    if report.verdict is Conclusion.SAFE and unseen and report.histories != 1:
         screen.sentence(f"  no run was {enumerated(unseen)}: nothing was shown about that", indent=4)
 
 
