@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, Step
 from choreo.domain.guarantees import Guarantees
+from choreo.domain.reaction import Phase
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab import explorer as module
+from choreo.lab.dead import NEXT
 from choreo.lab.explorer import Explorer, Limits
 from choreo.lab.graph import components, traps
 from choreo.lab.report import Conclusion, Report
@@ -20,8 +22,8 @@ from services import catalogue
 from tests.lab_sagas import CHAIN, DIAMOND, EVERY_KIND, POISONED, SUITE, UNORDERED, saga
 
 STATES = {
-    ("chain", "choreography"): 215,
-    ("chain", "orchestration"): 103,
+    ("chain", "choreography"): 232,
+    ("chain", "orchestration"): 109,
     ("diamond", "choreography"): 3064,
     ("diamond", "orchestration"): 221,
     ("shared", "choreography"): 161,
@@ -186,6 +188,37 @@ def test_services_of_an_author_are_part_of_the_state() -> None:
 
     assert report.verdict is Conclusion.SAFE
     assert report.outcomes["completed"] == report.outcomes["compensated"]
+
+
+def test_without_looking_for_traps_endless_redelivery_would_go_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the traps that find it, with reduction and without."""
+    endless = replace(POISONED, guarantees=Guarantees(dead_letter=False))
+    assert explore(endless, is_reduced=False).verdict is Conclusion.VIOLATED
+
+    monkeypatch.setattr(module, "traps", lambda nodes, successors: [])
+
+    assert explore(endless).verdict is Conclusion.SAFE
+
+
+@pytest.mark.parametrize(
+    "off", [(), ("inbox",), ("tombstone", "undo_running"), ("late_success",), ("honest_compensation",)]
+)
+def test_every_change_of_phase_is_among_those_that_the_reduction_counts_on(off: tuple[str, ...]) -> None:
+    """A phase that could be left in a way that the list does not have would make live deliveries look dead."""
+    seen: dict[tuple[Phase, Phase], None] = {}
+    for definition in SUITE.values():
+        guarantees = replace(definition.guarantees, **dict.fromkeys(off, False))
+        for style in STYLES:
+            explorer = Explorer(replace(definition, guarantees=guarantees), style, catalogue(), is_reduced=False)
+            explorer._limits = Limits(states=3_000)  # noqa: SLF001
+            explorer.explore()
+            cells = explorer.transitions.reactions.cells.values
+            for (cell, _, _), reactions in explorer.transitions.reactions.known.items():
+                for reaction in reactions:
+                    seen[cells[cell].phase, cells[reaction.cell].phase] = None
+
+    assert {(a, b) for a, b in seen if a is not b and b not in NEXT[a]} == set()
+    assert len(seen) > 12
 
 
 # The graph

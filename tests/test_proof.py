@@ -3,16 +3,21 @@
 With one fault of any kind anywhere, whatever the order of deliveries; nothing is kept in order.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 
+from choreo.definitions import lint
+from choreo.domain.definition import Definition, Step
 from choreo.lab.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
 from choreo.styles import STYLES
 from services import catalogue
-from tests.lab_sagas import of_shape, shapes
+from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 
 STEPS_MAX = 5
+GRAPH_STEPS_MAX = 4
 
 Case = tuple[tuple[int, ...], int | None, str]
 
@@ -23,6 +28,23 @@ CASES: list[Case] = [
     for failing in (None, *range(count))
     for style in STYLES
 ]
+
+
+def graphs() -> Iterator[Definition]:
+    """Every way in which up to four steps may depend on those before them, each step failing in turn, or none."""
+    for count in range(2, GRAPH_STEPS_MAX + 1):
+        pairs = [(first, second) for second in range(count) for first in range(second)]
+        for chosen in product((False, True), repeat=len(pairs)):
+            edges = [pair for pair, is_edge in zip(pairs, chosen, strict=True) if is_edge]
+            after = [tuple(f"step_{first}" for first, second in edges if second == n) for n in range(count)]
+            for failing in (None, *range(count)):
+                fails = ["always" if n == failing else "never" for n in range(count)]
+                steps = [Step(f"step_{n}", after=after[n], fails=fails[n]) for n in range(count)]
+                yield saga(*steps, kinds=EVERY_KIND)
+
+
+def explore_graph(case: tuple[Definition, str]) -> Report:
+    return Explorer(*case, catalogue()).explore()
 
 
 def explore(case: Case) -> Report:
@@ -41,3 +63,14 @@ def test_the_protocol_is_safe_in_every_shape() -> None:
     for (_, failing, _), report in reports.items():
         assert report.outcomes.keys() - {"stuck"} == {"completed" if failing is None else "compensated"}
     assert len(reports) == 320
+
+
+def test_the_protocol_is_safe_in_every_graph() -> None:
+    """Also where the ways to a join have different lengths; and lint has nothing to say about any of them."""
+    cases = [(definition, style) for definition in graphs() for style in STYLES]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        reports = list(pool.map(explore_graph, cases, chunksize=16))
+
+    assert [case for case, report in zip(cases, reports, strict=True) if report.verdict is not Conclusion.SAFE] == []
+    assert [case for case in cases if lint(*case)] == []
+    assert len(cases) == 716

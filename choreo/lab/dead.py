@@ -1,8 +1,9 @@
 """Deliveries that can never have an effect any more: the partial-order reduction of the explorer.
 
-Laws: read from the table alone. A delivery is dead where its hearer has no reaction to it, neither in the phase that it
-is in nor in any phase that it may still come to. A dead delivery commutes with everything, so one order of it stands
-for all; and the faults that might befall it are those of a delivery that does nothing.
+Laws: read from the table, and from `NEXT`, which a test holds against what happens. A delivery is dead where its hearer
+has no reaction to it, neither in the phase that it is in nor in any phase that it may still come to. A dead delivery
+commutes with everything, so one order of it stands for all; and the faults that might befall it are those of a delivery
+that does nothing.
 """
 
 from choreo.domain.reaction import (
@@ -33,7 +34,7 @@ NEXT: dict[Phase, tuple[Phase, ...]] = {
     UNDOING_LATE: (COMPENSATED, STUCK),
     FAILED: (CANCELLED, COMPENSATED, STUCK),
     CANCELLED: (COMPENSATED, STUCK),
-    COMPENSATED: (STUCK,),
+    COMPENSATED: (STUCK, UNDOING),
     STUCK: (),
 }
 """Where a hearer may come to from a phase, the collectors' phases among them. More than is possible does no harm."""

@@ -43,7 +43,7 @@ class Reactions:
         self._world = world
         self._channels = channels
         self._canonical: Callable[[object], object] = canonical if is_canonical else lambda cell: cell
-        self._known: dict[tuple[int, int, int], tuple[Reaction, ...]] = {}
+        self.known: dict[tuple[int, int, int], tuple[Reaction, ...]] = {}
 
     def start(self) -> tuple[tuple[int, ...], int]:
         """The numbers of the cells and of the shared state to begin with."""
@@ -53,9 +53,9 @@ class Reactions:
     def react(self, cell: int, shared: int, number: int) -> tuple[Reaction, ...]:
         """What may come of it, one for each way in which its free choices may fall; nothing where it has to wait."""
         key = (cell, shared, number)
-        found = self._known.get(key)
+        found = self.known.get(key)
         if found is None:
-            found = self._known[key] = tuple(self._play(cell, shared, number))
+            found = self.known[key] = tuple(self._play(cell, shared, number))
         return found
 
     def effect(self, records: tuple[Record, ...]) -> int:

@@ -25,6 +25,9 @@ Step = tuple[int, int, int, int]
 """A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
 
 
+PLAINEST = (CrashPoint.BEFORE, CrashPoint.AFTER, CrashPoint.UNPUBLISHED, CrashPoint.UNCOMMITTED)
+"""Of points that leave the same behind the plainest stands for all."""
+
 EVER = (True,) * len(PHASES)
 
 Befall = Callable[[int, int, int], Sequence[Step]]
@@ -228,7 +231,7 @@ class Transitions:
 def _different(world: World) -> list[tuple[int, bool, bool]]:
     """The crash points that leave different things behind, each with what is committed and what is published."""
     points: dict[tuple[bool, bool], CrashPoint] = {}
-    for point in world.definition.faults.crash_points:
+    for point in sorted(world.definition.faults.crash_points, key=PLAINEST.index):
         remains = world.after_crash(point)
         points.setdefault((remains.is_committed, remains.is_published), point)
     return [(CRASHED[point], *remains) for remains, point in points.items()]
