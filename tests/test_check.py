@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.checking import Form, NotOfThisSaga, Verdict, check, read_mapping, read_trace
+from choreo.checking import Form, Judgement, NotOfThisSaga, check, read_mapping, read_trace
 from choreo.checking.mapping import WrongMapping, at
 from choreo.checking.words import Meaning, event_of_type
 from choreo.composition import open_services
@@ -67,11 +67,11 @@ def text_of(told: Lines) -> str:
     return "".join(json.dumps(line) + "\n" for line in told)
 
 
-def judged(told: Lines, **more: Any) -> Verdict:
+def judged(told: Lines, **more: Any) -> Judgement:
     return check(read_trace(text_of(told).encode().splitlines(keepends=True), "t"), **more)
 
 
-def codes(verdict: Verdict) -> list[str]:
+def codes(verdict: Judgement) -> list[str]:
     return list(dict.fromkeys(deviation.code for deviation in verdict.deviations))
 
 
@@ -566,7 +566,7 @@ REFUNDED = log(
 )
 
 
-def mapped(told: Lines, mapping: str = MAPPING) -> Verdict:
+def mapped(told: Lines, mapping: str = MAPPING) -> Judgement:
     return check(read_trace(text_of(told).encode().splitlines(), "t", mapping=read_mapping(mapping)))
 
 

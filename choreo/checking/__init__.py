@@ -3,16 +3,16 @@
 from choreo.checking.mapping import Mapping, WrongMapping, read_mapping
 from choreo.checking.reading import Form, read_trace
 from choreo.checking.told import NotOfThisSaga, Told
-from choreo.checking.verdict import Deviation, Due, Verdict, check
+from choreo.checking.verdict import Deviation, Due, Judgement, check
 
 __all__ = [
     "Deviation",
     "Due",
     "Form",
+    "Judgement",
     "Mapping",
     "NotOfThisSaga",
     "Told",
-    "Verdict",
     "WrongMapping",
     "check",
     "read_mapping",

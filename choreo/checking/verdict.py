@@ -41,7 +41,7 @@ class Due(Struct, frozen=True):
     expected: tuple[str, ...]
 
 
-class Verdict(Struct, frozen=True):
+class Judgement(Struct, frozen=True):
     """On a whole trace. `outcomes` counts the runs by how they ended; `deviations` come in the order of their lines."""
 
     runs: int
@@ -54,7 +54,7 @@ class Verdict(Struct, frozen=True):
         return not self.deviations
 
 
-def check(told: Told, definition: Definition | None = None) -> Verdict:
+def check(told: Told, definition: Definition | None = None) -> Judgement:
     """Hold a trace against every invariant. Raises `NotOfThisSaga` where it tells of a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(
@@ -75,7 +75,7 @@ def check(told: Told, definition: Definition | None = None) -> Verdict:
     locked = list(_judge_resources(told, known, facts, deviations))
     deviations.sort(key=lambda deviation: (deviation.line is None, deviation.line or 0))
     due = [Due(n, known.runs[n].saga_id, tuple(_due(f, n, known, locked))) for n, f in facts.items()]
-    return Verdict(len(facts), _outcomes(facts.values()), tuple(deviations), tuple(d for d in due if d.expected))
+    return Judgement(len(facts), _outcomes(facts.values()), tuple(deviations), tuple(d for d in due if d.expected))
 
 
 class Growing(set[Any]):

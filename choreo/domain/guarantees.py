@@ -13,9 +13,9 @@ class Guarantees(Struct, frozen=True, forbid_unknown_fields=True):
     inbox: bool = True
     """A delivery that was handled before has no second effect (the transitions of `domain/timed.py`)."""
     outbox: bool = True
-    """What is committed is published, what is published was committed (`lab/world.py`: what a crash leaves behind)."""
+    """What is committed is published, what is published was committed (`domain/delivery.py`)."""
     redelivery: bool = True
-    """A delivery that was not acknowledged is sent again (`lab/world.py`)."""
+    """A delivery that was not acknowledged is sent again (`domain/delivery.py`)."""
     ordering: bool = True
     """What one participant sends to another arrives in the order in which it was sent (`lab/channels.py`)."""
     tombstone: bool = True
@@ -29,7 +29,7 @@ class Guarantees(Struct, frozen=True, forbid_unknown_fields=True):
     point_of_no_return: bool = True
     """Nothing that may be refused follows the pivot, and the pivot is not compensated (`definition.py`, `timed.py`)."""
     dead_letter: bool = True
-    """An event that cannot be read is put aside after three attempts, and its saga is stuck (`lab/world.py`)."""
+    """An event that cannot be read is put aside after three attempts, and its saga is stuck (`delivery.py`)."""
     idempotent_request: bool = True
     """A request that is repeated starts nothing new (`domain/front_door.py`)."""
     recorded_outcome: bool = True

@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 NO_REST = Broken("L1", "every run ends", "the history does not come to rest: deliveries without end")
 
 
-class History(Struct, frozen=True):
+class Played(Struct, frozen=True):
     """One history: what it broke, which faults there were, how the runs ended, and its trace.
 
     The trace goes on after what broke; `broken_at` is the number of records up to there.
@@ -68,7 +68,7 @@ class Tally(Struct):
     outcomes: dict[str, int] = {}
     first: int | None = None
 
-    def add(self, history: History) -> None:
+    def add(self, history: Played) -> None:
         self.histories += 1
         self.events += history.handled
         for fired in history.fired:
@@ -97,7 +97,7 @@ class Lab:
         self._until_ms = faults_until_ms(definition)
         self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
 
-    def play(self, seed: int, script: Sequence[Verdict] | None = None) -> History:
+    def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
         """The history of a seed; `script`: with these faults and no others."""
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
@@ -115,9 +115,9 @@ class Lab:
         if not broken:
             broken = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
         fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(told))
-        return History(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
+        return Played(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
 
-    def shrink(self, history: History) -> History:
+    def shrink(self, history: Played) -> Played:
         """The same seed with the fewest faults that still break the same, played to make sure."""
         codes = {broken.code for broken in history.broken}
 

@@ -14,7 +14,7 @@ Flight = tuple[int, ...]
 
 
 class Channels:
-    """Deliveries are numbered as they are first met; `number_of` and `delivery` lead there and back."""
+    """Deliveries are numbered as they are first met; `number_of` and `deliveries` lead there and back."""
 
     def __init__(self, is_ordered: bool) -> None:
         self._is_ordered = is_ordered

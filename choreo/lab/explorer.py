@@ -27,7 +27,7 @@ from choreo.lab.graph import traps
 from choreo.lab.numbered import Numbered
 from choreo.lab.reactions import NO_EFFECT
 from choreo.lab.report import Conclusion, Counterexample, Report
-from choreo.lab.transitions import Step, Transitions
+from choreo.lab.transitions import Transition, Transitions
 from choreo.lab.world import World
 
 STATES_MAX = 5_000_000
@@ -43,7 +43,7 @@ PARTS_MAX = 0xFFFFFF - 1_000_000
 
 
 class Limits(Struct, frozen=True):
-    """Where an exploration stops, and claims no proof."""
+    """Where an exploration stops, and claims no proof: so many states, so much memory of the process, so long."""
 
     states: int = STATES_MAX
     memory_mb: int = MEMORY_MB_MAX
@@ -59,7 +59,11 @@ class Violation(Exception):
 
 
 class Explorer:
-    """Explores one definition in one style. `is_reduced` leaves out orders that cannot make a difference."""
+    """Explores one definition in one style, once.
+
+    `is_reduced` leaves out orders that cannot make a difference; `invariants` are those to check; `progress` is told
+    now and then how far it has come. Raises what `World` does. The services are as they were when it is done.
+    """
 
     def __init__(
         self,
@@ -163,7 +167,7 @@ class Explorer:
             self._parents.append(parent)
             self._acts.append(act)
 
-    def _after(self, state: int, history: int, step: Step) -> int:
+    def _after(self, state: int, history: int, step: Transition) -> int:
         """The state that a step leads to, once what is dead has been delivered. Raises `Violation`."""
         ground, flight, effect, act = step
         told, transitions = self._told.get, self.transitions

@@ -21,7 +21,7 @@ NO_EFFECT = 0
 """The number of the effect of which the trace says nothing."""
 
 
-class Reaction(Struct, frozen=True, eq=False):
+class Consequence(Struct, frozen=True, eq=False):
     """What came of a delivery to one cell: numbers of the next cell, the shared state and the effect."""
 
     cell: int
@@ -43,14 +43,14 @@ class Reactions:
         self._world = world
         self._channels = channels
         self._canonical: Callable[[object], object] = canonical if is_canonical else lambda cell: cell
-        self.known: dict[tuple[int, int, int], tuple[Reaction, ...]] = {}
+        self.known: dict[tuple[int, int, int], tuple[Consequence, ...]] = {}
 
     def start(self) -> tuple[tuple[int, ...], int]:
         """The numbers of the cells and of the shared state to begin with."""
         cells = tuple(self._number_of(cell) for cells in self._world.cells.values() for cell in cells)
         return cells, self.shared.number_of(self._world.copy_shared())
 
-    def react(self, cell: int, shared: int, number: int) -> tuple[Reaction, ...]:
+    def react(self, cell: int, shared: int, number: int) -> tuple[Consequence, ...]:
         """What may come of it, one for each way in which its free choices may fall; nothing where it has to wait."""
         key = (cell, shared, number)
         found = self.known.get(key)
@@ -63,12 +63,12 @@ class Reactions:
         self.effects.append(records)
         return len(self.effects) - 1
 
-    def _play(self, cell: int, shared: int, number: int) -> Iterator[Reaction]:
+    def _play(self, cell: int, shared: int, number: int) -> Iterator[Consequence]:
         world, delivery = self._world, self._channels.deliveries[number]
         lane, event = delivery.lane, delivery.event
         for events, choices in _scripts(lambda choose: self._play_once(cell, shared, event, lane, choose)):
             notes = list(world.notes)
-            yield Reaction(
+            yield Consequence(
                 self._number_of(world.cells[event.run.id][lane.seat]),
                 self.shared.number_of(world.copy_shared()),
                 tuple(self._channels.number_of(each) for e in events for each in world.deliveries_of(e)),

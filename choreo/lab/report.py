@@ -32,8 +32,9 @@ class Counterexample(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """`states` of an exploration or `histories` of a campaign; `events` counts deliveries that were handled.
 
-    `faults_fired` and `outcomes` are counts; `stopped` says why not everything was looked at, `never_fired` and
-    `never_seen` what a campaign was to show, and did not.
+    `faults_fired` counts each kind: of an exploration wherever it was possible, of a campaign whenever it happened;
+    `outcomes` counts how runs ended, of an exploration in states at rest, of a campaign in histories. `stopped` says
+    why not everything was looked at, `never_fired` which kinds were switched on and never came. `elapsed_s` in seconds.
     """
 
     verdict: Conclusion

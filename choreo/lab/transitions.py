@@ -14,14 +14,14 @@ from choreo.lab.acts import CRASHED, DUPLICATED, LOST, NEXT_ALTERNATIVE, POISONE
 from choreo.lab.channels import Channels, Flight
 from choreo.lab.dead import living_phases
 from choreo.lab.numbered import Numbered
-from choreo.lab.reactions import NO_EFFECT, Reaction, Reactions
+from choreo.lab.reactions import NO_EFFECT, Consequence, Reactions
 from choreo.lab.records import fault, published
 from choreo.lab.world import Delivery, World
 
 Settled = tuple[int, int, tuple[tuple[int, int], ...]]
 """A ground and a flight without what is dead, and the numbers and effects of the dead deliveries."""
 
-Step = tuple[int, int, int, int]
+Transition = tuple[int, int, int, int]
 """A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
 
 
@@ -30,7 +30,7 @@ PLAINEST = (CrashPoint.BEFORE, CrashPoint.AFTER, CrashPoint.UNPUBLISHED, CrashPo
 
 EVER = (True,) * len(PHASES)
 
-Befall = Callable[[int, int, int], Sequence[Step]]
+Befall = Callable[[int, int, int], Sequence[Transition]]
 """What may befall a delivery: the transitions that it makes."""
 
 
@@ -48,7 +48,7 @@ class Transitions:
         self._living = _living(world)
         self._crashes = _different(world)
         self._may_befall: dict[int, tuple[Befall, ...]] = {}
-        self._arrivals: dict[int, tuple[tuple[int, Reaction], ...]] = {}
+        self._arrivals: dict[int, tuple[tuple[int, Consequence], ...]] = {}
         self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
         self.settlements: dict[int, Settled] = {}
         """What `settled` has found before, by ground and flight in one number."""
@@ -61,7 +61,7 @@ class Transitions:
 
     # Next
 
-    def steps(self, ground: int, flight: int) -> list[Step]:
+    def steps(self, ground: int, flight: int) -> list[Transition]:
         """What may happen next without a fault."""
         steps = []
         deliveries, arrivals = self.channels.deliveries, self._arrivals
@@ -75,11 +75,11 @@ class Transitions:
                 act += NEXT_ALTERNATIVE
         return steps
 
-    def faults(self, ground: int, flight: int) -> list[Step]:
+    def faults(self, ground: int, flight: int) -> list[Transition]:
         """What may go wrong next."""
         arriving = self._arriving(flight)
         fired = self.fired
-        steps: list[Step] = []
+        steps: list[Transition] = []
         if len(arriving) > 1 and FaultKind.DELAY in fired:
             fired[FaultKind.DELAY] += 1  # another is delivered first: every order is looked at
         for number in arriving:
@@ -109,24 +109,24 @@ class Transitions:
         if FaultKind.CRASH in kinds and not lane.is_client:
             yield self._crashed
 
-    def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+    def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
         """Lost and sent again: it is in flight as before."""
         self.fired[kind] += 1
         return ()
 
-    def _lost(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+    def _lost(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
         return ((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, LOST[kind])),)
 
-    def _duplicated(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+    def _duplicated(self, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
         twice = self._fly_instead(flight, number, (number, number))
         return ((ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)),)
 
-    def _poisoned(self, ground: int, flight: int, number: int) -> tuple[Step, ...]:
+    def _poisoned(self, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
         delivery = self.channels.deliveries[number]
         poisoned = self.channels.number_of(Delivery(delivery.lane, delivery.event, 1))
         return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
 
-    def _crashed(self, ground: int, flight: int, number: int) -> list[Step]:
+    def _crashed(self, ground: int, flight: int, number: int) -> list[Transition]:
         keeps, steps = self.world.resends(self.channels.deliveries[number].lane), []
         arrivals = self.arrive(ground, number)
         for happening, is_committed, is_published in self._crashes:
@@ -145,7 +145,7 @@ class Transitions:
                 steps.append((after if is_committed else ground, flown, effect, act))
         return steps
 
-    def _unreadable(self, ground: int, flight: int, number: int) -> Step:
+    def _unreadable(self, ground: int, flight: int, number: int) -> Transition:
         """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
         delivery = self.channels.deliveries[number]
         act = encoded(number)
@@ -157,7 +157,7 @@ class Transitions:
         effect = self.reactions.effect((*(fault(delivery, "dead_letter"),), published(letter)))
         return ground, self._fly(flight, number, sent), effect, act
 
-    def arrive(self, ground: int, number: int) -> tuple[tuple[int, Reaction], ...]:
+    def arrive(self, ground: int, number: int) -> tuple[tuple[int, Consequence], ...]:
         """The grounds and reactions that may come of a delivery; none where it has to wait."""
         key = number << 48 | ground
         found = self._arrivals.get(key)

@@ -14,10 +14,10 @@ import typer
 from choreo.checking import (
     Deviation,
     Form,
+    Judgement,
     Mapping,
     NotOfThisSaga,
     Told,
-    Verdict,
     WrongMapping,
     check,
     read_mapping,
@@ -78,7 +78,7 @@ def _check(
     finish(is_finding=not verdict.holds or bool(told.disorder))
 
 
-def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Verdict]:
+def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
     try:
         with _opened(trace) as lines:
             told = read_trace(_bounded(lines, trace), trace, form, mapping)
@@ -142,7 +142,7 @@ def _bounded(lines: IO[bytes], name: str) -> Iterator[bytes]:
 # For people
 
 
-def _show(screen: Screen, told: Told, verdict: Verdict, definition: Definition | None) -> None:
+def _show(screen: Screen, told: Told, verdict: Judgement, definition: Definition | None) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
     read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
@@ -179,7 +179,7 @@ def _run(screen: Screen, deviation: Deviation) -> str:
     return f"run {screen.name(run)}" if saga_id == run else f"saga {screen.name(saga_id)}, {screen.name(run)}"
 
 
-def _show_runs(screen: Screen, verdict: Verdict) -> None:
+def _show_runs(screen: Screen, verdict: Judgement) -> None:
     """Everything that deviates, run by run."""
     due = {each.run: each for each in verdict.due}
     runs: dict[str, list[Deviation]] = {}
@@ -202,7 +202,7 @@ def _show_runs(screen: Screen, verdict: Verdict) -> None:
         screen.one_line(f"and {len(runs) - RUNS_SHOWN:,} more runs, which --json lists")
 
 
-def _show_count(screen: Screen, verdict: Verdict) -> None:
+def _show_count(screen: Screen, verdict: Judgement) -> None:
     count, runs = len(verdict.deviations), len({deviation.run for deviation in verdict.deviations})
     codes = ", ".join(dict.fromkeys(deviation.code for deviation in verdict.deviations))
     screen.one_line()
@@ -246,7 +246,7 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 # For programs
 
 
-def _plain(trace: str, told: Told, verdict: Verdict, definition: Definition | None) -> dict[str, Any]:
+def _plain(trace: str, told: Told, verdict: Judgement, definition: Definition | None) -> dict[str, Any]:
     deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
     return {
         "trace": trace,
