@@ -2,6 +2,9 @@
 
 import sys
 
+INTERRUPTED = 130
+"""The exit status where Ctrl-C comes before there is anything to stop: what a shell reports for SIGINT."""
+
 
 def main() -> None:
     arguments = sys.argv[1:]
@@ -9,8 +12,10 @@ def main() -> None:
         from choreo.node.command import main as node
 
         sys.exit(node(arguments[1:]))
-    from choreo.terminal.app import main as terminal
-
+    try:
+        from choreo.terminal.app import main as terminal
+    except KeyboardInterrupt:  # before anything has begun
+        sys.exit(INTERRUPTED)
     terminal()
 
 

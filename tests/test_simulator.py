@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import pty
 import signal
 import subprocess
 import sys
-import time
+import threading
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -187,17 +189,32 @@ def test_both_drivers_of_a_history_agree() -> None:
 
 
 def test_ctrl_c_ends_a_campaign_with_what_was_found_so_far() -> None:
-    """The real process, interrupted in the middle: exit status 1, and a report that says so."""
+    """The real process, interrupted once its progress bar has moved: exit status 1, and a report that says so."""
     command = [sys.executable, "-m", "choreo", "simulate", "services.sagas:order", "--seeds", "5000000", "--json"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)  # it has no other way to tell that it has begun, and any moment after that will do
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    seen = b""
+    while b"/5000000" not in seen:
+        seen += os.read(ours, 65536)
 
-    assert process.returncode == 1, errors
+    process.send_signal(signal.SIGINT)
+    read_on = threading.Thread(target=read_to_the_end, args=(ours,))  # or else it waits for somebody to read its bar
+    read_on.start()
+    printed, _ = process.communicate(timeout=60)
+    read_on.join()
+
+    assert process.returncode == 1
     assert '"verdict": "incomplete"' in printed
     assert '"stopped": "it was interrupted"' in printed
-    assert errors == ""
+
+
+def read_to_the_end(descriptor: int) -> None:
+    with suppress(OSError):  # how Linux says that nobody has the other end any more
+        while os.read(descriptor, 65536):
+            pass
+    os.close(descriptor)
 
 
 def test_ten_thousand_deliveries_of_one_queue_do_not_tire_it() -> None:
