@@ -52,6 +52,7 @@ class Transitions:
         self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
         self.settlements: dict[int, Settled] = {}
         """What `settled` has found before, by ground and flight in one number."""
+        self._letters: dict[int, tuple[tuple[int, ...], int]] = {}
         self._flown: dict[Any, int] = {}
         self._next: dict[int, tuple[int, ...]] = {}
         cells, shared = self.reactions.start()
@@ -122,8 +123,7 @@ class Transitions:
         return ((ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)),)
 
     def _poisoned(self, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
-        delivery = self.channels.deliveries[number]
-        poisoned = self.channels.number_of(Delivery(delivery.lane, delivery.event, 1))
+        poisoned = self.channels.number_of(self.world.unread(self.channels.deliveries[number]))
         return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
 
     def _crashed(self, ground: int, flight: int, number: int) -> list[Transition]:
@@ -152,9 +152,11 @@ class Transitions:
         if not self.world.puts_aside(delivery.poison):
             again = self.channels.number_of(self.world.unread(delivery))
             return ground, self._fly_instead(flight, number, (again,)), NO_EFFECT, act
-        letter = self.world.dead_letter(delivery)
-        sent = tuple(self.channels.number_of(each) for each in self.world.deliveries_of(letter))
-        effect = self.reactions.effect((*(fault(delivery, "dead_letter"),), published(letter)))
+        if number not in self._letters:
+            letter = self.world.dead_letter(delivery)
+            sent = tuple(self.channels.number_of(each) for each in self.world.deliveries_of(letter))
+            self._letters[number] = sent, self.reactions.effect((fault(delivery, "dead_letter"), published(letter)))
+        sent, effect = self._letters[number]
         return ground, self._fly(flight, number, sent), effect, act
 
     def arrive(self, ground: int, number: int) -> tuple[tuple[int, Consequence], ...]:
