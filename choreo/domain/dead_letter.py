@@ -26,6 +26,6 @@ def give_up(plan: Plan, topics: OutcomeTopics) -> Moves:
     def close(cell: Any, event: Event) -> tuple[Any, Events]:
         undone = backward_outcome(plan, ends_of(cell.log)).compensated_steps
         outcome = Outcome(State.STUCK, 0, undone, None, event.reason)
-        return replace(cell, phase=STUCK), (Event(topics.stuck, event.run, event.topic, outcome),)
+        return replace(cell, phase=STUCK), (Event(topics.stuck, event.run, event.topic, outcome, 0, event.number),)
 
     return moves({WAITING: close, FAILED: close, CANCELLED: close})

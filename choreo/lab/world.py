@@ -168,9 +168,10 @@ class World:
         return Delivery(delivery.lane, delivery.event, min(delivery.poison + 1, ATTEMPTS))
 
     def dead_letter(self, delivery: Delivery) -> Event:
-        """What is published in place of an event that its hearer could not read."""
+        """What is published in place of an event that its hearer could not read. Its number tells it from others."""
         lane, event = delivery.lane, delivery.event
-        return Event(UNREADABLE, event.run, event.topic, f"{lane.hearer} cannot read {event.id}", 0, event.number)
+        why = f"{lane.hearer} cannot read {event.id}"
+        return Event(UNREADABLE, event.run, event.topic, why, lane.index + 1, event.number)
 
     def after_crash(self, point: CrashPoint) -> Remains:
         """What a crash at that point leaves behind."""
