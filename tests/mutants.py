@@ -120,7 +120,7 @@ def a_failed_step_is_tried_again(patch: Patch) -> None:
 def the_failed_step_is_compensated(patch: Patch) -> None:
     def fail(result: tuple[Cell, Any], me: TimedParticipant, cell: Cell, event: Event) -> Any:
         if result[0].phase is FAILED:
-            me._try_to_compensate(cell, event.run)  # noqa: SLF001  # a mutant knows no manners
+            me._try_to_compensate(cell, event.run)
         return result
 
     changed(patch, TimedParticipant, "attempt", fail)
@@ -208,7 +208,7 @@ def the_pivot_is_compensated(patch: Patch) -> None:
 @mutant
 def a_retriable_step_gives_up_at_once(patch: Patch) -> None:
     def init(result: None, me: TimedParticipant, *_: Any) -> None:
-        me._attempts = 1  # noqa: SLF001
+        me._attempts = 1
 
     changed(patch, TimedParticipant, "__init__", init)
 
@@ -219,7 +219,7 @@ def a_retriable_step_gives_up_at_once(patch: Patch) -> None:
 @mutant
 def the_node_compensates_the_step_that_failed(patch: Patch) -> None:
     def fail(result: tuple[Cell, Any], me: Participant, event: Event, why: Any) -> Any:
-        me._try_to_compensate(Cell(), event.run)  # noqa: SLF001
+        me._try_to_compensate(Cell(), event.run)
         return result
 
     changed(patch, Participant, "_fail", fail)
@@ -242,7 +242,7 @@ def the_node_loses_the_cause(patch: Patch) -> None:
 @mutant
 def the_node_says_that_it_succeeded_and_runs_nothing(patch: Patch) -> None:
     def init(result: None, me: Participant, *_: Any) -> None:
-        me._execute = lambda reference: None  # noqa: SLF001
+        me._execute = lambda reference: None
 
     changed(patch, Participant, "__init__", init)
 
@@ -257,7 +257,7 @@ def _rows(patch: Patch, function: str, keep: Callable[[Any], bool], module: Any 
 
 @mutant
 def a_step_listens_to_the_wrong_neighbour(patch: Patch) -> None:
-    original = choreography._backward_rows  # noqa: SLF001
+    original = choreography._backward_rows
 
     def rows(plan: Any, participants: Any, coordinator: Any) -> Iterator[Any]:
         further = [plan.successors[after[0]] if after else () for after in plan.successors]
@@ -323,7 +323,7 @@ def the_coordinator_does_not_wait_for_what_it_can_infer(patch: Patch) -> None:
 @mutant
 def the_coordinator_reports_at_the_first_end(patch: Patch) -> None:
     def init(result: None, me: Coordinator, *_: Any) -> None:
-        me._first_all = 0  # noqa: SLF001
+        me._first_all = 0
 
     changed(patch, Coordinator, "__init__", init)
     patch.setattr(Coordinator, "_is_missing_any", lambda me, ends: False)
@@ -348,7 +348,7 @@ def the_coordinator_reports_again(patch: Patch) -> None:
 
 @mutant
 def the_coordinator_does_not_cancel_the_other_ends(patch: Patch) -> None:
-    patch.setattr(Coordinator, "_cancel", Coordinator._collect)  # noqa: SLF001
+    patch.setattr(Coordinator, "_cancel", Coordinator._collect)
 
 
 # Orchestrator
@@ -357,7 +357,7 @@ def the_coordinator_does_not_cancel_the_other_ends(patch: Patch) -> None:
 @mutant
 def the_orchestrator_compensates_in_any_order(patch: Patch) -> None:
     def compensate(me: Orchestrator, cell: Any, event: Event, positions: Any) -> Any:
-        return me._command(cell, event, Command.COMPENSATE, [p for p in positions if p in cell.standing])  # noqa: SLF001
+        return me._command(cell, event, Command.COMPENSATE, [p for p in positions if p in cell.standing])
 
     patch.setattr(Orchestrator, "_compensate", compensate)
 
@@ -365,14 +365,14 @@ def the_orchestrator_compensates_in_any_order(patch: Patch) -> None:
 @mutant
 def the_orchestrator_turns_back_while_steps_run(patch: Patch) -> None:
     def note(me: Orchestrator, cell: Any, event: Event) -> Any:
-        return me._turn(replace(me._note(cell, event), phase=FAILED, awaited=0), event)  # noqa: SLF001
+        return me._turn(replace(me._note(cell, event), phase=FAILED, awaited=0), event)
 
     patch.setattr(Orchestrator, "_note_failure", note)
 
 
 @mutant
 def the_orchestrator_counts_a_success_twice(patch: Patch) -> None:
-    original = Orchestrator._advance  # noqa: SLF001
+    original = Orchestrator._advance
 
     def advance(me: Orchestrator, cell: Any, event: Event) -> Any:
         if event.topic.position in cell.standing:
@@ -395,7 +395,7 @@ def the_orchestrator_calls_everything_completed(patch: Patch) -> None:
 @mutant
 def the_orchestrator_forgets_what_succeeded_while_it_waited(patch: Patch) -> None:
     def note(me: Orchestrator, cell: Any, event: Event) -> Any:
-        return me._turn(replace(cell, awaited=cell.awaited - 1), cell.log[0])  # noqa: SLF001
+        return me._turn(replace(cell, awaited=cell.awaited - 1), cell.log[0])
 
     patch.setattr(Orchestrator, "_note_success", note)
 
@@ -442,7 +442,7 @@ def nobody_takes_the_lock(patch: Patch) -> None:
 @mutant
 def locks_are_taken_in_any_order(patch: Patch) -> None:
     def init(result: None, me: Books, *_: Any) -> None:
-        me._guarantees = replace(me._guarantees, lock_order=False)  # noqa: SLF001
+        me._guarantees = replace(me._guarantees, lock_order=False)
 
     changed(patch, Books, "__init__", init)
 
@@ -456,7 +456,7 @@ def locks_are_not_released_at_the_end(patch: Patch) -> None:
 def a_compensation_writes_over_what_others_have_written(patch: Patch) -> None:
     def compensate(me: Books, step: Any, run: str, position: int, overwritten: Any) -> None:
         for name, value, version in overwritten:
-            me._change(step, run, position, name, value, None, version)  # noqa: SLF001
+            me._change(step, run, position, name, value, None, version)
         me.release(run, step.locks, step.name, position)
 
     patch.setattr(Books, "compensate", compensate)
@@ -465,7 +465,7 @@ def a_compensation_writes_over_what_others_have_written(patch: Patch) -> None:
 @mutant
 def a_repeated_request_is_executed(patch: Patch) -> None:
     def init(result: None, me: Any, *_: Any) -> None:
-        me.heard_request = (me._start_again,) * len(me.heard_request)  # noqa: SLF001
+        me.heard_request = (me._start_again,) * len(me.heard_request)
 
     changed(patch, front_door.FrontDoor, "__init__", init)
 
@@ -495,7 +495,7 @@ def a_refused_step_has_taken_its_effect(patch: Patch) -> None:
 
     def execute(me: services.LabService, reference: str) -> object:
         run, _, position = reference.rpartition("/")
-        me._note(books.Note("execute", me.step.name, int(position), run))  # noqa: SLF001
+        me._note(books.Note("execute", me.step.name, int(position), run))
         return original(me, reference)
 
     patch.setattr(services.LabService, "execute", execute)

@@ -17,7 +17,8 @@ from choreo.domain.plan import Itinerary
 from choreo.styles import STYLES
 from choreo.terminal.explanation import Origin, explain
 from choreo.terminal.recording import Recording
-from choreo.terminal.trace_file import LINE_BYTES_MAX, Alike, text_of
+from choreo.terminal.trace_file import Alike, text_of
+from choreo.terminal.trace_lines import LINE_BYTES_MAX
 from choreo.trace.record import Record, encode_record
 from tests.stories import Mishap, sagas
 from tests.terminal import ROOT, choreo, lines, prose, recorded, spawn

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, Step
+from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, RunOf, Step
 from choreo.domain.guarantees import Guarantees
 from choreo.domain.reaction import Phase
 from choreo.invariants.known import known_of
@@ -142,6 +142,17 @@ def test_where_it_stops_it_claims_no_proof(monkeypatch: pytest.MonkeyPatch, limi
     assert report.is_finding
 
 
+def test_too_much_under_way_is_told() -> None:
+    """A hundred runs of fifty steps side by side: it says so at once, and takes no memory for it."""
+    steps = [Step(f"step_{number}", after=()) for number in range(50)]
+    runs = tuple(RunOf(f"saga-{number}") for number in range(100))
+
+    report = explore(saga(*steps, runs=runs))
+
+    assert report.verdict is Conclusion.INCOMPLETE
+    assert report.stopped == "more than 2,000 deliveries under way at once"
+
+
 def test_an_interruption_is_told() -> None:
     """Ctrl-C ends it with what was found so far."""
 
@@ -179,7 +190,6 @@ def test_every_kind_of_fault_fires() -> None:
 
 def test_services_of_an_author_are_part_of_the_state() -> None:
     """The real flights, with one seat: of two runs one gets it, in either order, and no state leaks into the other."""
-    from choreo.domain.definition import RunOf
     from services.flights import Flights
 
     definition = saga(Step("book_flight", service="flights"), runs=(RunOf("one"), RunOf("two")), kinds=())

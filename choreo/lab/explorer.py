@@ -27,7 +27,7 @@ from choreo.lab.graph import traps
 from choreo.lab.numbered import Numbered
 from choreo.lab.reactions import NO_EFFECT
 from choreo.lab.report import Conclusion, Counterexample, Report
-from choreo.lab.transitions import Transition, Transitions
+from choreo.lab.transitions import TooMuchUnderWay, Transition, Transitions
 from choreo.lab.world import World
 
 STATES_MAX = 5_000_000
@@ -78,7 +78,7 @@ class Explorer:
         self.style = style
         self.monitor = Monitor(known_of(definition), invariants)
         self.transitions = Transitions(World(definition, style, service_of), is_reduced)
-        self.fired = self.transitions.fired
+        self._befell = [0] * len(NAMES)
         self.outcomes: dict[str, int] = {}
         self.events = 0
         self._budget = definition.faults.budget if definition.faults.kinds else 0
@@ -116,6 +116,8 @@ class Explorer:
             violation = found
         except KeyboardInterrupt:
             stopped = "it was interrupted"
+        except TooMuchUnderWay as much:
+            stopped = str(much)
         except MemoryError:
             stopped = "there is no more memory"
         finally:
@@ -130,6 +132,7 @@ class Explorer:
     def _search(self) -> str | None:
         """Until nothing is left; or why it was stopped before."""
         keys, budgets, known, transitions = self._keys, self._budgets, self._index, self.transitions
+        is_reduced = self._is_reduced
         for node, key in enumerate(keys):  # which grows
             budget = budgets[node]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
@@ -142,30 +145,33 @@ class Explorer:
                 self.events += 1
                 if not self.events % LOOK_EVERY and (why := self._must_stop(node)) is not None:
                     return why
-                found = known.get(self._key(after, budget))
+                found = known.get(after if is_reduced else after << 8 | budget)
                 if found is None or budgets[found] < budget:
                     self._reach(after, step[3], node, budget)
             if not steps:
                 self._rest(node, history)
-            for step in transitions.faults(ground, flight) if budget else ():
-                self.fired[NAMES[step[3] & 0xFF]] += 1
-                self._reach(self._after(node, history, step), step[3], node, budget - 1)
+            if not budget:
+                continue
+            budget -= 1
+            for step in transitions.faults(ground, flight):
+                self._befell[step[3] & 0xFF] += 1
+                after = self._after(node, history, step)
+                found = known.get(after if is_reduced else after << 8 | budget)
+                if found is None or budgets[found] < budget:
+                    self._reach(after, step[3], node, budget)
         return None
 
     def _reach(self, state: int, act: int, parent: int, budget: int) -> None:
-        """Note a state. One that was reached with as many faults left covers one with fewer.
+        """Note a state that is new; one that was reached with as many faults left covers one with fewer.
 
         One that is reached again with more of them is looked at once more, as a node of its own: what was found from
         the first way goes on from there, and stays as short as it is.
         """
-        key, node = self._key(state, budget), len(self._keys)
-        found = self._index.get(key)
-        if found is None or budget > self._budgets[found]:
-            self._index[key] = node
-            self._keys.append(state)
-            self._budgets.append(budget)
-            self._parents.append(parent)
-            self._acts.append(act)
+        self._index[self._key(state, budget)] = len(self._keys)
+        self._keys.append(state)
+        self._budgets.append(budget)
+        self._parents.append(parent)
+        self._acts.append(act)
 
     def _after(self, state: int, history: int, step: Transition) -> int:
         """The state that a step leads to, once what is dead has been delivered. Raises `Violation`."""
@@ -253,6 +259,15 @@ class Explorer:
             never_fired=() if violation or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
         )
+
+    @property
+    def fired(self) -> dict[str, int]:
+        """How often each kind of fault was possible: where it leads on, and where it leads nowhere new."""
+        counts = dict(self.transitions.fired)
+        for name, count in zip(NAMES, self._befell, strict=True):
+            if name in counts:
+                counts[name] += count
+        return counts
 
     def _never_fired(self) -> tuple[str, ...]:
         """A delay is another order, and every order was looked at, also where there was but one."""

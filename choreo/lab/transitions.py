@@ -28,6 +28,14 @@ Transition = tuple[int, int, int, int]
 PLAINEST = (CrashPoint.BEFORE, CrashPoint.AFTER, CrashPoint.UNPUBLISHED, CrashPoint.UNCOMMITTED)
 """Of points that leave the same behind the plainest stands for all."""
 
+FLIGHT_MAX = 2_000
+"""No more deliveries than this are looked at at once: each may be the next, and each next state has all the others."""
+
+
+class TooMuchUnderWay(Exception):
+    """There are more deliveries than an exploration can look at in every order."""
+
+
 EVER = (True,) * len(PHASES)
 
 Befall = Callable[[int, int, int], Sequence[Transition]]
@@ -218,7 +226,7 @@ class Transitions:
         found = self._flown.get(key)
         if found is None:
             flown: Flight = self.channels.arrived(self.flights.values[flight], number)
-            found = self._flown[key] = self.flights.number_of(self.channels.sent(flown, sent))
+            found = self._flown[key] = self.flights.number_of(_bounded(self.channels.sent(flown, sent)))
         return found
 
     def _fly_instead(self, flight: int, number: int, by: tuple[int, ...]) -> int:
@@ -228,6 +236,12 @@ class Transitions:
             flown = self.channels.replaced(self.flights.values[flight], number, by)
             found = self._flown[key] = self.flights.number_of(flown)
         return found
+
+
+def _bounded(flight: Flight) -> Flight:
+    if len(flight) > FLIGHT_MAX:
+        raise TooMuchUnderWay(f"more than {FLIGHT_MAX:,} deliveries under way at once")
+    return flight
 
 
 def _different(world: World) -> list[tuple[int, bool, bool]]:

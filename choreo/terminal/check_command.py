@@ -3,10 +3,8 @@
 Laws: reads files, and shows what was found; what is read and judged how is `choreo.checking`'s.
 """
 
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -29,10 +27,10 @@ from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
+from choreo.terminal.trace_lines import bounded, opened
 from choreo.trace.record import NotATrace
 
-STDIN = "-"
-LINE_BYTES_MAX, MAPPING_BYTES_MAX = 64 * 1024 * 1024, 1_000_000
+MAPPING_BYTES_MAX = 1_000_000
 RUNS_SHOWN, OF_A_RUN_SHOWN, WORDS_SHOWN = 10, 6, 5
 CODES = "S1-S12 and L1-L5"
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
@@ -80,8 +78,8 @@ def _check(
 
 def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
     try:
-        with _opened(trace) as lines:
-            told = read_trace(_bounded(lines, trace), trace, form, mapping)
+        with opened(trace) as lines:
+            told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
         return told, check(told, definition)
     except (NotATrace, NotOfThisSaga) as error:
         raise WrongUse("TRACE", str(error)) from None
@@ -117,26 +115,6 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
         raise WrongUse("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
     except ValueError as error:  # no path at all: a zero byte
         raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
-
-
-def _opened(trace: str) -> AbstractContextManager[IO[bytes]]:
-    if trace != STDIN:
-        try:
-            return open(trace, "rb")
-        except ValueError as error:  # a zero byte
-            raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error})") from None
-    if sys.stdin is None:
-        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
-    return nullcontext(sys.stdin.buffer)
-
-
-def _bounded(lines: IO[bytes], name: str) -> Iterator[bytes]:
-    number = 0
-    while line := lines.readline(LINE_BYTES_MAX):
-        number += 1
-        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
-            raise NotATrace(f"{name}:{number}: expected a JSON object, got a line of more than {LINE_BYTES_MAX} bytes")
-        yield line
 
 
 # For people

@@ -3,19 +3,15 @@
 Laws: memory is what the one saga takes, and a little for the names of those that are alike.
 """
 
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from difflib import SequenceMatcher
-from typing import IO
 
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.names import enumerated
+from choreo.terminal.trace_lines import bounded, opened
 from choreo.trace.record import NotATrace, Record, read_records
 
-STDIN, PUBLISH = "-", "publish"
-LINE_BYTES_MAX = 64 * 1024 * 1024
-"""No record is longer; what is longer is no trace, and is not read into memory to find that out."""
+PUBLISH = "publish"
 
 SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 
@@ -24,8 +20,8 @@ def events_of_saga(trace: str, saga_id: str, run: str | None = None) -> list[Rec
     """The events of that saga, or of one run of it. Raises `WrongUse` where the trace has no such thing, or is none."""
     alike = Alike(saga_id)
     try:
-        with _opened(trace) as lines:
-            found = list(_of_saga(read_records(_bounded(lines, trace), trace), saga_id, alike))
+        with opened(trace) as lines:
+            found = list(_of_saga(read_records(bounded(lines, trace, "a trace record"), trace), saga_id, alike))
     except NotATrace as error:
         raise WrongUse("TRACE", str(error)) from None
     except OSError as error:
@@ -95,20 +91,3 @@ class Alike:
             if bound() < SIMILAR_FROM:
                 return 0.0
         return matcher.ratio()
-
-
-def _opened(trace: str) -> AbstractContextManager[IO[bytes]]:
-    if trace != STDIN:
-        return open(trace, "rb")
-    if sys.stdin is None:
-        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
-    return nullcontext(sys.stdin.buffer)
-
-
-def _bounded(lines: IO[bytes], name: str) -> Iterable[bytes]:
-    number = 0
-    while line := lines.readline(LINE_BYTES_MAX):
-        number += 1
-        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
-            raise NotATrace(f"{name}:{number}: expected a trace record, got a line of more than {LINE_BYTES_MAX} bytes")
-        yield line
