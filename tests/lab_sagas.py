@@ -86,6 +86,7 @@ SHORTCUT_BEYOND = saga(
     Step("d", after=("a", "b"), kind=Kind.RETRIABLE, fails="may", attempts=1),
     kinds=(FaultKind.DROP,),
 )
+UNSORTED = saga(Step("a", after=()), Step("b", after=(), fails="may"), Step("c", after=("b", "a"), fails="may"))
 SLOW = saga(
     Step("a"),
     Step("b", after=("a",), fails="may"),
@@ -195,6 +196,7 @@ SUITE = {
     "uneven fork": UNEVEN_FORK,
     "shortcut": SHORTCUT,
     "shortcut beyond": SHORTCUT_BEYOND,
+    "unsorted": UNSORTED,
     "slow": SLOW,
     "timed": TIMED,
     "timed, stuck": TIMED_STUCK,

@@ -24,7 +24,7 @@ from choreo.domain.reaction import (
     Subscription,
     moves,
 )
-from choreo.domain.service import Refused, Service, Waits
+from choreo.domain.service import NotTheService, Refused, Service
 
 COMPENSATION_ATTEMPTS = 3
 
@@ -75,7 +75,7 @@ class Participant:
             receipt = self._execute(run.id + self._suffix)
         except Refused as refusal:
             return self._fail(event, str(refusal))
-        except Waits:
+        except NotTheService:
             raise
         except Exception as error:
             return self._fail(event, defect(error))
@@ -105,6 +105,8 @@ class Participant:
             self._compensate(run.id + self._suffix, cell.receipt)
         except Refused as refusal:
             return str(refusal)
+        except NotTheService:
+            raise
         except Exception as error:
             return defect(error)
         return None

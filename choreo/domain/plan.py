@@ -69,6 +69,7 @@ def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:
 
     Raises `ValueError`, which names the steps, where they follow each other in a circle.
     """
+    after = [sorted(before) for before in after]  # in whatever order the author has named them
     successors: list[list[int]] = [[] for _ in steps]
     for position, before in enumerate(after):
         for predecessor in before:

@@ -12,7 +12,11 @@ class Refused(Exception):
     """A business no: sold out, declined. The step fails, and the saga goes backward."""
 
 
-class Waits(Exception):
+class NotTheService(Exception):
+    """Raised by a runner through a participant: neither a refusal nor a defect, and none of the saga's business."""
+
+
+class Waits(NotTheService):
     """Not now: what it needs is locked by another run. The delivery is handled again when it is free."""
 
 

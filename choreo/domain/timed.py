@@ -34,7 +34,7 @@ from choreo.domain.reaction import (
     Subscription,
     moves,
 )
-from choreo.domain.service import Refused, Service, Waits
+from choreo.domain.service import NotTheService, Refused, Service
 
 BACKOFF_MS = 10
 """How long the first repetition waits; each further one waits twice as long."""
@@ -227,7 +227,7 @@ class TimedParticipant(Participant):
             return self._execute(run.id + self._suffix), None
         except Refused as refusal:
             return None, str(refusal)
-        except Waits:
+        except NotTheService:
             raise
         except Exception as error:
             return None, defect(error)

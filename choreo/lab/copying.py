@@ -8,10 +8,10 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from choreo.domain.service import Service
+from choreo.domain.service import NotTheService, Service
 
 
-class NoCopy(ValueError):
+class NoCopy(NotTheService, ValueError):
     """A service, or a receipt, holds something that cannot be copied: a lock, an open file, a connection."""
 
 
@@ -43,9 +43,23 @@ def copy_services(services: Sequence[Service]) -> bytes:
 
 def restore_services(services: Sequence[Service], data: bytes) -> None:
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
+        _empty(service)
+        if hasattr(service, "__setstate__"):
+            service.__setstate__(state)
+            continue
         fields, slots = state if isinstance(state, tuple) else (state, None)
-        if hasattr(service, "__dict__"):
-            vars(service).clear()
-            vars(service).update(fields or {})
+        if fields:
+            vars(service).update(fields)
         for name, value in (slots or {}).items():
             setattr(service, name, value)
+
+
+def _empty(service: Service) -> None:
+    """Without a field or a slot, as it was before it was made."""
+    if hasattr(service, "__dict__"):
+        vars(service).clear()
+    for kind in type(service).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(service, name):
+                delattr(service, name)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from choreo.domain.definition import CrashPoint, FaultKind, Faults
 from choreo.domain.event import Event
-from choreo.lab.world import Lane
+from choreo.lab.world import Lane, may_be_poisoned
 
 RATE = 0.05
 """How often a kind of fault befalls a delivery, unless said otherwise."""
@@ -101,7 +101,7 @@ class FaultPlan:
         for kind, rate in self._rates.items():
             chance -= rate
             if chance < 0:
-                return self._of_kind(kind, name, copy, lane)
+                return self._of_kind(kind, name, copy, event, lane)
         return None
 
     def fails(self, what: str) -> bool:
@@ -113,8 +113,10 @@ class FaultPlan:
         """A number from low to high."""
         return low + int(self._draw(what) * (high - low + 1))
 
-    def _of_kind(self, kind: FaultKind, name: str, copy: int, lane: Lane) -> Verdict | None:
+    def _of_kind(self, kind: FaultKind, name: str, copy: int, event: Event, lane: Lane) -> Verdict | None:
         is_crash = kind is FaultKind.CRASH
+        if kind is FaultKind.POISON and not may_be_poisoned(event):
+            return None
         if (lane.is_local and not is_crash) or (lane.is_client and (is_crash or kind is FaultKind.POISON)):
             return None
         if not is_crash:

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.domain.definition import Fails, Kind, Step
-from choreo.domain.service import Refused, Service, Waits
+from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
 from choreo.lab.copying import as_bytes, from_bytes
 
@@ -40,14 +40,15 @@ class LabService:
             if self._has_books:
                 self._books.check(self.step, run)
             receipt = None if self.inner is None else self.inner.execute(reference)
+            kept = _kept(receipt)
             overwritten = self._books.execute(self.step, run, int(position)) if self._has_books else ()
-        except Waits:
+        except NotTheService:
             raise
         except Exception as error:
             self._note(Note("execute", self.step.name, int(position), run, str(error)))
             raise
         self._note(Note("execute", self.step.name, int(position), run))
-        return (_kept(receipt), overwritten) if overwritten or receipt is not None else None
+        return (kept, overwritten) if overwritten or receipt is not None else None
 
     def compensate(self, reference: str, receipt: Any) -> None:
         run, _, position = reference.rpartition("/")

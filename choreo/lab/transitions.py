@@ -16,7 +16,7 @@ from choreo.lab.dead import living_phases
 from choreo.lab.numbered import Numbered
 from choreo.lab.reactions import NO_EFFECT, Consequence, Reactions
 from choreo.lab.records import fault, published
-from choreo.lab.world import Delivery, World
+from choreo.lab.world import Delivery, World, may_be_poisoned
 
 Settled = tuple[int, int, tuple[tuple[int, int], ...]]
 """A ground and a flight without what is dead, and the numbers and effects of the dead deliveries."""
@@ -113,7 +113,7 @@ class Transitions:
                     yield partial(self._resent if self.world.resends(lane) else self._lost, kind)
             if FaultKind.DUPLICATE in kinds:
                 yield self._duplicated
-            if FaultKind.POISON in kinds and not lane.is_client:
+            if FaultKind.POISON in kinds and not lane.is_client and may_be_poisoned(delivery.event):
                 yield self._poisoned
         if FaultKind.CRASH in kinds and not lane.is_client:
             yield self._crashed

@@ -14,7 +14,7 @@ from choreo.bus import Bus
 from choreo.domain.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.domain.definition import CrashPoint, Definition, RunOf, Step
 from choreo.domain.delivery import Remains, after_crash, is_put_aside, is_resent
-from choreo.domain.event import Event, Events, Run, Timer
+from choreo.domain.event import Event, Events, Fact, Run, Timer
 from choreo.domain.front_door import NAME as FRONT_DOOR
 from choreo.domain.front_door import asks_again
 from choreo.domain.outcome import Outcome
@@ -219,6 +219,11 @@ class World:
         delay = topic.after_ms if is_local else DEFAULT_LATENCY_MS
         is_client = row.seat == table.client
         return Lane(len(self.lanes), row.seat, _address(row), row.hearer, channel, is_local, is_client, delay)
+
+
+def may_be_poisoned(event: Event) -> bool:
+    """A dead letter can always be read: it is written by the lab, and else there might be letters about letters."""
+    return event.topic.fact is not Fact.UNREADABLE
 
 
 def _address(row: Subscription) -> str:

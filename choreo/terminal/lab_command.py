@@ -4,6 +4,8 @@ Laws: reads what was asked for, has it done, shows it. Ctrl-C stops it cleanly, 
 """
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +110,8 @@ def _explore(
     for name in style.styles:
         with state_counter(f"exploring, {name}") as counter:
             explorer = Explorer(read, name, open_services(services), not no_reduction, limits, progress=counter)
-            reports.append(explorer.explore())
+            with wrong_use(), _copied():
+                reports.append(explorer.explore())
         more = ("--max-faults", max_faults), ("--faults", faults), ("--no-reduction", no_reduction)
         again = _again("explore", definition, name, *more, *switched, ("--services", services))
         _show(screen, read, reports[-1], read.faults.budget if read.faults.kinds else 0, again, json, mermaid)
@@ -151,7 +154,8 @@ def _simulate(
     for name in style.styles:
         with progress_bar(f"simulating, {name}") as bar:
             open_services_here = partial(open_services, services)
-            report = simulate(read, name, open_services_here, chosen, wanted, processes, bar.move)
+            with wrong_use(), _copied():
+                report = simulate(read, name, open_services_here, chosen, wanted, processes, bar.move)
         reports.append(report)
         found = report.counterexample
         chosen_seed = ("--seed", seed if found is None else found.seed)
@@ -213,6 +217,15 @@ def check_services(definition: Definition, services: str) -> None:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
     except (UnknownService, NoCopy) as error:
         raise WrongUse("--services", f"{error} (in module {services!r})") from None
+
+
+@contextmanager
+def _copied() -> Iterator[None]:
+    """A receipt that cannot be copied turns up only when it is handed back."""
+    try:
+        yield
+    except NoCopy as error:
+        raise WrongUse("--services", str(error)) from None
 
 
 def _one_form(json: bool, mermaid: bool) -> None:

@@ -1,0 +1,99 @@
+"""Copies of what services hold: every history begins with its own, and what cannot be copied is told."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from choreo.domain.definition import Step
+from choreo.domain.service import Refused
+from choreo.lab.copying import NoCopy
+from choreo.lab.explorer import Explorer
+from choreo.lab.report import Report
+from tests.lab_sagas import saga
+
+
+class Rebuilt:
+    """Has a lock, which it leaves out of its copies and makes anew."""
+
+    def __init__(self) -> None:
+        self.free, self.lock = 1, threading.Lock()
+
+    def __getstate__(self) -> tuple[int]:
+        return (self.free,)
+
+    def __setstate__(self, state: tuple[int]) -> None:
+        self.free, self.lock = state[0], threading.Lock()
+
+    def execute(self, reference: str) -> None:
+        with self.lock:
+            if not self.free:
+                raise Refused("none is free")
+            self.free -= 1
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        with self.lock:
+            self.free += 1
+
+
+class Slotted:
+    """Sets a slot when it is executed, and must not find it set."""
+
+    __slots__ = ("used",)
+
+    def execute(self, reference: str) -> None:
+        if hasattr(self, "used"):
+            raise Refused("used before")
+        self.used = True
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        del self.used
+
+
+class Locked(Rebuilt):
+    """Holds its lock to itself."""
+
+    __getstate__ = object.__getstate__  # type: ignore[assignment]  # the one that copies everything
+
+
+class Emptied:
+    """Hands out a list, and takes the only seat out of it when it is undone."""
+
+    def execute(self, reference: str) -> list[str]:
+        return ["seat 1"]
+
+    def compensate(self, reference: str, receipt: list[str]) -> None:
+        receipt.pop()
+
+
+class Unkept(Emptied):
+    """Hands out what cannot be copied."""
+
+    def execute(self, reference: str) -> Any:
+        return threading.Lock()
+
+
+def explored(make: Callable[[], Any], fails: str = "always") -> Report:
+    service = make()
+    definition = saga(Step("a", service="mine"), Step("b", fails=fails))
+    return Explorer(definition, "choreography", lambda name: service if name == "mine" else None).explore()
+
+
+@pytest.mark.parametrize("make", [Rebuilt, Slotted, Emptied])
+def test_every_branch_begins_with_its_own(make: Callable[[], Any]) -> None:
+    """Whatever happened in other orders of events is not there in this one."""
+    assert explored(make).outcomes.keys() == {"compensated"}
+    assert explored(make, "never").outcomes.keys() == {"completed"}
+
+
+def test_a_service_that_cannot_be_copied_is_named() -> None:
+    """Before anything is explored."""
+    with pytest.raises(NoCopy, match="service Locked: expected what can be copied"):
+        explored(Locked)
+
+
+def test_a_receipt_that_cannot_be_copied_is_told() -> None:
+    """It is no defect of the saga, and no verdict is given."""
+    with pytest.raises(NoCopy, match="a receipt: expected what can be copied"):
+        explored(Unkept)
