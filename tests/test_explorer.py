@@ -219,8 +219,8 @@ def test_every_change_of_phase_is_among_those_that_the_reduction_counts_on(off: 
     for definition in SUITE.values():
         guarantees = replace(definition.guarantees, **dict.fromkeys(off, False))
         for style in STYLES:
-            explorer = Explorer(replace(definition, guarantees=guarantees), style, catalogue(), is_reduced=False)
-            explorer._limits = Limits(states=3_000)  # noqa: SLF001
+            changed, limits = replace(definition, guarantees=guarantees), Limits(states=3_000)
+            explorer = Explorer(changed, style, catalogue(), is_reduced=False, limits=limits)
             explorer.explore()
             cells = explorer.transitions.reactions.cells.values
             for (cell, _, _), reactions in explorer.transitions.reactions.known.items():

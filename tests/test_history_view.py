@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -251,13 +252,13 @@ def test_a_request_that_starts_a_second_run() -> None:
 
 def test_what_repeats_itself_is_drawn_twice_and_counted() -> None:
     """A storm of updates stays a small picture."""
-    update = {"step": "b", "position": 1}
+    update: dict[str, Any] = {"step": "b", "position": 1}
     records = [Record(1, 1, "saga.started", "publish", "s", "r", "client", id="r/s")]
     for number in range(2, 400, 2):
         heard = "ab"[number // 2 % 2]
         records += [
-            Record(number, 0, "step.updated", "deliver", "s", "r", heard, id=f"{number}", **update),  # type: ignore[arg-type]
-            Record(number + 1, 0, "step.updated", "publish", "s", "r", heard, id=f"{number + 2}", **update),  # type: ignore[arg-type]
+            Record(number, 0, "step.updated", "deliver", "s", "r", heard, id=f"{number}", **update),
+            Record(number + 1, 0, "step.updated", "publish", "s", "r", heard, id=f"{number + 2}", **update),
         ]
 
     picture = drawn(records)
