@@ -6,7 +6,8 @@ Laws: knows the services by the name of a module only, so that choreo itself dep
 import importlib
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from choreo.domain.event import Event
@@ -15,6 +16,8 @@ from choreo.runners.in_process import InProcessRunner
 from choreo.styles import STYLES, Style
 
 if TYPE_CHECKING:
+    from choreo.journal.journal import Journal
+    from choreo.runners.durable import DurableRunner
     from choreo.trace.writer import Tracer
 
 SERVICES = "services"
@@ -49,19 +52,47 @@ def _in_a_line(error: Exception) -> str:
 
 def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool = False) -> InProcessRunner:
     """A runner over these services. The tracer sees what is published; with `debug` also deliveries and calls."""
-    if tracer is None:
-        return InProcessRunner(service_of)
-    if not debug:
-        return InProcessRunner(service_of, observe=tracer.published)
-    from choreo.styles.watched import watched
-    from choreo.trace.writer import traced
+    around, styles, observe = _watched(tracer, debug)
+    return InProcessRunner(around(service_of), styles, observe)
 
-    delivered = tracer.delivered
-    return compose_rewritten(traced(service_of, tracer), lambda style: watched(style, delivered), tracer.published)
+
+def compose_durable(
+    service_of: ServiceOf, journal: "Journal", tracer: "Tracer | None" = None, debug: bool = False
+) -> "DurableRunner":
+    """The same with a journal. Raises `JournalError`."""
+    from choreo.runners.durable import DurableRunner
+
+    around, styles, observe = _watched(tracer, debug)
+    return DurableRunner(service_of, journal, _now_ms, styles, observe, around=around)
 
 
 def compose_rewritten(
     service_of: ServiceOf, rewrite: Callable[[Style], Style], observe: Callable[[Event], None] | None = None
 ) -> InProcessRunner:
     """A runner over these services, its styles rewritten first: with somebody looking on, or with somebody down."""
-    return InProcessRunner(service_of, {name: rewrite(style) for name, style in STYLES.items()}, observe)
+    return InProcessRunner(service_of, _rewritten(rewrite), observe)
+
+
+Around = Callable[[ServiceOf], ServiceOf]
+
+
+def _watched(
+    tracer: "Tracer | None", debug: bool
+) -> tuple[Around, Mapping[str, Style], Callable[[Event], None] | None]:
+    """What is put around the services, the styles and the observer, for the tracer to look on."""
+    if tracer is None or not debug:
+        return lambda service_of: service_of, STYLES, None if tracer is None else tracer.published
+    from choreo.styles.watched import watched
+    from choreo.trace.writer import traced
+
+    delivered = tracer.delivered
+    styles = _rewritten(lambda style: watched(style, delivered))
+    return lambda service_of: traced(service_of, tracer), styles, tracer.published
+
+
+def _rewritten(rewrite: Callable[[Style], Style]) -> Mapping[str, Style]:
+    return {name: rewrite(style) for name, style in STYLES.items()}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

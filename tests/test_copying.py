@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from choreo.domain.copying import NoCopy
 from choreo.domain.definition import Step
 from choreo.domain.service import Refused
-from choreo.lab.copying import NoCopy
 from choreo.lab.explorer import Explorer
 from choreo.lab.report import Report
 from tests.lab_sagas import saga

@@ -15,6 +15,7 @@ LAYERS = (
     "choreo.domain",
     "choreo.styles",
     "choreo.bus",
+    "choreo.journal",
     "choreo.runners",
     "choreo.trace",
     "choreo.invariants",
@@ -37,7 +38,11 @@ APART = {
 }
 """To the left, and all the same not to be imported; or to the right, and named here once more."""
 
-LAZY = {"choreo.node": ("choreo.trace",), "choreo.__main__": ("choreo.node", "choreo.terminal")}
+LAZY = {
+    "choreo.node": ("choreo.trace", "choreo.journal", "choreo.runners.durable"),
+    "choreo.composition": ("choreo.trace", "choreo.journal", "choreo.runners.durable"),
+    "choreo.__main__": ("choreo.node", "choreo.terminal"),
+}
 """Imported only where it is needed, inside a function: a plain node starts without it."""
 
 OWNERS = {
@@ -50,7 +55,7 @@ OWNERS = {
     "random": ("choreo.lab.faults",),
     "secrets": (),
     "uuid": (),
-    "sqlite3": (),
+    "sqlite3": ("choreo.journal",),
     "nats": (),
 }
 """Who may import what does not come with Python, or is not for everyone."""
@@ -248,7 +253,8 @@ def test_the_rules_are_applied_to_every_module() -> None:
         ("choreo/node/bad.py", "import structlog", "but the owner is choreo.trace"),
         ("choreo/trace/bad.py", "from rich.console import Console", "but the owner is choreo.terminal"),
         ("choreo/runners/bad.py", "from random import Random", "imports random, but the owner is choreo.lab.faults"),
-        ("choreo/runners/bad.py", "import sqlite3", "imports sqlite3, but the owner is nobody"),
+        ("choreo/runners/bad.py", "import sqlite3", "imports sqlite3, but the owner is choreo.journal"),
+        ("choreo/runners/bad.py", "import nats", "imports nats, but the owner is nobody"),
         ("choreo/bus.py", "import requests", "imports requests, which has no owner"),
         ("choreo/composition.py", "import services.flights", "but choreo knows no services"),
         ("choreo/composition.py", "def f():\n    from services import flights", "but choreo knows no services"),

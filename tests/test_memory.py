@@ -9,7 +9,8 @@ import pytest
 
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary, plan
-from choreo.runners.in_process import WIRED_SUBSCRIPTIONS_MAX, InProcessRunner
+from choreo.runners.in_process import InProcessRunner
+from choreo.runners.wirings import WIRED_SUBSCRIPTIONS_MAX
 from choreo.styles import STYLES
 from tests.stories import in_fresh_process
 
@@ -87,7 +88,7 @@ def test_wirings_are_kept_within_a_bound() -> None:
 def _wired(runner: InProcessRunner) -> int:
     """The subscriptions of all wirings, which agree with the runner's own count."""
     wired = sum(len(wiring.table.subscriptions) for wiring in runner._wirings.values())  # noqa: SLF001  # what is kept
-    assert wired == runner._wired  # noqa: SLF001  # and what it thinks it keeps
+    assert wired == runner._wirings._size  # noqa: SLF001  # and what it thinks it keeps
     return wired
 
 

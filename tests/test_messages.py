@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
 
 from choreo.domain.outcome import Outcome, State
 from choreo.node.messages import (
@@ -187,7 +186,7 @@ def test_a_wrong_type_is_named(body: dict[str, Any], field: str, value: object, 
 
     assert str(bare) == str(in_envelope) == f"{field}: expected {expected}, got {shown}"
     assert bare.code == in_envelope.code == MALFORMED_REQUEST
-    assert bare.msg_id == in_envelope.msg_id == (UNSET if field == "msg_id" else 1)
+    assert bare.msg_id == in_envelope.msg_id == (None if field == "msg_id" else 1)
     assert (bare.src, bare.dest) == (None, None)
     assert (in_envelope.src, in_envelope.dest) == ("c1", "n1")
 
@@ -262,7 +261,7 @@ def test_an_unknown_type_is_not_supported() -> None:
     error = mistake({"body": {"type": "rollback", "msg_id": 4}})
 
     assert error.code == NOT_SUPPORTED
-    assert str(error) == 'type: expected "execute" or "init", got "rollback"'
+    assert str(error) == 'type: expected "execute", "init" or "status", got "rollback"'
     assert error.msg_id == 4
 
 
@@ -277,7 +276,7 @@ def test_json_that_is_no_object_is_no_message(shown: str) -> None:
 
     assert str(error) == f"expected a message (a JSON object), got {shown}"
     assert not error.is_message
-    assert error.msg_id is UNSET
+    assert error.msg_id is None
 
 
 def test_numbers_beyond_measure_are_refused_where_they_matter() -> None:
@@ -307,7 +306,7 @@ def test_a_lone_surrogate_is_a_string_like_any_other() -> None:
     )
 
     assert message.body == Execute(odd, (odd, (odd,)), 1, odd)
-    assert str(mistake(EXECUTE | {"type": odd})) == r'type: expected "execute" or "init", got "\ud800"'
+    assert str(mistake(EXECUTE | {"type": odd})) == r'type: expected "execute", "init" or "status", got "\ud800"'
     assert str(mistake(EXECUTE | {"style": odd})) == r'style: expected "choreography" or "orchestration", got "\ud800"'
 
 
@@ -387,12 +386,12 @@ outcomes = (
 )
 
 
-@given(saga_id=any_text | st.integers(), msg_id=st.integers() | st.just(UNSET), outcome=outcomes)
+@given(saga_id=any_text | st.integers(), msg_id=st.integers() | st.none(), outcome=outcomes)
 @settings(deadline=None)
 def test_a_reply_is_what_json_dumps_would_write(saga_id: str | int, msg_id: Any, outcome: Outcome) -> None:
     """Order of keys, spacing and escapes."""
     reply: dict[str, Any] = {"type": f"saga_{outcome.state}"}
-    if msg_id is not UNSET:
+    if msg_id is not None:
         reply["in_reply_to"] = msg_id
     reply |= {"saga_id": saga_id, "state": str(outcome.state)}
     if outcome.state is State.COMPLETED:
@@ -402,7 +401,7 @@ def test_a_reply_is_what_json_dumps_would_write(saga_id: str | int, msg_id: Any,
     if outcome.state is State.STUCK:
         reply["stuck_step"] = outcome.stuck_step
 
-    text = reply_text(Execute(saga_id, (), msg_id), outcome)
+    text = reply_text(saga_id, msg_id, outcome)
 
     assert text == json.dumps(reply)
 
@@ -417,7 +416,7 @@ def test_errors_and_envelopes_are_what_json_dumps_would_write(
     unnumbered = {"type": "error", "code": 12, "text": text}
 
     assert error_text(msg_id, 12, text) == json.dumps(error)
-    assert error_text(UNSET, 12, text) == json.dumps(unnumbered)
+    assert error_text(None, 12, text) == json.dumps(unnumbered)
     assert envelope_text(src, dest, "{}") == json.dumps({"src": src, "dest": dest, "body": {}})
-    assert init_ok_text(Init("n", msg_id)) == json.dumps({"type": "init_ok", "in_reply_to": msg_id})
-    assert init_ok_text(Init("n")) == json.dumps({"type": "init_ok"})
+    assert init_ok_text(msg_id) == json.dumps({"type": "init_ok", "in_reply_to": msg_id})
+    assert init_ok_text(None) == json.dumps({"type": "init_ok"})

@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from choreo.domain.copying import as_bytes, from_bytes
 from choreo.domain.definition import Fails, Kind, Step
 from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
-from choreo.lab.copying import as_bytes, from_bytes
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, which it is told by a name: whether this fails."""

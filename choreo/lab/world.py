@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.bus import Bus
+from choreo.domain.copying import copy_services, restore_services
 from choreo.domain.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.domain.definition import CrashPoint, Definition, RunOf, Step
 from choreo.domain.delivery import Remains, after_crash, is_put_aside, is_resent
@@ -22,7 +23,6 @@ from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
 from choreo.invariants.known import known_of
 from choreo.lab.books import Books, Note
-from choreo.lab.copying import copy_services, restore_services
 from choreo.lab.services import LabService
 from choreo.lab.wiring import wired
 from choreo.styles.table import STARTED, Table

@@ -5,12 +5,15 @@ Laws: light. What a plain node does not need (the option parser, structlog, type
 
 import gc
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from choreo.composition import SERVICES, NoServices, compose, open_services
+from choreo.domain.service import ServiceOf
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.node.streams import serve
+from choreo.runners.runner import Runner
 
 if TYPE_CHECKING:
     from choreo.trace.writer import Tracer
@@ -29,6 +32,8 @@ class Options:
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
     services = SERVICES
+    journal: str | None = None
+    wait = False
 
 
 def main(arguments: list[str]) -> int:
@@ -44,8 +49,43 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         log(f"choreo node: --trace: expected a file that can be written, got {options.trace!r} ({error.strerror})")
         return WRONG_USE
+    if options.journal is not None:
+        return _serve_durably(options, service_of, tracer)
+    return _serve(options, compose(service_of, tracer, _is_debug(options)), tracer)
+
+
+def _serve_durably(options: Options, service_of: ServiceOf, tracer: "Tracer | None") -> int:
+    """The same node with a journal, which it holds until it ends."""
+    from choreo.composition import compose_durable
+    from choreo.journal.errors import JournalError
+    from choreo.journal.journal import Journal
+    from choreo.journal.opening import Lock
+
+    path = options.journal or ""
+    try:
+        lock = Lock(path, options.wait)
+        journal = Journal.open(path)
+        runner = compose_durable(service_of, journal, tracer, _is_debug(options))
+    except JournalError as error:
+        log(f"choreo node: --journal: {error}")
+        return WRONG_USE
+    try:
+        return _serve(options, runner, tracer)
+    except JournalError as error:
+        log(f"choreo node: the journal fails, and what it has not got was not promised: {error}")
+        return FAILED
+    finally:
+        journal.close()
+        lock.release()
+
+
+def _is_debug(options: Options) -> bool:
+    return options.trace_level == "debug"
+
+
+def _serve(options: Options, runner: Runner, tracer: "Tracer | None") -> int:
     session = Session(
-        compose(service_of, tracer, debug=options.trace_level == "debug"),
+        runner,
         log,
         envelope=options.envelope,
         message_bytes_max=options.max_message_bytes,
@@ -82,6 +122,11 @@ class Traced:
     def __init__(self, session: Session, tracer: "Tracer") -> None:
         self._session = session
         self._sink = tracer.sink
+
+    def resume(self) -> Iterator[bytes]:
+        for replies in self._session.resume():
+            self._sink.flush()
+            yield replies
 
     def feed(self, data: bytes) -> bytes:
         replies = self._session.feed(data)
@@ -145,6 +190,14 @@ exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin or std
         type=_positive,
         metavar="N",
         help=f"refuse a message larger than this (default: {MESSAGE_BYTES_MAX})",
+    )
+    parser.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="keep every saga in FILE: after a crash the next node with it goes on from there",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
     )
     parser.add_argument("--services", metavar="MODULE", help=f"a module with catalogue() (default: {SERVICES})")
     return parser.parse_args(arguments, namespace=Options())

@@ -18,6 +18,8 @@ from choreo.domain.outcome import Outcome, State
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12
 CRASH = 13
+KEY_DOES_NOT_EXIST = 20
+PRECONDITION_FAILED = 22
 
 BLANKS = b" \t\r\n"
 
@@ -44,7 +46,15 @@ class Init(Struct, tag_field="type", tag="init"):
     in_reply_to: Any = UNSET
 
 
-Body = Execute | Init
+class Status(Struct, gc=False, tag_field="type", tag="status"):
+    """What has become of a saga? Asked of a node that remembers."""
+
+    saga_id: str | int
+    msg_id: int | UnsetType = UNSET
+    in_reply_to: Any = UNSET
+
+
+Body = Execute | Init | Status
 
 
 class Message(Struct, gc=False):
@@ -58,7 +68,7 @@ class Message(Struct, gc=False):
 class Malformed(Exception):
     """A message that cannot be carried out: the code and text of the error, and as much of the address as came."""
 
-    msg_id: int | UnsetType = UNSET
+    msg_id: int | None = None
     src: str | None = None
     dest: str | None = None
     is_reply = False
@@ -76,7 +86,7 @@ class Malformed(Exception):
         self.is_message = self.src is not None or _is_message(outer)
         if isinstance(body, dict):
             msg_id = body.get("msg_id")
-            self.msg_id = msg_id if type(msg_id) is int else UNSET
+            self.msg_id = msg_id if type(msg_id) is int else None
             self.is_reply = "in_reply_to" in body
 
 
@@ -106,7 +116,7 @@ EXPECTED = {
     "dest": "a string",
     "body": "an object",
 }
-KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init}
+KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init, "status": Status}
 
 ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
@@ -135,7 +145,7 @@ def decode_with_care(data: bytes) -> Message:
     if not isinstance(kind, str):
         raise Malformed(_mismatch("type", kind, "type" in body), outer=outer)
     if kind not in KINDS:
-        text = f"type: expected {' or '.join(map(quote, KINDS))}, got {_shown(kind)}"
+        text = f'type: expected "execute", "init" or "status", got {_shown(kind)}'
         raise Malformed(text, NOT_SUPPORTED, outer)
     return Message(_checked(KINDS[kind], body, outer), envelope.get("src"), envelope.get("dest"))
 
@@ -241,30 +251,35 @@ quote = encode_basestring_ascii
 """A string as JSON, the way `json.dumps` writes it."""
 
 
-def reply_text(request: Execute, outcome: Outcome) -> str:
+def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
     """The reply, as `json.dumps` would write it, only faster."""
-    saga_id = request.saga_id
-    head = f'{_in_reply_to(request.msg_id)}"saga_id": {quote(saga_id) if type(saga_id) is str else saga_id}'
+    return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
+
+
+def status_text(saga_id: str | int, msg_id: int | None, outcome: Outcome | None) -> str:
+    """The reply to a question: what a saga has come to, or that it runs."""
+    state = '"state": "running"' if outcome is None else _state_text(outcome)
+    return f'{{"type": "saga_status", {_head(saga_id, msg_id)}{state}}}'
+
+
+def _head(saga_id: str | int, msg_id: int | None) -> str:
+    return f'{_in_reply_to(msg_id)}"saga_id": {quote(saga_id) if type(saga_id) is str else saga_id}, '
+
+
+def _state_text(outcome: Outcome) -> str:
     if outcome.state is COMPLETED:
-        return (
-            f'{{"type": "saga_completed", {head}, "state": "completed", "completed_steps": {outcome.completed_steps}}}'
-        )
+        return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
     compensated = ", ".join(map(quote, outcome.compensated_steps))
     if outcome.stuck_step is None:
-        return f'{{"type": "saga_compensated", {head}, "state": "compensated", "compensated_steps": [{compensated}]}}'
-    return (
-        f'{{"type": "saga_stuck", {head}, "state": "stuck", '
-        f'"compensated_steps": [{compensated}], "stuck_step": {quote(outcome.stuck_step)}}}'
-    )
+        return f'"state": "compensated", "compensated_steps": [{compensated}]'
+    return f'"state": "stuck", "compensated_steps": [{compensated}], "stuck_step": {quote(outcome.stuck_step)}'
 
 
-def init_ok_text(request: Init) -> str:
-    return (
-        '{"type": "init_ok"}' if request.msg_id is UNSET else f'{{"type": "init_ok", "in_reply_to": {request.msg_id}}}'
-    )
+def init_ok_text(msg_id: int | None) -> str:
+    return '{"type": "init_ok"}' if msg_id is None else f'{{"type": "init_ok", "in_reply_to": {msg_id}}}'
 
 
-def error_text(msg_id: int | UnsetType, code: int, text: str) -> str:
+def error_text(msg_id: int | None, code: int, text: str) -> str:
     return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(text)}}}'
 
 
@@ -272,5 +287,5 @@ def envelope_text(src: str, dest: str | None, body: str) -> str:
     return f'{{"src": {quote(src)}, "dest": {"null" if dest is None else quote(dest)}, "body": {body}}}'
 
 
-def _in_reply_to(msg_id: int | UnsetType) -> str:
-    return "" if msg_id is UNSET else f'"in_reply_to": {msg_id}, '
+def _in_reply_to(msg_id: int | None) -> str:
+    return "" if msg_id is None else f'"in_reply_to": {msg_id}, '

@@ -5,20 +5,30 @@ comes in raises: a mistake becomes an error reply, a defect of a service becomes
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from choreo.domain.event import Defect, Event
+from choreo.domain.outcome import Outcome
+from choreo.domain.participant import defect
 from choreo.domain.plan import PlanTooLarge
+from choreo.domain.request import Request, Sender, Unavailable
 from choreo.node.framing import Frame, Framer, Text
 from choreo.node.messages import (
     CRASH,
     DECODE_ERRORS,
+    KEY_DOES_NOT_EXIST,
     MALFORMED_REQUEST,
+    NOT_SUPPORTED,
+    PRECONDITION_FAILED,
     Execute,
     Init,
     Malformed,
     Message,
+    Status,
     decode,
     decode_bare,
     decode_with_care,
@@ -26,12 +36,15 @@ from choreo.node.messages import (
     error_text,
     init_ok_text,
     looks_like_message,
+    quote,
     reply_text,
+    status_text,
 )
-from choreo.runners.in_process import InProcessRunner
+from choreo.runners.runner import Conflict, NoRecord, Runner, UnderWay
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+SHOWN_MAX = 160
 
 CLOSING = re.compile(rb"[ \t\r]*+[}\]]")
 
@@ -39,16 +52,17 @@ CLOSING = re.compile(rb"[ \t\r]*+[}\]]")
 class Session:
     """Feed it what was read; it returns what is to be written.
 
-    `log` takes a line for people, where there is nobody to reply to. `replied` is shown the body of every reply.
+    `log` takes a line for people, where there is nobody to reply to. `replied` is shown the body of every reply; where
+    runs take place side by side, also the event that brought it about.
     """
 
     def __init__(
         self,
-        runner: InProcessRunner,
+        runner: Runner,
         log: Callable[[str], None],
         envelope: bool = False,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
-        replied: Callable[[str], None] | None = None,
+        replied: Callable[..., None] | None = None,
     ) -> None:
         self._runner = runner
         self._log = log
@@ -62,6 +76,7 @@ class Session:
         self._tail_size = 0
         self._is_mid_line = False  # the framer has the begin of that line already
         self._replies: list[str] = []
+        self._owed: list[Callable[[], None]] = []  # replies that wait for the end of a run, and what comes after them
 
     def feed(self, data: bytes) -> bytes:
         """Handle the lines that `data` completes, and return their replies."""
@@ -80,7 +95,21 @@ class Session:
         self._give_up()
         return self._flush()
 
+    def resume(self) -> Iterator[bytes]:
+        """Bring to its end what an earlier process had begun, and reply to whoever is still waiting."""
+        for request, sender, under_way in self._runner.resume():
+            self._pay(request.saga_id, sender, under_way)
+            yield self._taken()
+
     def _flush(self) -> bytes:
+        if self._owed:
+            self._runner.settle()
+            owed, self._owed = self._owed, []
+            for pay in owed:
+                pay()
+        return self._taken()
+
+    def _taken(self) -> bytes:
         replies = self._replies
         if not replies:
             return b""
@@ -174,33 +203,69 @@ class Session:
         body = message.body
         if self._envelope and body.in_reply_to is not UNSET:
             return  # itself a reply: answering it would be answered in turn
+        sender = Sender(message.src, None if body.msg_id is UNSET else body.msg_id, self._reply_as(message.dest))
         if isinstance(body, Execute):
-            self._reply(self._execute(body), message.src, message.dest)
+            self._execute(body, sender)
+        elif isinstance(body, Status):
+            self._status(body.saga_id, sender)
         else:
-            self._introduce(body, message.src)
+            self._introduce(body, sender)
 
-    def _execute(self, request: Execute) -> str:
+    def _execute(self, body: Execute, sender: Sender) -> None:
+        request = Request(body.saga_id, body.steps, body.fail_step, body.fail_compensation, body.style)
         try:
-            outcome = self._runner.execute(
-                request.saga_id, request.steps, request.fail_step, request.fail_compensation, request.style
-            )
-        except PlanTooLarge as error:
-            return error_text(request.msg_id, MALFORMED_REQUEST, str(error))
+            answer = self._runner.begin(request, sender)
+        except (PlanTooLarge, Conflict) as error:
+            code = MALFORMED_REQUEST if isinstance(error, PlanTooLarge) else PRECONDITION_FAILED
+            self._reply(error_text(sender.msg_id, code, str(error)), sender)
+        except Unavailable:
+            raise
         except Exception as error:
-            import traceback  # slow to import, and seldom needed
+            self._reply(self._crashed(sender, defect(error)), sender)
+        else:
+            if isinstance(answer, UnderWay):
+                self._owed.append(partial(self._pay, request.saga_id, sender, answer))
+            else:
+                self._reply(_ended(request.saga_id, sender, answer), sender)
 
-            self._log(traceback.format_exc())
-            return error_text(request.msg_id, CRASH, f"{type(error).__name__}: {error}")
-        if outcome.defect is not None:
-            return error_text(request.msg_id, CRASH, outcome.defect)
-        return reply_text(request, outcome)
+    def _pay(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
+        """The reply to a request whose run was under way, once it has come to rest."""
+        if under_way.outcome is not None:
+            self._write(_ended(saga_id, sender, under_way.outcome), sender, under_way.event)
+        elif under_way.defect is not None:
+            self._write(self._crashed(sender, under_way.defect), sender, None)
 
-    def _introduce(self, request: Init, src: str | None) -> None:
+    def _crashed(self, sender: Sender, defect: Defect) -> str:
+        self._log(defect.traceback)
+        return error_text(sender.msg_id, CRASH, defect.summary)
+
+    def _status(self, saga_id: str | int, sender: Sender) -> None:
+        try:
+            known = self._runner.status(saga_id)
+        except NoRecord as error:
+            self._reply(error_text(sender.msg_id, NOT_SUPPORTED, str(error)), sender)
+            return
+        if known is None:
+            text = f"saga_id: expected a saga that was executed here, got {_shown(saga_id)}"
+            self._reply(error_text(sender.msg_id, KEY_DOES_NOT_EXIST, text), sender)
+        elif isinstance(known, UnderWay):
+            self._owed.append(partial(self._tell, saga_id, sender, known))
+        else:
+            self._reply(status_text(saga_id, sender.msg_id, known.outcome), sender)
+
+    def _tell(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
+        self._write(status_text(saga_id, sender.msg_id, under_way.outcome), sender, None)
+
+    def _introduce(self, request: Init, sender: Sender) -> None:
         """From now on replies carry an envelope; so does this one, unless the request came without."""
         self._node_id = request.node_id
-        self._envelope = self._envelope or src is not None
-        self._reply(init_ok_text(request), src, None)
+        self._envelope = self._envelope or sender.src is not None
+        self._reply(init_ok_text(sender.msg_id), replace(sender, reply_as=self._reply_as(None)))
         self._envelope = True
+
+    def _reply_as(self, dest: str | None) -> str | None:
+        """The name that a reply is sent under, where it has an envelope."""
+        return (self._node_id or dest or "choreo") if self._envelope else None
 
     def _refuse(self, malformed: Malformed) -> None:
         if self._envelope and malformed.is_reply:
@@ -208,14 +273,34 @@ class Session:
         if self._envelope and not malformed.is_message:
             self._log(str(malformed))
             return
-        self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), malformed.src, malformed.dest)
+        sender = Sender(malformed.src, malformed.msg_id, self._reply_as(malformed.dest))
+        self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), sender)
 
-    def _reply(self, text: str, src: str | None, dest: str | None) -> None:
+    def _reply(self, text: str, sender: Sender) -> None:
+        """In its turn: after whatever is still owed to earlier requests."""
+        if self._owed:
+            self._owed.append(partial(self._write, text, sender, None))
+        else:
+            self._write(text, sender)
+
+    def _write(self, text: str, sender: Sender, *about: Event | None) -> None:
         if self._replied is not None:
-            self._replied(text)
-        if self._envelope:
-            text = envelope_text(self._node_id or dest or "choreo", src, text)
+            self._replied(text, *about)
+        if sender.reply_as is not None:
+            text = envelope_text(sender.reply_as, sender.src, text)
         self._replies.append(text)
+
+
+def _ended(saga_id: str | int, sender: Sender, outcome: Outcome) -> str:
+    """The reply to a request, by how its run ended."""
+    if outcome.defect is not None:
+        return error_text(sender.msg_id, CRASH, outcome.defect)
+    return reply_text(saga_id, sender.msg_id, outcome)
+
+
+def _shown(saga_id: str | int) -> str:
+    text = quote(saga_id) if isinstance(saga_id, str) else str(saga_id)
+    return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -18,19 +18,25 @@ CHUNK_BYTES = 64 * 1024
 class Conversation(Protocol):
     """What `serve` feeds: bytes in, bytes out."""
 
+    def resume(self) -> Iterator[bytes]: ...
+
     def feed(self, data: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
 
 
 def serve(conversation: Conversation, source: int, sink: int, line_by_line: bool = False) -> None:
-    """Read from `source` until it ends or a signal says stop, and write the replies to `sink`.
+    """Go on with what an earlier process had begun; then read from `source` until it ends or a signal says stop.
+
+    Replies are written to `sink`.
 
     `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
     After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender.
     """
     try:
         with stop_signals() as stopped:
+            for replies in conversation.resume():
+                _write(sink, replies)
             while data := _read(source, stopped):
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
                     _write(sink, conversation.feed(piece))

@@ -3,20 +3,21 @@
 Laws: one run at a time, in constant stack. What belongs to a run goes when it ends; wirings are kept within a bound.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn
 
 from msgspec import Struct
 
 from choreo.bus import Bus
 from choreo.domain.event import Event, Run
 from choreo.domain.outcome import Outcome
-from choreo.domain.plan import Itinerary, plan
+from choreo.domain.plan import Itinerary
+from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
+from choreo.runners.runner import NoRecord
+from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
-
-WIRED_SUBSCRIPTIONS_MAX = 200_000
-"""Wirings are remembered up to so many subscriptions in all, which is a good 100 MB; with more, the oldest go."""
 
 
 class NoOutcome(RuntimeError):
@@ -47,9 +48,22 @@ class InProcessRunner:
         self._styles = styles
         self._observe = observe
         self._pending: list[Event] = []
-        self._wirings: dict[tuple[str, Itinerary], Wiring] = {}
-        self._wired = 0
+        self._wirings = Wirings(self._wire)
         self._runs = 0
+
+    def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome:
+        """Run it to its end, at once."""
+        return self.execute(request.saga_id, request.steps, request.fail_step, request.fail_compensation, request.style)
+
+    def settle(self) -> None:
+        """Nothing is ever left to do."""
+
+    def resume(self) -> Iterator[NoReturn]:
+        """No earlier process has left anything."""
+        return iter(())
+
+    def status(self, saga_id: str | int) -> NoReturn:
+        raise NoRecord("status: expected a node with a journal (--journal FILE), this one remembers no sagas")
 
     def execute(
         self,
@@ -67,11 +81,11 @@ class InProcessRunner:
         the wiring is wrong.
         """
         try:
-            wiring = self._wirings.get((style, steps))
-        except TypeError:  # a list, which cannot be a key
+            wiring = self._wirings[style, steps]
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
             raise TypeError(f"steps: expected a tuple of step names and groups, got {steps!r}") from None
-        if wiring is None:
-            wiring = self._wire(style, steps)
         table, pending = wiring.table, self._pending
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
@@ -88,17 +102,5 @@ class InProcessRunner:
         return outcome
 
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
-        if style not in self._styles:
-            raise ValueError(f"style: expected {' or '.join(self._styles)}, got {style!r}")
-        table = self._styles[style](plan(steps), self._service_of)
-        wiring = Wiring(table, Bus(table, self._pending.extend))
-        if len(table.subscriptions) <= WIRED_SUBSCRIPTIONS_MAX:
-            self._remember(style, steps, wiring)
-        return wiring
-
-    def _remember(self, style: str, steps: Itinerary, wiring: Wiring) -> None:
-        self._wired += len(wiring.table.subscriptions)
-        while self._wired > WIRED_SUBSCRIPTIONS_MAX:
-            oldest = self._wirings.pop(next(iter(self._wirings)))
-            self._wired -= len(oldest.table.subscriptions)
-        self._wirings[style, steps] = wiring
+        table = compiled(self._styles, style, steps, self._service_of)
+        return Wiring(table, Bus(table, self._pending.extend))

@@ -14,9 +14,9 @@ import typer
 from msgspec.structs import replace
 
 from choreo.composition import SERVICES, NoServices, open_services
+from choreo.domain.copying import NoCopy
 from choreo.domain.definition import Definition
 from choreo.lab.campaign import Lab, simulate
-from choreo.lab.copying import NoCopy
 from choreo.lab.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
 from choreo.lab.report import Counterexample, Report
 from choreo.lab.world import UnknownService, World

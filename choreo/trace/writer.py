@@ -50,8 +50,14 @@ class Tracer:
         record.step, record.position, record.reason = step, int(reference.rpartition("/")[2]), reason
         self._log.record(record)
 
-    def replied(self, text: str) -> None:
-        """A reply left; `text` is its body."""
+    def replied(self, text: str, *about: Event | None) -> None:
+        """A reply left; `text` is its body.
+
+        Where runs take place side by side, the event that brought it about is told with it, or None; it is the last
+        event otherwise.
+        """
+        if about:
+            (self._last,) = about
         reply = _read_reply(text)
         record = self._caused(reply.type.replace("_", ".", 1), "reply", "node")
         record.in_reply_to, record.code, record.reason = reply.in_reply_to, reply.code, reply.text

@@ -1,11 +1,11 @@
-"""Copies of what an author's services hold, so that every history begins and branches with its own.
+"""Copies of what an author's services hold: so that every history of the lab has its own, and a journal can keep it.
 
 Laws: whatever cannot be copied is told with its name, before anything is claimed about it. Objects that several
 services share stay shared.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from choreo.domain.service import NotTheService, Service
@@ -21,7 +21,7 @@ def as_bytes(value: object, what: str) -> bytes:
         return pickle.dumps(value)
     except Exception as error:  # whatever somebody else's object raises
         why = f"{type(error).__name__}: {error}"
-        raise NoCopy(f"{what}: expected what can be copied, since every history needs its own, got {why}") from None
+        raise NoCopy(f"{what}: expected what can be copied, got {why}") from None
 
 
 def from_bytes(data: bytes) -> Any:
@@ -33,25 +33,35 @@ def copy_services(services: Sequence[Service]) -> bytes:
     if not services:
         return b""
     states = [service.__getstate__() for service in services]
+    return all_as_bytes(states, services)
+
+
+def all_as_bytes(states: Any, services: Iterable[Service]) -> bytes:
+    """A copy of the states of these services. Raises `NoCopy`, which names the service that has none."""
     try:
         return pickle.dumps(states)
     except Exception:  # then find out whose it is
-        for service, state in zip(services, states, strict=True):
-            as_bytes(state, f"service {type(service).__name__}")
+        for service in services:
+            as_bytes(service.__getstate__(), f"service {type(service).__name__}")
         raise
 
 
 def restore_services(services: Sequence[Service], data: bytes) -> None:
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
         _empty(service)
-        if hasattr(service, "__setstate__"):
-            service.__setstate__(state)
-            continue
-        fields, slots = state if isinstance(state, tuple) else (state, None)
-        if fields:
-            vars(service).update(fields)
-        for name, value in (slots or {}).items():
-            setattr(service, name, value)
+        give_back(service, state)
+
+
+def give_back(service: Service, state: Any) -> None:
+    """Fields, slots, or whatever the service makes of its state; what the state does not have stays as it is."""
+    if hasattr(service, "__setstate__"):
+        service.__setstate__(state)
+        return
+    fields, slots = state if isinstance(state, tuple) else (state, None)
+    if fields:
+        vars(service).update(fields)
+    for name, value in (slots or {}).items():
+        setattr(service, name, value)
 
 
 def _empty(service: Service) -> None:

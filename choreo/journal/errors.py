@@ -1,0 +1,39 @@
+"""What can be wrong with a journal, in words that say what was expected and what came."""
+
+import sqlite3
+
+from choreo.domain.request import Unavailable
+
+
+class JournalError(Unavailable):
+    """The journal cannot be used, or cannot be written any more. What was committed stays as it is."""
+
+
+class JournalInUse(JournalError):
+    """Another node has the journal."""
+
+
+class NoJournal(JournalError):
+    """There is no journal at that path."""
+
+
+WHAT_HAPPENED = {
+    sqlite3.SQLITE_FULL: "there is no room left for it",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is something else",
+    sqlite3.SQLITE_BUSY: "another program has it locked",
+    sqlite3.SQLITE_LOCKED: "another program has it locked",
+    sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "it may not be opened",
+}
+"""By the primary result code (https://sqlite.org/rescode.html)."""
+
+
+def explained(error: sqlite3.Error, path: str, what: str) -> JournalError:
+    """`what` was to be done with the journal at `path`, and this came of it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    happened = WHAT_HAPPENED.get(code & 0xFF) if code is not None else None
+    told = f"{happened} ({error})" if happened else str(error)
+    return JournalError(f"expected a journal that can be {what}, got {path!r}: {told}")

@@ -1,0 +1,133 @@
+"""The journal's rows: what is written in one transaction, and what is read back.
+
+Laws: all SQL of the journal stands here and in `schema.py`. A transaction is written whole or not at all. Reading goes
+run by run, so that it takes no more room for a longer journal.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from choreo.domain.outcome import State
+from choreo.journal.errors import JournalError, explained
+from choreo.journal.opening import Factory, connect, connect_to_read
+from choreo.journal.rows import (
+    BEGUN_COLUMNS,
+    RUN_COLUMNS,
+    RUNNING,
+    BegunRow,
+    DeliveryRow,
+    EndedRow,
+    HandledRow,
+    RecordsRow,
+    RunRow,
+    read_run,
+    saga_text,
+)
+
+BEGIN = f"INSERT INTO runs ({BEGUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+HANDLE = "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+END = (
+    "UPDATE runs SET state = ?1, ended_ms = ?2, outcome = coalesce(outcome, ?3), "
+    "resolution = CASE WHEN outcome IS NULL THEN NULL ELSE ?3 END WHERE run = ?4"
+)
+"""What a client was told is never written over."""
+DELIVERIES = (
+    "SELECT run, number, at_ms, seat, heard, published, detail, receipt FROM deliveries WHERE run = ? ORDER BY number"
+)
+KEEP_RECORDS = "INSERT INTO services VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET records = excluded.records"
+
+
+class Journal:
+    """A journal that is open. Every method raises `JournalError` where the file cannot be read or written."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._execute = connection.execute
+        self._execute_many = connection.executemany
+
+    @classmethod
+    def open(cls, path: str, factory: Factory = sqlite3.Connection) -> "Journal":
+        """To write it."""
+        return cls(path, connect(path, factory))
+
+    @classmethod
+    def open_to_read(cls, path: str) -> "Journal":
+        """To look at it."""
+        return cls(path, connect_to_read(path))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # Writing
+
+    def commit(
+        self,
+        begun: Sequence[BegunRow],
+        handled: Sequence[HandledRow],
+        ended: Sequence[EndedRow],
+        records: Sequence[RecordsRow],
+    ) -> None:
+        """All of that in one transaction. It is on disk when this returns."""
+        if not (begun or handled or ended or records):
+            return
+        execute, execute_many = self._execute, self._execute_many
+        try:
+            execute("BEGIN IMMEDIATE")
+            if begun:
+                execute_many(BEGIN, begun)
+            if handled:
+                execute_many(HANDLE, handled)
+            if ended:
+                execute_many(END, ended)
+            if records:
+                execute_many(KEEP_RECORDS, records)
+            execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error, "written") from error
+
+    # Reading
+
+    def last_run(self) -> int:
+        """The number of the newest run; 0 where there is none."""
+        (newest,) = self._all("SELECT coalesce(max(run), 0) FROM runs")
+        return int(newest[0])
+
+    def find(self, saga_id: str | int) -> RunRow | None:
+        """The newest run of a saga."""
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE saga_id = ? ORDER BY run DESC LIMIT 1"
+        found = self._all(query, (saga_text(saga_id),))
+        return read_run(found[0]) if found else None
+
+    def runs(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[RunRow]:
+        """The next runs by number, all or those in one state."""
+        where = "" if state is None else f"state = '{_known(state)}' AND "
+        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE {where}run > ? ORDER BY run LIMIT ?"
+        return [read_run(row) for row in self._all(query, (after, limit))]
+
+    def deliveries(self, run: int) -> list[DeliveryRow]:
+        """The deliveries of a run, in their order."""
+        return [DeliveryRow(*row) for row in self._all(DELIVERIES, (run,))]
+
+    def records(self) -> Iterator[RecordsRow]:
+        """The records of the services."""
+        yield from self._all("SELECT name, kind, records FROM services ORDER BY name")
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error, "read") from error
+
+    def _failed(self, error: sqlite3.Error, what: str) -> JournalError:
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        return explained(error, self.path, what)
+
+
+def _known(state: str) -> str:
+    """A state that there is: it stands in the text of a query, so that the index of that state is used."""
+    if state != RUNNING and state not in list(State):
+        raise ValueError(f"state: expected {RUNNING} or {', '.join(State)}, got {state!r}")
+    return state

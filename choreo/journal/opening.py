@@ -1,0 +1,143 @@
+"""Opening a journal: for the one node that writes it, or to look at it.
+
+Laws: one node at a time has a journal, and a node that dies leaves it to the next; the kernel sees to both (flock).
+Nothing is written to a file that is not a journal, or is a newer one.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from choreo.journal.errors import JournalError, JournalInUse, NoJournal, explained
+from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
+
+BUSY_TIMEOUT_S = 10.0
+"""So long a transaction waits for that of another program: a prune, a backup."""
+
+CHECKPOINT_PAGES = 4000
+"""The write-ahead log is moved into the file when it has so many pages, which is 16 MB."""
+
+LOCK_SUFFIX = "-lock"
+
+Factory = type[sqlite3.Connection]
+
+
+class Lock:
+    """The right to write the runs of a journal, until it is released or the process ends, by whatever way."""
+
+    def __init__(self, path: str, wait: bool = False) -> None:
+        """Raises `JournalInUse`, which names the process that has it; with `wait` it waits for its turn."""
+        self._path = os.path.realpath(path) + LOCK_SUFFIX
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise JournalError(
+                f"expected a journal that can be written, got {path!r}: {self._path} cannot be opened "
+                f"({error.strerror})"
+            ) from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            owner = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise JournalInUse(
+                f"expected a journal that no other node has, got {path!r}: the process {owner} has it"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connection:
+    """A connection that writes, to a journal of this version: made, or brought forward, where need be.
+
+    Raises `JournalError`.
+    """
+    connection = _opened(path, "rwc", factory)
+    with closed_unless_fine(connection, path, "opened"):
+        _migrate(connection, path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise JournalError(
+                f"expected a file system that takes a write-ahead log, got {path!r}: journal mode {mode}"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # on a Mac a plain fsync stops at the drive's own cache
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    return connection
+
+
+def connect_to_read(path: str) -> sqlite3.Connection:
+    """A connection that looks, and changes nothing. Raises `NoJournal` and `JournalError`."""
+    if not Path(path).exists():
+        raise NoJournal(f"expected a journal, got {path!r}: there is no such file")
+    connection = _opened(path, "rw" if os.access(path, os.W_OK) else "ro", sqlite3.Connection)
+    with closed_unless_fine(connection, path, "read"):
+        connection.execute("PRAGMA query_only = ON")
+        version = _version(connection, path)
+        if not version:
+            raise JournalError(f"expected a journal, got {path!r}: it is empty")
+        if version < VERSION:
+            raise JournalError(
+                f"expected a journal of schema {VERSION}, got {path!r} of schema {version}; "
+                "a node brings it forward when it opens it"
+            )
+    return connection
+
+
+@contextmanager
+def closed_unless_fine(connection: sqlite3.Connection, path: str, what: str) -> Iterator[None]:
+    """Errors of SQLite in our words; after any error the connection is closed."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        connection.close()
+        raise explained(error, path, what) from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _opened(path: str, mode: str, factory: Factory) -> sqlite3.Connection:
+    try:
+        uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, BUSY_TIMEOUT_S, isolation_level=None, factory=factory, uri=True)
+    except sqlite3.Error as error:
+        raise explained(error, path, "opened") from error
+    except ValueError as error:  # no path at all: a zero byte
+        raise JournalError(f"expected a path, got {path!r}: {error}") from None
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """The version of the schema; 0 for a file without anything. Raises `JournalError` for what is no journal."""
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if application_id != APPLICATION_ID:
+        if is_empty and not application_id and not version:
+            return 0
+        raise JournalError(f"expected a journal, got {path!r}: a SQLite file of some other program")
+    if version > VERSION:
+        raise JournalError(
+            f"expected a journal of schema {VERSION} or older, got {path!r} of schema {version}: "
+            "a newer choreo has written it"
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    if _version(connection, path) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection, path)  # again: who had the file before may have done it
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")

@@ -1,0 +1,48 @@
+"""The tables of the journal, and how a file of an older version becomes one of this version.
+
+Laws: a migration only goes forward, in one transaction, and is never changed once it was released: a further change is
+a further migration. docs/reference/journal.md explains every column.
+"""
+
+APPLICATION_ID = 0x63686F72
+"""`chor`: how a SQLite file says that it is a journal (https://sqlite.org/pragma.html#pragma_application_id)."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE runs (
+  run INTEGER PRIMARY KEY,
+  saga_id TEXT NOT NULL,
+  src TEXT,
+  msg_id TEXT,
+  reply_as TEXT,
+  style TEXT NOT NULL,
+  steps TEXT NOT NULL,
+  fail_step TEXT,
+  fail_compensation TEXT,
+  begun_ms INTEGER NOT NULL,
+  state TEXT NOT NULL DEFAULT 'running',
+  ended_ms INTEGER,
+  outcome TEXT,
+  resolution TEXT
+)""",
+        "CREATE INDEX runs_of_saga ON runs (saga_id)",
+        "CREATE INDEX runs_unfinished ON runs (run) WHERE state = 'running'",
+        "CREATE INDEX runs_stuck ON runs (run) WHERE state = 'stuck'",
+        """CREATE TABLE deliveries (
+  run INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  seat INTEGER NOT NULL,
+  heard TEXT NOT NULL,
+  published TEXT NOT NULL,
+  detail TEXT,
+  receipt,
+  PRIMARY KEY (run, number)
+) WITHOUT ROWID""",
+        "CREATE TABLE services (name TEXT PRIMARY KEY, kind TEXT NOT NULL, records NOT NULL) WITHOUT ROWID",
+    ),
+)
+"""What makes version 1 of an empty file, version 2 of version 1, and so on."""
+
+VERSION = len(MIGRATIONS)
+"""The version that this choreo writes, and the newest that it reads."""

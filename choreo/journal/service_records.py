@@ -1,0 +1,144 @@
+"""What the services hold, as rows: written with the deliveries that changed it, and given back after a restart.
+
+Laws: a service does not know. It is found again by the name of the step by which it was found first. Fields that are
+numbers and texts are a legible row of their own; whatever is more may be shared between services, so all of those are
+one row, and what they share stays shared.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from choreo.domain.copying import NoCopy, all_as_bytes, as_bytes, from_bytes, give_back
+from choreo.domain.service import Service, ServiceOf
+from choreo.journal.errors import JournalError
+from choreo.journal.rows import RecordsRow
+from choreo.journal.values import SCALARS, quote
+
+TOGETHER = "*"
+"""The name of the row of all services that hold more than numbers and texts."""
+
+SCALARS_OR_NONE = (*SCALARS, type(None))
+
+
+class KeptService:
+    """A service whose calls are noted. What it hands back must be something that the journal can keep."""
+
+    def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
+        self.step = step
+        self.inner = inner
+        self._touched = touched
+        self._first = state_of(inner)
+        self._fields: dict[str, None] = {}
+
+    def execute(self, reference: str) -> Any:
+        self._touched[self.step] = None
+        receipt = self.inner.execute(reference)
+        if receipt.__class__ not in SCALARS_OR_NONE:
+            try:
+                as_bytes(receipt, f"the receipt of {self.step}")
+            except NoCopy:
+                self.inner.compensate(reference, receipt)  # what cannot be kept cannot be undone later
+                raise
+        return receipt
+
+    def compensate(self, reference: str, receipt: Any) -> None:
+        self._touched[self.step] = None
+        self.inner.compensate(reference, receipt)
+
+    def legible(self) -> dict[str, Any] | None:
+        """The fields that have ever changed, where all fields are numbers and texts; otherwise None."""
+        state = state_of(self.inner)
+        if state is None or self._first is None:
+            return None
+        first = self._first
+        for name, value in state.items():
+            if name not in self._fields and (name not in first or first[name] != value):
+                self._fields[name] = None
+        return {name: state[name] for name in self._fields if name in state}
+
+    def give_back(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self._fields.update(dict.fromkeys(state))
+        give_back(self.inner, state)
+
+
+def state_of(service: Service) -> dict[str, Any] | None:
+    """The fields of a service that holds nothing but numbers and texts, and is copied as it stands."""
+    state: Any = service.__getstate__()
+    if state is None:
+        return {}
+    if state.__class__ is not dict or hasattr(service, "__setstate__"):
+        return None
+    return dict(state) if all(value.__class__ in SCALARS_OR_NONE for value in state.values()) else None
+
+
+class ServiceRecords:
+    """The services that were used so far. `changed` is what is to be written with the next transaction."""
+
+    def __init__(self, service_of: ServiceOf, rows: Iterable[RecordsRow]) -> None:
+        """Gives the services back what they held. Raises `JournalError` where one cannot take it."""
+        self._service_of = service_of
+        self._services: dict[str, KeptService] = {}
+        self._by_identity: dict[int, KeptService] = {}
+        self._touched: dict[str, None] = {}
+        self._written: dict[str, str | bytes] = {}
+        for name, _, records in rows:
+            self._written[name] = records
+            states = {json.loads(name): json.loads(records)} if isinstance(records, str) else from_bytes(records)
+            for step, state in states.items():
+                self._restore(step, state)
+
+    def service(self, step: str) -> KeptService:
+        """The service of a step, which tells of its calls from now on. Raises `NoCopy` for one that cannot be kept."""
+        known = self._services.get(step)
+        if known is not None:
+            return known
+        service = self._service_of(step)
+        known = self._by_identity.get(id(service))
+        if known is None:
+            as_bytes(service.__getstate__(), f"service {type(service).__name__}")
+            known = self._services[step] = self._by_identity[id(service)] = KeptService(step, service, self._touched)
+        return known
+
+    def changed(self) -> list[RecordsRow]:
+        """The rows of the services that were called since the last time, as far as they differ."""
+        touched, together = list(self._touched), False
+        self._touched.clear()
+        rows: list[RecordsRow] = []
+        for step in touched:
+            fields = self._services[step].legible()
+            if fields is None:
+                together = True
+            else:
+                self._note(rows, quote(step), type(self._services[step].inner), json.dumps(fields))
+        if together:
+            self._note_together(rows)
+        return rows
+
+    def _note(self, rows: list[RecordsRow], name: str, kind: type, records: str | bytes) -> None:
+        if self._written.get(name) != records:
+            self._written[name] = records
+            rows.append((name, f"{kind.__module__}.{kind.__qualname__}", records))
+
+    def _note_together(self, rows: list[RecordsRow]) -> None:
+        """What one of them holds it may share with any other, and may have changed there."""
+        states: dict[str, Any] = {}
+        for step, service in self._services.items():
+            fields = service.legible()
+            if fields is None:
+                states[step] = service.inner.__getstate__()
+            elif fields:
+                self._note(rows, quote(step), type(service.inner), json.dumps(fields))
+        services = [self._services[step].inner for step in states]
+        self._note(rows, TOGETHER, dict, all_as_bytes(states, services))
+
+    def _restore(self, step: str, state: Any) -> None:
+        try:
+            self.service(step).give_back(state)
+        except JournalError:
+            raise
+        except Exception as error:  # whatever somebody else's service raises
+            raise JournalError(
+                f"expected a service of {step!r} that takes back what it held, got {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,354 @@
+"""The durable runner: what is promised is in the journal before anybody hears of it.
+
+Laws: a delivery is one local transaction, with its inbox mark, its hearer's cell, the records of the service and the
+events to publish. Nothing is published, and nobody answered, before that is on disk. What is pending is handled and
+committed together, a round of deliveries at a time: no delivery of a round depends on another of the same round, so
+that after a crash each of them has happened or has not. What becomes of a delivery that was cut off, and of a request
+that is made again, is looked up in `domain/delivery.py` and `domain/front_door.py`, as in the lab.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.bus import Bus
+from choreo.domain.definition import CrashPoint
+from choreo.domain.delivery import after_crash, is_resent
+from choreo.domain.event import Event, Run
+from choreo.domain.front_door import REQUESTED, FrontDoor
+from choreo.domain.guarantees import ALL_ON, Guarantees
+from choreo.domain.outcome import Outcome
+from choreo.domain.participant import defect
+from choreo.domain.plan import Itinerary
+from choreo.domain.reaction import SUCCEEDED, Cell
+from choreo.domain.request import NOBODY, Request, Sender
+from choreo.domain.service import ServiceOf
+from choreo.journal.journal import Journal
+from choreo.journal.replay import RESUMED, Replayer, run_of, word
+from choreo.journal.replay import words as words_of
+from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
+from choreo.journal.service_records import ServiceRecords
+from choreo.journal.values import detail_text, keep, outcome_text, quote_or_none, steps_text
+from choreo.runners.in_process import NoOutcome
+from choreo.runners.runner import Conflict, Known, UnderWay
+from choreo.runners.wirings import Wirings, compiled
+from choreo.styles import STYLES, Style
+from choreo.styles.table import STARTED, Table
+
+RESUMED_TOGETHER = 1000
+"""So many unfinished runs are resumed side by side, which bounds the memory that it takes."""
+
+OPERATOR = -1
+"""The seat of whoever resumes a stuck run: none at the table."""
+
+TEXT_SHOWN_MAX = 160
+
+Address = tuple[str, int]
+"""Of a delivery on the bus, and the seat of its hearer."""
+
+
+class DurableWiring(Struct, frozen=True, eq=False):
+    """An itinerary in one style, compiled and on its bus; every delivery has an address of its own.
+
+    `addresses` has those of each topic; `words` what the journal calls it. `steps` is the itinerary as text.
+    """
+
+    table: Table
+    bus: Bus
+    addresses: Mapping[str, tuple[Address, ...]]
+    words: Mapping[str, str]
+    steps: str
+
+
+class Live(Struct, eq=False):
+    """A run that has not ended. `handled` counts its deliveries."""
+
+    number: int
+    run: Run
+    request: Request
+    wiring: DurableWiring
+    cells: list[Any]
+    under_way: UnderWay
+    handled: int = 0
+
+
+class DurableRunner:
+    """Executes sagas with a journal; a sibling of the in-process runner, and services do not know.
+
+    `observe` is shown every event when it is published, which is after it was committed. `now_ms` is the clock, in
+    milliseconds since 1970; the journal has its times from there, and nothing depends on them. `around` puts something
+    around every service, such as a tracer that looks on.
+    """
+
+    def __init__(
+        self,
+        service_of: ServiceOf,
+        journal: Journal,
+        now_ms: Callable[[], int],
+        styles: Mapping[str, Style] = STYLES,
+        observe: Callable[[Event], None] | None = None,
+        guarantees: Guarantees = ALL_ON,
+        around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
+    ) -> None:
+        """The services get back what the journal has of them. Raises `JournalError`."""
+        self._journal = journal
+        self._now_ms = now_ms
+        self._styles = styles
+        self._observe = observe
+        self._guarantees = guarantees
+        self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
+        self._records = ServiceRecords(service_of, journal.records())
+        self._service_of = around(self._records.service)
+        self._wirings = Wirings(self._wire)
+        self._replayers: Wirings[Replayer] = Wirings(Replayer)
+        self._runs = journal.last_run()
+        self._live: dict[str, Live] = {}
+        """By the saga's id, as it stands in the journal."""
+        self._published: list[Event] = []
+        self._outbox: list[tuple[Live, Event]] = []
+        self._due: list[tuple[Live, Event, Address]] = []
+        self._begun: list[BegunRow] = []
+        self._handled: list[HandledRow] = []
+        self._ended: list[EndedRow] = []
+
+    def execute(
+        self,
+        saga_id: str | int,
+        steps: Itinerary,
+        fail_step: str | None = None,
+        fail_compensation: str | None = None,
+        style: str = "choreography",
+    ) -> Outcome:
+        """Run one saga to its end, or say how it ended when it was run before.
+
+        Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
+        """
+        answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
+        self.settle()
+        outcome = answer if isinstance(answer, Outcome) else answer.outcome
+        if outcome is None:
+            raise RuntimeError(f"saga {saga_id!r} came to rest without an outcome: {answer}")
+        return outcome
+
+    def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:
+        """Take a request; one that was made before is answered from the journal, and executes nothing.
+
+        Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
+        recorded with other content, `NoCopy` for a service that the journal cannot keep, and `JournalError`.
+        """
+        key = saga_text(request.saga_id)
+        live = self._live.get(key)
+        if live is not None:
+            return self._asked_again(request, sender, live.request, live, None)
+        row = self._journal.find(request.saga_id)
+        if row is not None:
+            return self._asked_again(request, sender, row.request, None, row)
+        return self._begin(request, sender)
+
+    def settle(self) -> None:
+        """Round by round: what is committed is published, whoever hears of it reacts, and that is committed.
+
+        Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
+        """
+        while self._outbox or self._due:
+            if self._commits_first:
+                self.commit()
+            self._publish()
+        if self._live:
+            self._put_aside_unended()
+
+    def commit(self) -> None:
+        """Everything that was handled, in one transaction."""
+        begun, handled, ended = self._begun, self._handled, self._ended
+        self._begun, self._handled, self._ended = [], [], []
+        self._journal.commit(begun, handled, ended, self._records.changed())
+
+    def status(self, saga_id: str | int) -> Known | UnderWay | None:
+        """A run that has not ended is shown as it stands once everything that was begun is settled."""
+        live = self._live.get(saga_text(saga_id))
+        if live is not None:
+            return live.under_way
+        row = self._journal.find(saga_id)
+        return None if row is None else Known(row.resolution or row.outcome)
+
+    # After a restart
+
+    def resume(self) -> Iterator[tuple[Request, Sender, UnderWay]]:
+        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting."""
+        after = 0
+        while rows := self._journal.runs(after, RESUMED_TOGETHER, RUNNING):
+            resumed = [(row, self._revived(row)) for row in rows]
+            self.settle()
+            yield from ((row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None)
+            after = rows[-1].number
+
+    def redrive(self, row: RunRow) -> UnderWay:
+        """Deliver again what got stuck, as if it had never been acknowledged, and bring the run to its end.
+
+        `row` must be that of a stuck run.
+        """
+        number = len(self._journal.deliveries(row.number)) + 1
+        marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
+        self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
+        under_way = self._revived(row)
+        self.settle()
+        return under_way
+
+    def _revived(self, row: RunRow) -> UnderWay:
+        """The run as it stood, with the deliveries that are still to be made."""
+        if not is_resent(self._guarantees):
+            return UnderWay()
+        under_way, request = UnderWay(), row.request
+        try:
+            wiring = self._wirings[request.style, request.steps]
+            stood = self._replayers[request.style, request.steps].replay(row, self._journal.deliveries(row.number))
+        except Exception as error:  # this run cannot go on; others can
+            under_way.defect = defect(error)
+            return under_way
+        live = Live(row.number, stood.run, request, wiring, stood.cells, under_way, stood.handled)
+        self._live[saga_text(request.saga_id)] = live
+        for event, seat in stood.pending:
+            self._due.append((live, event, (address_of(seat, event.topic.name), seat)))
+        return under_way
+
+    # Requests
+
+    def _begin(self, request: Request, sender: Sender) -> UnderWay:
+        wiring = self._wired(request)
+        self._runs += 1
+        run = run_of(self._runs, request, wiring.table.plan)
+        live = Live(self._runs, run, request, wiring, list(wiring.table.cells), UnderWay())
+        self._live[saga_text(request.saga_id)] = live
+        self._begun.append(begun_row(self._runs, request, wiring.steps, sender, self._now_ms()))
+        self._outbox.append((live, Event(STARTED, run)))
+        return live.under_way
+
+    def _wired(self, request: Request) -> DurableWiring:
+        try:
+            return self._wirings[request.style, request.steps]
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            raise TypeError(f"steps: expected a tuple of step names and groups, got {request.steps!r}") from None
+
+    def _asked_again(
+        self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
+    ) -> Outcome | UnderWay:
+        """What the front door says to a request whose saga is recorded."""
+        if recorded != request:
+            raise Conflict(_conflict(recorded, request))
+        outcome = None if row is None else row.outcome
+        run = Run("again", request.saga_id)
+        cell = Cell() if outcome is None else Cell(SUCCEEDED, 0, outcome)
+        reaction = FrontDoor(self._guarantees, STARTED, run).heard_request[cell.phase]
+        events = () if reaction is None else reaction(cell, Event(REQUESTED, run))[1]
+        if events and events[0].topic is STARTED:
+            return self._begin(request, sender)
+        if events:
+            answer: Outcome = events[0].detail  # type: ignore[assignment]  # what is recorded is an outcome
+            return answer
+        if live is not None:
+            return live.under_way
+        return UnderWay() if row is None or outcome is not None else self._revived(row)
+
+    # A round
+
+    def _publish(self) -> None:
+        """Deliver everything that is due to everybody who hears it."""
+        due, outbox = self._due, self._outbox
+        self._due, self._outbox = [], []
+        observe, at_ms = self._observe, self._now_ms()
+        for live, event, (address, seat) in due:
+            if observe is not None:
+                observe(event)
+            self._deliver(live, event, address, seat, at_ms)
+        for live, event in outbox:
+            if observe is not None:
+                observe(event)
+            for address, seat in live.wiring.addresses[event.topic.name]:
+                self._deliver(live, event, address, seat, at_ms)
+
+    def _deliver(self, live: Live, event: Event, address: str, seat: int, at_ms: int) -> None:
+        """One local transaction: what the hearer does, and the row that says so."""
+        wiring, cells, published = live.wiring, live.cells, self._published
+        if live.under_way.defect is not None:
+            return
+        before = cells[seat]
+        published.clear()
+        try:
+            wiring.bus.emit(address, event, cells)
+        except Exception as error:  # neither a refusal nor a defect of a service: it will be made again
+            live.under_way.defect = defect(error)
+            return
+        if seat == wiring.table.client:
+            self._answer(live, event, cells[seat].receipt)
+            return
+        words, detail, receipt = "", None, None
+        if published:
+            first = published[0]
+            words = wiring.words[first.topic.name] if len(published) == 1 else words_of(published)
+            if first.detail is not None:
+                detail = detail_text(first.detail)
+            outcome = published[-1].detail
+            if outcome.__class__ is Outcome:
+                self._ended.append((outcome.state, at_ms, outcome_text(outcome), live.number))
+            for each in published:
+                self._outbox.append((live, each))
+        if seat < wiring.table.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
+            receipt = keep(handed, f"the receipt of {wiring.table.hearers[seat]}")
+        live.handled += 1
+        heard = wiring.words[event.topic.name]
+        self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
+
+    def _answer(self, live: Live, event: Event, outcome: Outcome) -> None:
+        live.under_way.outcome, live.under_way.event = outcome, event
+        self._live.pop(saga_text(live.request.saga_id), None)
+
+    def _put_aside_unended(self) -> None:
+        """What has come to rest without an outcome waits for the next process, or for whoever asks again."""
+        for live in self._live.values():
+            if live.under_way.defect is None:
+                live.under_way.defect = defect(NoOutcome(f"{live.run.id} came to rest without an outcome"))
+        self._live.clear()
+
+    def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
+        table = compiled(self._styles, style, steps, self._service_of)
+        bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
+        addresses: dict[str, list[Address]] = {}
+        for row in table.subscriptions:
+            addresses.setdefault(row.topic.name, []).append((address_of(row.seat, row.topic.name), row.seat))
+        return DurableWiring(
+            table,
+            bus,
+            {name: tuple(each) for name, each in addresses.items()},
+            {row.topic.name: word(row.topic) for row in table.subscriptions},
+            steps_text(steps),
+        )
+
+
+def address_of(seat: int, topic: str) -> str:
+    """Where on the bus a delivery of that topic to that seat goes."""
+    return f"{seat}<{topic}"
+
+
+def _conflict(recorded: Request, request: Request) -> str:
+    """What is recorded for the saga, and what came."""
+    told, came = _content(recorded), _content(request)
+    differing = [name for name in told if told[name] != came[name]]
+    shown = ", ".join(f"{name} {_cut(told[name])}" for name in differing)
+    got = ", ".join(f"{name} {_cut(came[name])}" for name in differing)
+    return f"saga_id: {_cut(saga_text(request.saga_id))} is recorded with {shown}; expected the same, got {got}"
+
+
+def _content(request: Request) -> dict[str, str]:
+    return {
+        "steps": steps_text(request.steps),
+        "fail_step": quote_or_none(request.fail_step) or "null",
+        "fail_compensation": quote_or_none(request.fail_compensation) or "null",
+        "style": request.style,
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN_MAX else f"{text[: TEXT_SHOWN_MAX - 3]}..."
