@@ -6,6 +6,7 @@ run by run, so that it takes no more room for a longer journal.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from choreo.domain.outcome import State
@@ -35,6 +36,12 @@ END = (
 DELIVERIES = (
     "SELECT run, number, at_ms, seat, heard, published, detail, receipt FROM deliveries WHERE run = ? ORDER BY number"
 )
+PRUNABLE = (
+    "SELECT run FROM runs WHERE state IN ('completed', 'compensated') AND ended_ms < ? AND run > ? "
+    "AND run < (SELECT max(run) FROM runs) ORDER BY run LIMIT ?"
+)
+ASKED = "SELECT number, run FROM resumptions WHERE done_ms IS NULL ORDER BY number"
+ANSWER = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE number = ?"
 KEEP_RECORDS = "INSERT INTO services VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET records = excluded.records"
 
 
@@ -46,6 +53,7 @@ class Journal:
         self._connection = connection
         self._execute = connection.execute
         self._execute_many = connection.executemany
+        self._data_version = -1
 
     @classmethod
     def open(cls, path: str, factory: Factory = sqlite3.Connection) -> "Journal":
@@ -72,9 +80,8 @@ class Journal:
         """All of that in one transaction. It is on disk when this returns."""
         if not (begun or handled or ended or records):
             return
-        execute, execute_many = self._execute, self._execute_many
-        try:
-            execute("BEGIN IMMEDIATE")
+        execute_many = self._execute_many
+        with self._transaction():
             if begun:
                 execute_many(BEGIN, begun)
             if handled:
@@ -83,11 +90,52 @@ class Journal:
                 execute_many(END, ended)
             if records:
                 execute_many(KEEP_RECORDS, records)
-            execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._failed(error, "written") from error
+
+    def prune(self, before_ms: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
+        """Forget up to so many runs, above `after`, that completed or were compensated before then.
+
+        Returns how many, and the last one of them (0: there are no more). Never one that is unfinished or stuck, nor
+        the newest run, which holds the place for the next number. The room is used again by what comes.
+        """
+        pruned = [run for (run,) in self._all(PRUNABLE, (before_ms, after, limit))]
+        with self._transaction():
+            for table in ("deliveries", "resumptions", "runs"):
+                self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
+        return len(pruned), pruned[-1] if pruned else 0
+
+    # An operator's word, which reaches the node through the journal
+
+    def ask_to_resume(self, run: int, at_ms: int) -> int:
+        """The number of the question."""
+        with self._transaction():
+            (row,) = self._all("INSERT INTO resumptions (run, asked_ms) VALUES (?, ?) RETURNING number", (run, at_ms))
+        return int(row[0])
+
+    def asked_to_resume(self) -> list[tuple[int, int]]:
+        """The questions that are open, each with the number of its run."""
+        return [(number, run) for number, run in self._all(ASKED)]
+
+    def answer(self, question: int, at_ms: int, failure: str | None = None) -> None:
+        """The run has come to rest again; or why it could not be resumed."""
+        with self._transaction():
+            self._execute(ANSWER, (at_ms, failure, question))
+
+    def answered(self, question: int) -> tuple[bool, str | None]:
+        """Whether it was answered, and the failure if that was the answer."""
+        found = self._all("SELECT done_ms, failure FROM resumptions WHERE number = ?", (question,))
+        return (bool(found and found[0][0] is not None), found[0][1] if found else None)
+
+    def has_changed(self) -> bool:
+        """Whether another program has written since this was asked last."""
+        ((version,),) = self._all("PRAGMA data_version")
+        before, self._data_version = self._data_version, int(version)
+        return self._data_version != before
 
     # Reading
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are in each state."""
+        return dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
 
     def last_run(self) -> int:
         """The number of the newest run; 0 where there is none."""
@@ -119,6 +167,18 @@ class Journal:
             return self._execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error, "read") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            yield
+            self._execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error, "written") from error
+        except BaseException:
+            self._connection.rollback()
+            raise
 
     def _failed(self, error: sqlite3.Error, what: str) -> JournalError:
         if self._connection.in_transaction:

@@ -41,6 +41,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 ) WITHOUT ROWID""",
         "CREATE TABLE services (name TEXT PRIMARY KEY, kind TEXT NOT NULL, records NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE resumptions (
+  number INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL,
+  asked_ms INTEGER NOT NULL,
+  done_ms INTEGER,
+  failure TEXT
+)""",
+        "CREATE INDEX resumptions_asked ON resumptions (number) WHERE done_ms IS NULL",
+    ),
 )
 """What makes version 1 of an empty file, version 2 of version 1, and so on."""
 

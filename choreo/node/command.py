@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STDIN, STDOUT, STDERR = 0, 1, 2
 FAILED, WRONG_USE = 1, 2
 TO_STDERR = "-"
+ATTEND_S = 0.2
+"""So often a node with a journal looks whether an operator has asked for something."""
 
 
 class Options:
@@ -70,7 +72,7 @@ def _serve_durably(options: Options, service_of: ServiceOf, tracer: "Tracer | No
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
     try:
-        return _serve(options, runner, tracer)
+        return _serve(options, runner, tracer, ATTEND_S)
     except JournalError as error:
         log(f"choreo node: the journal fails, and what it has not got was not promised: {error}")
         return FAILED
@@ -83,7 +85,7 @@ def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
-def _serve(options: Options, runner: Runner, tracer: "Tracer | None") -> int:
+def _serve(options: Options, runner: Runner, tracer: "Tracer | None", attend_s: float | None = None) -> int:
     session = Session(
         runner,
         log,
@@ -94,7 +96,7 @@ def _serve(options: Options, runner: Runner, tracer: "Tracer | None") -> int:
     gc.freeze()  # what is there now stays: no collection needs to look at it again
     conversation = session if tracer is None else Traced(session, tracer)
     try:
-        serve(conversation, STDIN, STDOUT, line_by_line=options.trace == TO_STDERR)
+        serve(conversation, STDIN, STDOUT, options.trace == TO_STDERR, attend_s)
     except OSError as error:
         log(f"choreo node: stdin or stdout failed: {error.strerror}")
         return FAILED
@@ -127,6 +129,10 @@ class Traced:
         for replies in self._session.resume():
             self._sink.flush()
             yield replies
+
+    def attend(self) -> None:
+        self._session.attend()
+        self._sink.flush()
 
     def feed(self, data: bytes) -> bytes:
         replies = self._session.feed(data)

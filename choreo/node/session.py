@@ -101,6 +101,10 @@ class Session:
             self._pay(request.saga_id, sender, under_way)
             yield self._taken()
 
+    def attend(self) -> None:
+        """Nothing has come for a while: time to see to what operators have asked for."""
+        self._runner.attend()
+
     def _flush(self) -> bytes:
         if self._owed:
             self._runner.settle()

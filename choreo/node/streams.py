@@ -20,26 +20,33 @@ class Conversation(Protocol):
 
     def resume(self) -> Iterator[bytes]: ...
 
+    def attend(self) -> None: ...
+
     def feed(self, data: bytes) -> bytes: ...
 
     def end(self) -> bytes: ...
 
 
-def serve(conversation: Conversation, source: int, sink: int, line_by_line: bool = False) -> None:
+def serve(
+    conversation: Conversation, source: int, sink: int, line_by_line: bool = False, attend_s: float | None = None
+) -> None:
     """Go on with what an earlier process had begun; then read from `source` until it ends or a signal says stop.
 
     Replies are written to `sink`.
 
     `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
+    With `attend_s` the conversation may attend to other things after so many seconds, whether or not something comes.
     After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender.
     """
     try:
         with stop_signals() as stopped:
             for replies in conversation.resume():
                 _write(sink, replies)
-            while data := _read(source, stopped):
+            while data := _read(conversation, source, stopped, attend_s):
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
                     _write(sink, conversation.feed(piece))
+                if attend_s is not None:
+                    conversation.attend()
             if data is not None:
                 _write(sink, conversation.end())
     except ConnectionError:
@@ -67,12 +74,15 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """The descriptor tells; nothing is interrupted."""
 
 
-def _read(source: int, stopped: int) -> bytes | None:
+def _read(conversation: Conversation, source: int, stopped: int, attend_s: float | None) -> bytes | None:
     """What is there; nothing at the end of the input; None after a signal."""
     while True:
-        ready, _, _ = select.select([source, stopped], [], [])
+        ready, _, _ = select.select([source, stopped], [], [], attend_s)
         if stopped in ready:
             return None
+        if not ready:
+            conversation.attend()
+            continue
         try:
             return os.read(source, CHUNK_BYTES)
         except BlockingIOError:

@@ -18,7 +18,7 @@ from choreo.domain.delivery import after_crash, is_resent
 from choreo.domain.event import Event, Run
 from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.outcome import Outcome
+from choreo.domain.outcome import Outcome, State
 from choreo.domain.participant import defect
 from choreo.domain.plan import Itinerary
 from choreo.domain.reaction import SUCCEEDED, Cell
@@ -186,14 +186,28 @@ class DurableRunner:
     def redrive(self, row: RunRow) -> UnderWay:
         """Deliver again what got stuck, as if it had never been acknowledged, and bring the run to its end.
 
-        `row` must be that of a stuck run.
+        Raises `ValueError` for a run that is not stuck.
         """
+        if row.state != State.STUCK:
+            raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
         number = len(self._journal.deliveries(row.number)) + 1
         marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
         self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
         under_way = self._revived(row)
         self.settle()
         return under_way
+
+    def attend(self) -> None:
+        """Resume what an operator has asked for since this was called last."""
+        if not self._journal.has_changed():
+            return
+        for question, number in self._journal.asked_to_resume():
+            (row,) = self._journal.runs(after=number - 1, limit=1) or (None,)
+            failure = None
+            if row is not None and row.number == number and row.state == State.STUCK:
+                under_way = self.redrive(row)
+                failure = None if under_way.defect is None else under_way.defect.summary
+            self._journal.answer(question, self._now_ms(), failure)
 
     def _revived(self, row: RunRow) -> UnderWay:
         """The run as it stood, with the deliveries that are still to be made."""

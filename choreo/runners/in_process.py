@@ -62,6 +62,9 @@ class InProcessRunner:
         """No earlier process has left anything."""
         return iter(())
 
+    def attend(self) -> None:
+        """No operator can reach it."""
+
     def status(self, saga_id: str | int) -> NoReturn:
         raise NoRecord("status: expected a node with a journal (--journal FILE), this one remembers no sagas")
 

@@ -51,5 +51,8 @@ class Runner(Protocol):
     def resume(self) -> Iterator[tuple[Request, Sender, UnderWay]]:
         """Bring to its end what an earlier process had begun; each request that nobody was answered yet."""
 
+    def attend(self) -> None:
+        """See to what operators have asked for meanwhile. Called now and then."""
+
     def status(self, saga_id: str | int) -> Known | UnderWay | None:
         """What is known of a saga; None: nothing. Raises `NoRecord` where nothing is ever known."""
