@@ -6,15 +6,36 @@ import sys
 
 import pytest
 
+from benchmarks.durable import RIVALS, WARM_UP, Rival, check, counted, ending_told, result_of
 from benchmarks.explorer import explored
-from benchmarks.processes import LOOP, NODE, ROOT, replies_of
+from benchmarks.measure import Failed
+from benchmarks.pipe_client import converse
+from benchmarks.processes import LOOP, NODE, ROOT, replies_of, started
 from benchmarks.simpy_saga import SimpySagas
 from benchmarks.simulator import STEPS, deliveries_of
 from benchmarks.workload import requests
 from choreo.domain.service import Refused
 
-NAMES = ["throughput", "trace", "long-saga", "start", "memory", "styles", "simulator", "explorer", "campaign"]
+NAMES = [
+    "throughput",
+    "trace",
+    "long-saga",
+    "start",
+    "memory",
+    "styles",
+    "simulator",
+    "explorer",
+    "campaign",
+    "durable",
+]
 RESULTS = ROOT / "benchmarks" / "results.json"
+
+TELLS_HOW_MANY_CAME_AT_ONCE = """
+import os
+while data := os.read(0, 65536):
+    count = data.count(b"\\n")
+    os.write(1, b"%d\\n" % count * count)
+"""
 
 
 class Counted:
@@ -112,3 +133,40 @@ def test_the_explorer_is_measured_on_a_trip_that_is_safe(case: str) -> None:
     assert result["states"] > 0
     assert result["transitions"] > result["states"]
     assert result["megabytes"] > 0
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
+def test_the_rivals_run_the_sagas_of_the_node(rival: Rival, in_flight: int) -> None:
+    """The same sagas complete, and the same steps are compensated in the same order: so it is in the rival's file."""
+    mix = requests(range(WARM_UP, WARM_UP + 8))
+
+    result = result_of(rival, sagas=8, in_flight=in_flight)
+
+    assert result["endings"] == {"completed": 6, "compensated book_hotel book_flight": 2}
+    assert result["endings"] == counted(map(ending_told, replies_of(NODE, mix).splitlines()))
+
+
+@pytest.mark.parametrize("undone", ["", " book_flight book_hotel", " book_hotel"])
+def test_sagas_that_end_otherwise_are_not_measured(undone: str) -> None:
+    """Neither compensations in the wrong order nor too few of them pass for the mix."""
+    with pytest.raises(Failed, match="completed"):
+        check({"completed": 6, f"compensated{undone}": 2}, range(8))
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 64])
+def test_the_client_keeps_so_many_requests_in_flight(in_flight: int) -> None:
+    """As many as are to be under way come at once, then one for each reply, and never more."""
+    lines = [b"a line\n"] * 100
+
+    with started([sys.executable, "-c", TELLS_HOW_MANY_CAME_AT_ONCE]) as process:
+        replies = converse(process, lines, in_flight)
+
+    came = [int(reply) for reply in replies.splitlines()]
+    assert (len(came), came[0], max(came)) == (100, in_flight, in_flight)
+
+
+def test_the_client_says_so_when_the_node_ends() -> None:
+    """No reply is waited for that cannot come."""
+    with started([sys.executable, "-c", "input(); print(1)"]) as process, pytest.raises(Failed, match="after 1"):
+        converse(process, [b"a line\n"] * 3, in_flight=1)
