@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.runners.in_process import InProcessRunner
+from choreo.runners.runner import Runner
 from services.simulated import Simulated
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ class Talk:
     """A session over simulated services. `logged` is what it had for people."""
 
     def __init__(
-        self, envelope: bool = False, message_bytes_max: int = MESSAGE_BYTES_MAX, runner: InProcessRunner | None = None
+        self, envelope: bool = False, message_bytes_max: int = MESSAGE_BYTES_MAX, runner: Runner | None = None
     ) -> None:
         self.logged: list[str] = []
         service = Simulated()

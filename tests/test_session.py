@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.domain.plan import STEPS_MAX
+from choreo.domain.request import Request, Sender
 from choreo.domain.service import Refused
+from choreo.journal.journal import Journal
+from choreo.runners.durable import DurableRunner
 from choreo.runners.in_process import InProcessRunner
+from services.simulated import Simulated
 from tests.node_client import EXAMPLES, Talk, errors_in, execute, expected_reply, line, replies_to
 
 CASES = ["completed", "compensated"]
@@ -672,3 +677,117 @@ def test_an_error_is_shown_to_whoever_watches_the_replies() -> None:
     replies = replies_to(b"hello\n", b"{}\n", b'{"type": "execute", "msg_id": "one"}\n')
 
     assert [reply.get("in_reply_to") for reply in errors_in(replies)] == [None, None, None]
+
+
+# --- with a journal ---------------------------------------------------------------------------------------------------
+
+
+class Journaled(Talk):
+    """A session with a journal; what an earlier session on the same file left is resumed first."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.journal = Journal.open(str(path))
+        service = Simulated()
+        super().__init__(runner=DurableRunner(lambda step: service, self.journal, lambda: 0), **options)
+
+    def resume(self) -> list[str]:
+        return b"".join(self._session.resume()).decode("ascii").splitlines()
+
+
+def test_with_a_journal_replies_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
+    """Whatever is asked for, well or badly, in one piece: runs take place side by side, replies come in turn."""
+    mix = [
+        execute(1, "a", "b"),
+        execute(2, "a", "b", fail_step="b"),
+        {"type": "unheard"},
+        execute(3, "a", "b", "c", fail_step="c", fail_compensation="a", style="orchestration"),
+        execute(4, 7),
+        execute(5),
+        {"src": "c1", "body": {"type": "init", "msg_id": 6, "node_id": "n1", "node_ids": []}},
+        execute(7, ["a", "b"], "c", fail_step="c"),
+    ]
+    data = b"".join(map(line, mix))
+
+    assert Journaled(tmp_path / "sagas.db").all(data) == Talk().all(data)
+
+
+def test_a_request_that_is_made_again_has_the_same_reply(tmp_path: Path) -> None:
+    """In the same piece of input, later, and after a restart: byte for byte; another message id gets its own."""
+    request = line(execute(1, "a", "b", fail_step="b"))
+    talk = Journaled(tmp_path / "sagas.db")
+
+    first, second = talk.say(request + request)
+    (third,) = talk.say(request)
+    talk.journal.close()
+    later = Journaled(tmp_path / "sagas.db")
+    (fourth,) = later.say(request)
+    (renumbered,) = later.say(request.replace(b'"msg_id": 1', b'"msg_id": 99'))
+
+    assert first == second == third == fourth == expected_reply(execute(1, "a", "b", fail_step="b")["body"])
+    assert json.loads(renumbered) == json.loads(first) | {"in_reply_to": 99}
+
+
+def test_a_saga_with_other_content_gets_code_22(tmp_path: Path) -> None:
+    """The text says what is recorded, and what came."""
+    talk = Journaled(tmp_path / "sagas.db")
+    talk.say(line(execute(1, "a", "b")))
+
+    (reply,) = talk.say(line({"type": "execute", "msg_id": 2, "saga_id": "booking-1", "steps": ["a", "c"]}))
+
+    assert json.loads(reply) == {
+        "type": "error",
+        "in_reply_to": 2,
+        "code": 22,
+        "text": 'saga_id: "booking-1" is recorded with steps ["a", "b"]; expected the same, got steps ["a", "c"]',
+    }
+
+
+def test_status_tells_what_became_of_a_saga(tmp_path: Path) -> None:
+    """Of each kind of end, in its turn, and of one that was never there."""
+    talk = Journaled(tmp_path / "sagas.db")
+    requests = [
+        execute(1, "a"),
+        execute(2, "a", "b", fail_step="b"),
+        execute(3, "a", "b", fail_step="b", fail_compensation="a"),
+    ]
+    questions = [{"type": "status", "msg_id": 10 + n, "saga_id": f"booking-{n}"} for n in (1, 2, 3, 4)]
+
+    at_once = talk.say(b"".join(map(line, [*requests, *questions])))[3:]
+    afterwards = talk.say(b"".join(map(line, questions)))
+
+    assert at_once == afterwards
+    states = [json.loads(reply) for reply in at_once]
+    assert states[0] == {
+        "type": "saga_status", "in_reply_to": 11, "saga_id": "booking-1", "state": "completed", "completed_steps": 1
+    }  # fmt: skip
+    assert (states[1]["state"], states[1]["compensated_steps"]) == ("compensated", ["a"])
+    assert (states[2]["state"], states[2]["stuck_step"]) == ("stuck", "a")
+    assert (states[3]["code"], states[3]["text"]) == (
+        20, 'saga_id: expected a saga that was executed here, got "booking-4"'
+    )  # fmt: skip
+
+
+def test_without_a_journal_there_is_no_status() -> None:
+    """A node that remembers nothing says so."""
+    (reply,) = replies_to(line({"type": "status", "msg_id": 1, "saga_id": "booking-1"}))
+
+    assert (reply["code"], reply["in_reply_to"]) == (10, 1)
+    assert "expected a node with a journal (--journal FILE)" in reply["text"]
+
+
+def test_what_an_earlier_node_had_begun_is_answered_first(tmp_path: Path) -> None:
+    """In the form in which the earlier node would have answered: its envelope, its name."""
+    path = tmp_path / "sagas.db"
+    journal = Journal.open(str(path))
+    service = Simulated()
+    runner = DurableRunner(lambda step: service, journal, lambda: 0)
+    runner.begin(Request("booking-1", ("a",)), Sender("c1", 7, "n1"))
+    runner.begin(Request("booking-2", ("a",)), Sender(None, None, None))
+    runner.commit()
+    journal.close()
+
+    assert Journaled(path).resume() == [
+        '{"src": "n1", "dest": "c1", "body": {"type": "saga_completed", "in_reply_to": 7, "saga_id": "booking-1", '
+        '"state": "completed", "completed_steps": 1}}',
+        '{"type": "saga_completed", "saga_id": "booking-2", "state": "completed", "completed_steps": 1}',
+    ]

@@ -17,9 +17,6 @@ from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
 BUSY_TIMEOUT_S = 10.0
 """So long a transaction waits for that of another program: a prune, a backup."""
 
-CHECKPOINT_PAGES = 4000
-"""The write-ahead log is moved into the file when it has so many pages, which is 16 MB."""
-
 LOCK_SUFFIX = "-lock"
 
 Factory = type[sqlite3.Connection]
@@ -68,7 +65,6 @@ def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connect
             )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # on a Mac a plain fsync stops at the drive's own cache
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection
 
 

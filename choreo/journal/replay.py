@@ -70,6 +70,7 @@ class Replayer:
         self.script = Script(unkeep)
         self.table: Table = STYLES[style](plan(steps), lambda step: self.script)
         self.rows = {(word(row.topic), row.seat): row for row in self.table.subscriptions}
+        self.topics = {word(row.topic): row.topic for row in self.table.subscriptions}
         self.hearers: dict[str, list[int]] = {}
         for row in self.table.subscriptions:
             if row.seat != self.table.client:
@@ -77,11 +78,14 @@ class Replayer:
 
     def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> Stood:
         """Raises `Unreplayable`."""
-        tale = Tale(self, run_of(row.number, row.request, self.table.plan))
+        tale = self.tale(row)
         for delivery in deliveries:
             tale.take(delivery)
-        pending = [(event, seat) for (_, seat), event in tale.pending.items()]
-        return Stood(tale.run, tale.cells, pending, tale.handled)
+        return tale.stood()
+
+    def tale(self, row: RunRow) -> "Tale":
+        """The run before its first delivery."""
+        return Tale(self, run_of(row.number, row.request, self.table.plan))
 
 
 class Script:
@@ -118,12 +122,17 @@ class Tale:
         self._stuck: dict[int, tuple[Any, Event]] = {}
         self._publish((Event(STARTED, run),))
 
-    def take(self, row: DeliveryRow) -> None:
-        """One row more."""
+    def stood(self) -> Stood:
+        """Where the run stands now."""
+        pending = [(event, seat) for (_, seat), event in self.pending.items()]
+        return Stood(self.run, self.cells, pending, self.handled)
+
+    def take(self, row: DeliveryRow) -> Events:
+        """One row more, and what was published because of it. Raises `Unreplayable`."""
         self.handled += 1
         if row.heard == RESUMED:
             self._resume()
-            return
+            return ()
         event = self.pending.pop((row.heard, row.seat), None)
         if event is None:
             raise self._unreplayable(row, f"the delivery of {row.heard} to seat {row.seat}, which is not due")
@@ -139,6 +148,7 @@ class Tale:
         elif row.published.startswith("compensation_failed"):
             self._stuck[row.seat] = before, event
         self._publish(events)
+        return events
 
     def _publish(self, events: Events) -> None:
         for event in events:

@@ -70,11 +70,11 @@ def saga_text(saga_id: str | int) -> str:
     return quote(saga_id) if isinstance(saga_id, str) else str(saga_id)
 
 
-def begun_row(number: int, request: Request, steps: str, sender: Sender, at_ms: int) -> BegunRow:
-    """`steps` are those of the request, as text."""
+def begun_row(number: int, saga_id: str, request: Request, steps: str, sender: Sender, at_ms: int) -> BegunRow:
+    """`saga_id` and `steps` are those of the request, as text."""
     return (
         number,
-        saga_text(request.saga_id),
+        saga_id,
         quote_or_none(sender.src),
         None if sender.msg_id is None else str(sender.msg_id),
         quote_or_none(sender.reply_as),

@@ -22,7 +22,7 @@ SCALARS_OR_NONE = (*SCALARS, type(None))
 
 
 class KeptService:
-    """A service whose calls are noted. What it hands back must be something that the journal can keep."""
+    """A service whose calls are noted. A receipt that the journal cannot keep is given back, and a defect."""
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
         self.step = step
@@ -36,10 +36,10 @@ class KeptService:
         receipt = self.inner.execute(reference)
         if receipt.__class__ not in SCALARS_OR_NONE:
             try:
-                as_bytes(receipt, f"the receipt of {self.step}")
-            except NoCopy:
+                as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
+            except NoCopy as error:
                 self.inner.compensate(reference, receipt)  # what cannot be kept cannot be undone later
-                raise
+                raise TypeError(str(error)) from None
         return receipt
 
     def compensate(self, reference: str, receipt: Any) -> None:
@@ -135,7 +135,12 @@ class ServiceRecords:
 
     def _restore(self, step: str, state: Any) -> None:
         try:
-            self.service(step).give_back(state)
+            service = self.service(step)
+            if service.step != step:
+                raise JournalError(
+                    f"expected a service of {step!r} and another of {service.step!r}, as when they were kept; got one"
+                )
+            service.give_back(state)
         except JournalError:
             raise
         except Exception as error:  # whatever somebody else's service raises

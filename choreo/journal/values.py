@@ -41,6 +41,10 @@ def keep(value: object, what: str) -> Kept:
     """Raises `NoCopy`, which names `what` it is, for a value that cannot be copied."""
     if value is None:
         return None
+    if value.__class__ is str:
+        return quote(value)
+    if value.__class__ is int:
+        return str(value)
     if value.__class__ in SCALARS:
         return json.dumps(value)
     return as_bytes(value, what)
@@ -76,7 +80,7 @@ def detail_text(detail: object) -> str | None:
     """Why something failed: a text, or a defect with its traceback. That of an outcome stands with its run."""
     if detail is None or detail.__class__ is Outcome:
         return None
-    return json.dumps(detail if isinstance(detail, str) else msgspec.to_builtins(detail))
+    return quote(detail) if isinstance(detail, str) else json.dumps(msgspec.to_builtins(detail))
 
 
 def read_detail(text: str | None) -> str | Defect | Late | None:

@@ -1,9 +1,10 @@
 """The durable runner: what is promised is in the journal before anybody hears of it.
 
 Laws: a delivery is one local transaction, with its inbox mark, its hearer's cell, the records of the service and the
-events to publish. Nothing is published, and nobody answered, before that is on disk. What is pending is handled and
-committed together, a round of deliveries at a time: no delivery of a round depends on another of the same round, so
-that after a crash each of them has happened or has not. What becomes of a delivery that was cut off, and of a request
+events to publish. No service is called, and nobody answered, on the word of an event that is not on disk; the
+coordinator and the orchestrator, which only listen and call no service, hear an event in the transaction that publishes
+it. What is pending is handled and committed together, a round of deliveries at a time: no service that is called in a
+round is called because of another of the same round. What becomes of a delivery that was cut off, and of a request
 that is made again, is looked up in `domain/delivery.py` and `domain/front_door.py`, as in the lab.
 """
 
@@ -12,10 +13,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.bus import Bus
+from choreo.bus import Bus, UnheardEvent
 from choreo.domain.definition import CrashPoint
 from choreo.domain.delivery import after_crash, is_resent
-from choreo.domain.event import Event, Run
+from choreo.domain.event import Event, Events, Run
 from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
 from choreo.domain.outcome import Outcome, State
@@ -51,21 +52,25 @@ Address = tuple[str, int]
 class DurableWiring(Struct, frozen=True, eq=False):
     """An itinerary in one style, compiled and on its bus; every delivery has an address of its own.
 
-    `addresses` has those of each topic; `words` what the journal calls it. `steps` is the itinerary as text.
+    `addresses` has those of each topic, apart from that of the collector, the coordinator or the orchestrator, which is
+    in `collected`; `words` has what the journal calls the topic. `steps` is the itinerary as text, `client` the seat of
+    whoever asked, and the collector sits before it.
     """
 
     table: Table
+    client: int
     bus: Bus
     addresses: Mapping[str, tuple[Address, ...]]
+    collected: Mapping[str, str]
     words: Mapping[str, str]
     steps: str
 
 
-class Live(Struct, eq=False):
-    """A run that has not ended. `handled` counts its deliveries."""
+class Live(Struct, eq=False, gc=False):
+    """A run that has not ended. `key` is its saga's id as it stands in the journal; `handled` counts its deliveries."""
 
     number: int
-    run: Run
+    key: str
     request: Request
     wiring: DurableWiring
     cells: list[Any]
@@ -190,6 +195,7 @@ class DurableRunner:
         """
         if row.state != State.STUCK:
             raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
+        self.commit()  # what nothing came of may wait to be written, and has a number all the same
         number = len(self._journal.deliveries(row.number)) + 1
         marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
         self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
@@ -220,8 +226,8 @@ class DurableRunner:
         except Exception as error:  # this run cannot go on; others can
             under_way.defect = defect(error)
             return under_way
-        live = Live(row.number, stood.run, request, wiring, stood.cells, under_way, stood.handled)
-        self._live[saga_text(request.saga_id)] = live
+        live = Live(row.number, saga_text(request.saga_id), request, wiring, stood.cells, under_way, stood.handled)
+        self._live[live.key] = live
         for event, seat in stood.pending:
             self._due.append((live, event, (address_of(seat, event.topic.name), seat)))
         return under_way
@@ -232,10 +238,10 @@ class DurableRunner:
         wiring = self._wired(request)
         self._runs += 1
         run = run_of(self._runs, request, wiring.table.plan)
-        live = Live(self._runs, run, request, wiring, list(wiring.table.cells), UnderWay())
-        self._live[saga_text(request.saga_id)] = live
-        self._begun.append(begun_row(self._runs, request, wiring.steps, sender, self._now_ms()))
-        self._outbox.append((live, Event(STARTED, run)))
+        live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), UnderWay())
+        self._live[live.key] = live
+        self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
+        self._put_out(live, Event(STARTED, run), self._now_ms())
         return live.under_way
 
     def _wired(self, request: Request) -> DurableWiring:
@@ -272,70 +278,92 @@ class DurableRunner:
         """Deliver everything that is due to everybody who hears it."""
         due, outbox = self._due, self._outbox
         self._due, self._outbox = [], []
-        observe, at_ms = self._observe, self._now_ms()
+        at_ms = self._now_ms()
         for live, event, (address, seat) in due:
-            if observe is not None:
-                observe(event)
+            if self._observe is not None:
+                self._observe(event)
             self._deliver(live, event, address, seat, at_ms)
         for live, event in outbox:
-            if observe is not None:
-                observe(event)
             for address, seat in live.wiring.addresses[event.topic.name]:
-                self._deliver(live, event, address, seat, at_ms)
+                if seat == live.wiring.client:
+                    self._answer(live, event, address)
+                else:
+                    self._deliver(live, event, address, seat, at_ms)
 
     def _deliver(self, live: Live, event: Event, address: str, seat: int, at_ms: int) -> None:
         """One local transaction: what the hearer does, and the row that says so."""
-        wiring, cells, published = live.wiring, live.cells, self._published
-        if live.under_way.defect is not None:
+        under_way, wiring, cells = live.under_way, live.wiring, live.cells
+        if under_way.defect is not None:
             return
         before = cells[seat]
-        published.clear()
         try:
             wiring.bus.emit(address, event, cells)
         except Exception as error:  # neither a refusal nor a defect of a service: it will be made again
-            live.under_way.defect = defect(error)
-            return
-        if seat == wiring.table.client:
-            self._answer(live, event, cells[seat].receipt)
+            under_way.defect = defect(error)
             return
         words, detail, receipt = "", None, None
-        if published:
-            first = published[0]
-            words = wiring.words[first.topic.name] if len(published) == 1 else words_of(published)
+        published: Events = ()
+        if self._published:
+            published = tuple(self._published)
+            self._published.clear()
+            first, last = published[0], published[-1].detail
+            words = wiring.words.get(first.topic.name) if len(published) == 1 else None
+            words = words or words_of(published)
             if first.detail is not None:
                 detail = detail_text(first.detail)
-            outcome = published[-1].detail
-            if outcome.__class__ is Outcome:
-                self._ended.append((outcome.state, at_ms, outcome_text(outcome), live.number))
-            for each in published:
-                self._outbox.append((live, each))
-        if seat < wiring.table.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
+            if last.__class__ is Outcome:
+                self._ended.append((last.state, at_ms, outcome_text(last), live.number))
+        if seat < wiring.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
             receipt = keep(handed, f"the receipt of {wiring.table.hearers[seat]}")
         live.handled += 1
         heard = wiring.words[event.topic.name]
         self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
+        for each in published:
+            self._put_out(live, each, at_ms)
 
-    def _answer(self, live: Live, event: Event, outcome: Outcome) -> None:
-        live.under_way.outcome, live.under_way.event = outcome, event
-        self._live.pop(saga_text(live.request.saga_id), None)
+    def _put_out(self, live: Live, event: Event, at_ms: int) -> None:
+        """Into the outbox, for whoever calls a service or is outside; the collector only listens, and hears at once."""
+        if self._observe is not None:
+            self._observe(event)
+        wiring, name = live.wiring, event.topic.name
+        address = wiring.collected.get(name)
+        if address is not None:
+            self._deliver(live, event, address, wiring.client - 1, at_ms)
+        if name in wiring.addresses:
+            self._outbox.append((live, event))
+        elif address is None:
+            live.under_way.defect = defect(UnheardEvent(f"nobody has subscribed to {name!r}"))
+
+    def _answer(self, live: Live, event: Event, address: str) -> None:
+        """What the client hears is on disk."""
+        live.wiring.bus.emit(address, event, live.cells)
+        live.under_way.outcome, live.under_way.event = live.cells[-1].receipt, event
+        self._live.pop(live.key, None)
 
     def _put_aside_unended(self) -> None:
         """What has come to rest without an outcome waits for the next process, or for whoever asks again."""
         for live in self._live.values():
             if live.under_way.defect is None:
-                live.under_way.defect = defect(NoOutcome(f"{live.run.id} came to rest without an outcome"))
+                live.under_way.defect = defect(NoOutcome(f"run-{live.number} came to rest without an outcome"))
         self._live.clear()
 
     def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
         table = compiled(self._styles, style, steps, self._service_of)
         bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
         addresses: dict[str, list[Address]] = {}
+        collected: dict[str, str] = {}
         for row in table.subscriptions:
-            addresses.setdefault(row.topic.name, []).append((address_of(row.seat, row.topic.name), row.seat))
+            address = address_of(row.seat, row.topic.name)
+            if row.seat == table.client - 1:
+                collected[row.topic.name] = address
+            else:
+                addresses.setdefault(row.topic.name, []).append((address, row.seat))
         return DurableWiring(
             table,
+            table.client,
             bus,
             {name: tuple(each) for name, each in addresses.items()},
+            collected,
             {row.topic.name: word(row.topic) for row in table.subscriptions},
             steps_text(steps),
         )

@@ -13,7 +13,7 @@ from choreo.domain.outcome import Outcome
 from choreo.domain.request import Request, Sender
 
 
-class UnderWay(Struct):
+class UnderWay(Struct, gc=False):
     """A run that was begun.
 
     `outcome` is there once it may be told, and `event` is the one that told it; `defect` says why there will be none

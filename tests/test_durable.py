@@ -1,0 +1,403 @@
+"""The durable runner: the same sagas as in memory, and each of them goes on from wherever it was cut."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from choreo.domain.event import Event
+from choreo.domain.outcome import Outcome, State
+from choreo.domain.plan import Itinerary, PlanTooLarge, plan
+from choreo.domain.request import Request, Sender
+from choreo.domain.service import Refused, ServiceOf
+from choreo.journal.journal import Journal
+from choreo.runners.durable import DurableRunner
+from choreo.runners.in_process import InProcessRunner
+from choreo.runners.runner import Conflict, UnderWay
+from choreo.styles import STYLES
+from tests.stories import Mishap, sagas
+
+both_styles = pytest.mark.parametrize("style", sorted(STYLES))
+styles = st.sampled_from(sorted(STYLES))
+
+TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
+
+
+class Books:
+    """One service for every step: it keeps what it did in fields that a journal can keep, and refuses as it is told."""
+
+    def __init__(self, plan_positions: Mishap = Mishap()) -> None:  # noqa: B008  # a value
+        self.refusing = plan_positions.refusing
+        self.stubborn = plan_positions.stubborn
+        self.effects: list[tuple[str, str]] = []
+
+    def __getstate__(self) -> Any:
+        return {"effects": self.effects}
+
+    def execute(self, reference: str) -> tuple[str, str]:
+        if _position(reference) in self.refusing:
+            raise Refused(f"refused at {reference}")
+        self.effects.append(("execute", reference))
+        return "receipt", reference
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        if _position(reference) in self.stubborn:
+            raise Refused(f"stubborn at {reference}")
+        assert receipt == ("receipt", reference)
+        self.effects.append(("compensate", reference))
+
+
+def _position(reference: str) -> int:
+    return int(reference.rpartition("/")[2])
+
+
+def always(service: Books) -> ServiceOf:
+    return lambda step: service
+
+
+class Clock:
+    """Counts milliseconds, one a look."""
+
+    def __init__(self) -> None:
+        self._ms = itertools.count(1_000_000)
+
+    def __call__(self) -> int:
+        return next(self._ms)
+
+
+@contextmanager
+def journal_file() -> Iterator[str]:
+    with TemporaryDirectory() as directory:
+        yield str(Path(directory, "sagas.db"))
+
+
+@contextmanager
+def durable(path: str, service_of: ServiceOf, **options: Any) -> Iterator[DurableRunner]:
+    """A runner as a process would have it; leaving the block is its death, whatever it had in mind."""
+    journal = Journal.open(path)
+    try:
+        yield DurableRunner(service_of, journal, Clock(), **options)
+    finally:
+        journal.close()
+
+
+class Died(BaseException):
+    """Stands for the death of the process."""
+
+
+def dying(commits: int) -> Callable[[DurableRunner], None]:
+    """Makes a runner die when it is about to commit for the time after so many."""
+
+    def arm(runner: DurableRunner) -> None:
+        commit, left = runner.commit, itertools.count(commits, -1)
+
+        def commit_or_die() -> None:
+            if not next(left):
+                raise Died
+            commit()
+
+        runner.commit = commit_or_die  # type: ignore[method-assign]  # the death is planted here
+
+    return arm
+
+
+# --- the same sagas as in memory --------------------------------------------------------------------------------------
+
+
+@given(saga=sagas(), style=styles)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+def test_a_saga_ends_as_it_does_in_memory(saga: tuple[Itinerary, Mishap], style: str) -> None:
+    """The same outcome, the same calls in the same order of each run, and the same events of each publisher."""
+    steps, mishap = saga
+    here, there = Books(mishap), Books(mishap)
+    told: list[Event] = []
+    kept: list[Event] = []
+
+    expected = InProcessRunner(always(here), observe=told.append).execute(
+        "saga-1", steps, mishap.fail_step, mishap.fail_compensation, style
+    )
+    with journal_file() as path, durable(path, always(there), observe=kept.append) as runner:
+        outcome = runner.execute("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
+
+    assert outcome == expected
+    assert Counter(there.effects) == Counter(here.effects)
+    assert Counter(event.id for event in kept) == Counter(event.id for event in told)
+    assert {event.id: event.causation_id for event in kept} == {event.id: event.causation_id for event in told}
+
+
+# --- cut anywhere -----------------------------------------------------------------------------------------------------
+
+
+@given(saga=sagas(), style=styles, cuts=st.lists(st.integers(0, 6), max_size=4))
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=100)
+def test_a_saga_that_is_cut_anywhere_ends_as_if_nothing_had_been(
+    saga: tuple[Itinerary, Mishap], style: str, cuts: list[int]
+) -> None:
+    """Whenever the process dies, and however often: one outcome, each effect once, the client asking again."""
+    steps, mishap = saga
+    untouched = Books(mishap)
+    request = Request("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
+    expected = InProcessRunner(always(untouched)).begin(request)
+
+    with journal_file() as path:
+        for cut in cuts:
+            with durable(path, always(Books(mishap))) as runner:
+                dying(cut)(runner)
+                try:
+                    _all_of(runner, request)
+                except Died:
+                    continue
+        books = Books(mishap)
+        with durable(path, always(books)) as runner:
+            outcome = _all_of(runner, request)
+            again = _all_of(runner, request)
+        row = _only_run(path)
+
+    assert outcome == again == expected
+    assert Counter(books.effects) == Counter(untouched.effects)
+    assert row.state == expected.state
+
+
+def _all_of(runner: DurableRunner, request: Request) -> Outcome | None:
+    """What a client does: it lets the node resume, and asks again."""
+    list(runner.resume())
+    answer = runner.begin(request)
+    runner.settle()
+    return answer if isinstance(answer, Outcome) else answer.outcome
+
+
+def _only_run(path: str) -> Any:
+    journal = Journal.open_to_read(path)
+    (row,) = journal.runs()
+    journal.close()
+    return row
+
+
+@both_styles
+def test_a_run_that_was_cut_is_resumed_before_anybody_asks(style: str) -> None:
+    """The request is known by its sender, so the reply can be addressed although the client never asks again."""
+    with journal_file() as path:
+        with durable(path, always(Books())) as runner:
+            dying(2)(runner)
+            runner.begin(Request("trip-1", TRIP, style=style), Sender("c1", 7, "n1"))
+            with pytest.raises(Died):
+                runner.settle()
+
+        with durable(path, always(Books())) as runner:
+            ((request, sender, under_way),) = runner.resume()
+
+    assert (request.saga_id, sender) == ("trip-1", Sender("c1", 7, "n1"))
+    assert under_way.outcome == Outcome(State.COMPLETED, completed_steps=3)
+
+
+def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More unfinished runs than are resumed side by side: the oldest first, and none is left out."""
+    monkeypatch.setattr("choreo.runners.durable.RESUMED_TOGETHER", 3)
+    with journal_file() as path:
+        with durable(path, always(Books())) as runner:
+            dying(2)(runner)
+            for number in range(10):
+                runner.begin(Request(number, TRIP))
+            with pytest.raises(Died):
+                runner.settle()
+
+        with durable(path, always(Books())) as runner:
+            resumed = [(request.saga_id, under_way.outcome) for request, _, under_way in runner.resume()]
+            again = list(runner.resume())
+
+    assert [saga_id for saga_id, _ in resumed] == list(range(10))
+    assert all(outcome is not None and outcome.state is State.COMPLETED for _, outcome in resumed)
+    assert again == []
+
+
+def test_references_are_never_given_out_twice() -> None:
+    """A service of another company may know a transaction by its reference: it is unique as long as the journal is."""
+    seen: list[str] = []
+    with journal_file() as path:
+        for number in range(3):
+            books = Books()
+            with durable(path, always(books)) as runner:
+                runner.execute(f"trip-{number}", ("a", "b"))
+            seen = [reference for _, reference in books.effects]
+
+    assert seen == ["run-1/0", "run-1/1", "run-2/0", "run-2/1", "run-3/0", "run-3/1"]
+
+
+# --- asked again ------------------------------------------------------------------------------------------------------
+
+
+@both_styles
+def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
+    """Before the end it waits for the same outcome, after it the record answers, and after a restart too."""
+    request, books = Request("trip-1", TRIP, "book_car", None, style), Books()
+    with journal_file() as path:
+        with durable(path, always(books)) as runner:
+            first, second = runner.begin(request), runner.begin(request, Sender("another", 9))
+            runner.settle()
+            third = runner.begin(request)
+        with durable(path, always(books)) as runner:
+            fourth = runner.begin(request)
+
+    assert isinstance(first, UnderWay)
+    assert second is first
+    assert first.outcome == third == fourth
+    assert len(books.effects) == 4, "two steps, and both undone"
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (Request("trip-1", ("book_flight",)), '"book_hotel"'),
+        (Request("trip-1", TRIP, "book_car"), 'fail_step null; expected the same, got fail_step "book_car"'),
+        (Request("trip-1", TRIP, None, "book_car"), "fail_compensation"),
+        (Request("trip-1", TRIP, style="orchestration"), "with style choreography; expected the same, got style orch"),
+    ],
+)
+def test_the_same_saga_with_other_content_is_refused(other: Request, told: str) -> None:
+    """While it runs and afterwards; the text has what is recorded, and nothing is executed."""
+    books = Books()
+    with journal_file() as path, durable(path, always(books)) as runner:
+        runner.begin(Request("trip-1", TRIP))
+        with pytest.raises(Conflict, match="trip-1") as while_it_runs:
+            runner.begin(other)
+        runner.settle()
+        with pytest.raises(Conflict) as afterwards:
+            runner.begin(other)
+
+    assert str(while_it_runs.value) == str(afterwards.value)
+    assert told in str(afterwards.value)
+    assert len(books.effects) == 3
+
+
+def test_a_number_and_the_same_digits_are_two_sagas() -> None:
+    """5 and "5" are different ids in JSON, and so they are here; a number may be of any size."""
+    books = Books()
+    with journal_file() as path, durable(path, always(books)) as runner:
+        for saga_id in (5, "5", 10**40, str(10**40)):
+            runner.execute(saga_id, ("a",))
+
+        found = runner.status(10**40)
+
+    assert len(books.effects) == 4
+    assert found is not None
+
+
+def test_a_long_itinerary_is_refused_as_in_memory() -> None:
+    """Nothing of it is in the journal."""
+    with journal_file() as path:
+        with durable(path, always(Books())) as runner, pytest.raises(PlanTooLarge):
+            runner.begin(Request("long", ("a",) * 100_001))
+        journal = Journal.open_to_read(path)
+        assert journal.runs() == []
+        journal.close()
+
+
+# --- stuck, and resumed -----------------------------------------------------------------------------------------------
+
+
+@given(saga=sagas(), style=styles, cuts=st.lists(st.integers(0, 5), max_size=2))
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=100)
+def test_a_stuck_run_ends_compensated_once_its_compensations_work(
+    saga: tuple[Itinerary, Mishap], style: str, cuts: list[int]
+) -> None:
+    """Resumed after the cause is gone, cut or not: everything is undone once, in reverse; the first reply stays."""
+    steps, mishap = saga
+    request = Request("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
+    books = Books(mishap)
+    with journal_file() as path:
+        with durable(path, always(books)) as runner:
+            first = _all_of(runner, request)
+            assert first is not None
+        if first.state is not State.STUCK:
+            return
+        for cut in cuts:
+            with durable(path, always(Books(Mishap(refusing=mishap.refusing)))) as runner:
+                dying(cut)(runner)
+                try:
+                    _redriven(runner, path)
+                except Died:
+                    continue
+        books = Books(Mishap(refusing=mishap.refusing))
+        with durable(path, always(books)) as runner:
+            _redriven(runner, path)
+            again = _all_of(runner, request)
+        row = _only_run(path)
+
+    assert again == first, "a request has one reply, for ever"
+    assert row.state == row.resolution.state == State.COMPENSATED
+    done = [reference for what, reference in books.effects if what == "execute"]
+    undone = [reference for what, reference in books.effects if what == "compensate"]
+    assert sorted(done) == sorted(undone)
+    assert len(set(done)) == len(done)
+    _assert_reverse(plan(steps), [_position(reference) for reference in undone])
+    assert sorted(row.resolution.compensated_steps) == sorted(plan(steps).steps[_position(r)] for r in undone)
+
+
+def _redriven(runner: DurableRunner, path: str) -> None:
+    list(runner.resume())
+    row = _only_run(path)
+    if row.state == State.STUCK:
+        runner.redrive(row)
+
+
+def _assert_reverse(plan: Any, undone: list[int]) -> None:
+    at = {position: index for index, position in enumerate(undone)}
+    for position in undone:
+        for successor in plan.successors[position]:
+            assert at.get(successor, -1) < at[position], "what depends on a step is undone before it"
+
+
+@both_styles
+def test_a_compensation_that_fails_again_leaves_the_run_stuck(style: str) -> None:
+    """An operator may ask as often as they like."""
+    books = Books(Mishap(stubborn=frozenset({0})))
+    with journal_file() as path, durable(path, always(books)) as runner:
+        runner.execute("trip-1", TRIP, "book_car", None, style)
+        for _ in range(3):
+            under_way = runner.redrive(_only_run(path))
+            assert under_way.outcome is not None
+            assert under_way.outcome.state is State.STUCK
+        books.stubborn = frozenset()
+        runner.redrive(_only_run(path))
+        row = _only_run(path)
+        with pytest.raises(ValueError, match="expected a run that is stuck, got 1, which is compensated"):
+            runner.redrive(row)
+
+    assert row.state == State.COMPENSATED
+    assert row.outcome.state is State.STUCK
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_go_on_harms_no_other() -> None:
+    """A topic that nobody hears: an error for that run, and its neighbours end as they should."""
+
+    def deaf(itinerary: Any, service_of: ServiceOf, *terms: Any) -> Any:
+        from msgspec.structs import replace
+
+        table = STYLES["choreography"](itinerary, service_of)
+        return replace(table, subscriptions=tuple(r for r in table.subscriptions if "step/b/succ" not in r.topic.name))
+
+    with journal_file() as path:
+        with durable(path, always(Books()), styles={"choreography": deaf}) as runner:
+            good, bad = runner.begin(Request("good", ("a", "c"))), runner.begin(Request("bad", ("a", "b", "c")))
+            runner.settle()
+        assert isinstance(good, UnderWay)
+        assert isinstance(bad, UnderWay)
+        assert good.outcome is not None
+        assert bad.defect is not None
+        assert "UnheardEvent" in bad.defect.summary
+
+        with durable(path, always(Books())) as runner:
+            ((request, _, mended),) = runner.resume()
+
+    assert request.saga_id == "bad"
+    assert mended.outcome == Outcome(State.COMPLETED, completed_steps=3)
