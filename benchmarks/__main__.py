@@ -8,7 +8,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks import campaign, durable, explorer, long_saga, memory, simulator, start, styles, throughput, trace
+from benchmarks import (
+    campaign,
+    durable,
+    explorer,
+    long_saga,
+    memory,
+    recovery,
+    simulator,
+    start,
+    styles,
+    throughput,
+    trace,
+)
 from benchmarks.measure import Failed, Figure, Tell
 from benchmarks.report import as_json, print_table
 
@@ -27,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[bool, Tell], list[Figure]]] = {
     "explorer": explorer.measure,
     "campaign": campaign.measure,
     "durable": durable.measure,
+    "recovery": recovery.measure,
 }
 
 

@@ -27,6 +27,7 @@ NAMES = [
     "explorer",
     "campaign",
     "durable",
+    "recovery",
 ]
 RESULTS = ROOT / "benchmarks" / "results.json"
 

@@ -307,8 +307,8 @@ class DurableRunner:
             published = tuple(self._published)
             self._published.clear()
             first, last = published[0], published[-1].detail
-            words = wiring.words.get(first.topic.name) if len(published) == 1 else None
-            words = words or words_of(published)
+            known = wiring.words.get(first.topic.name) if len(published) == 1 else None
+            words = known or words_of(published)
             if first.detail is not None:
                 detail = detail_text(first.detail)
             if last.__class__ is Outcome:
