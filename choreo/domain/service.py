@@ -23,8 +23,9 @@ class Waits(NotTheService):
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` names one execution of one step, the same in both calls. It is unique within one runner, and starts
-    again with the process. What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so a
+    `reference` names one execution of one step, the same in both calls. It is unique within one runner: in memory it
+    starts again with the process, with a journal it never does, and after a crash the same call may come again under
+    it. What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so a
     service need not remember the runs that it served.
     """
 
