@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from choreo.trace.writer import Tracer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-FAILED, WRONG_USE = 1, 2
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
 ATTEND_S = 0.2
 """So often a node with a journal looks whether an operator has asked for something."""
@@ -71,6 +71,8 @@ def _serve_durably(options: Options, service_of: ServiceOf, tracer: "Tracer | No
     except JournalError as error:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
+    except KeyboardInterrupt:  # while it waited for its turn
+        return INTERRUPTED
     try:
         return _serve(options, runner, tracer, ATTEND_S)
     except JournalError as error:
@@ -206,7 +208,10 @@ exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin or std
         "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
     )
     parser.add_argument("--services", metavar="MODULE", help=f"a module with catalogue() (default: {SERVICES})")
-    return parser.parse_args(arguments, namespace=Options())
+    options = parser.parse_args(arguments, namespace=Options())
+    if options.wait and options.journal is None:
+        parser.error("--wait: expected --journal FILE with it, got none")
+    return options
 
 
 def _positive(text: str) -> int:

@@ -42,6 +42,8 @@ def serve(
         with stop_signals() as stopped:
             for replies in conversation.resume():
                 _write(sink, replies)
+                if _is_ready(stopped):
+                    return
             while data := _read(conversation, source, stopped, attend_s):
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
                     _write(sink, conversation.feed(piece))
@@ -87,6 +89,10 @@ def _read(conversation: Conversation, source: int, stopped: int, attend_s: float
             return os.read(source, CHUNK_BYTES)
         except BlockingIOError:
             continue
+
+
+def _is_ready(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def _write(sink: int, data: bytes) -> None:

@@ -26,7 +26,7 @@ from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
 from choreo.journal.journal import Journal
-from choreo.journal.replay import RESUMED, Replayer, run_of, word
+from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word
 from choreo.journal.replay import words as words_of
 from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.journal.service_records import ServiceRecords
@@ -37,8 +37,8 @@ from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
 
-RESUMED_TOGETHER = 1000
-"""So many unfinished runs are resumed side by side, which bounds the memory that it takes."""
+RESUMED_TOGETHER, RESUMED_CELLS_MAX = 1000, 200_000
+"""So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
 
 OPERATOR = -1
 """The seat of whoever resumes a stuck run: none at the table."""
@@ -183,22 +183,34 @@ class DurableRunner:
         """Bring every unfinished run to its end, the oldest first; those whose client is still waiting."""
         after = 0
         while rows := self._journal.runs(after, RESUMED_TOGETHER, RUNNING):
-            resumed = [(row, self._revived(row)) for row in rows]
+            resumed: list[tuple[RunRow, UnderWay]] = []
+            cells = 0
+            for row in rows:
+                resumed.append((row, self._revived(row)))
+                live = self._live.get(saga_text(row.request.saga_id))
+                cells += 0 if live is None else len(live.cells)
+                if cells > RESUMED_CELLS_MAX:
+                    break
             self.settle()
             yield from ((row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None)
-            after = rows[-1].number
+            after = resumed[-1][0].number
 
     def redrive(self, row: RunRow) -> UnderWay:
-        """Deliver again what got stuck, as if it had never been acknowledged, and bring the run to its end.
+        """Bring to its end a run that is stuck, or that was cut off.
 
-        Raises `ValueError` for a run that is not stuck.
+        What got stuck is delivered again, as if it had never been acknowledged. Raises `ValueError` for a run that has
+        completed or was compensated.
         """
-        if row.state != State.STUCK:
+        if row.state not in (State.STUCK, RUNNING):
             raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
         self.commit()  # what nothing came of may wait to be written, and has a number all the same
-        number = len(self._journal.deliveries(row.number)) + 1
-        marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
-        self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
+        if row.state == State.STUCK:
+            try:
+                number = self._stood(row).handled + 1
+            except Exception as error:  # then it stays as it is
+                return UnderWay(defect=defect(error))
+            marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
+            self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
         under_way = self._revived(row)
         self.settle()
         return under_way
@@ -222,7 +234,7 @@ class DurableRunner:
         under_way, request = UnderWay(), row.request
         try:
             wiring = self._wirings[request.style, request.steps]
-            stood = self._replayers[request.style, request.steps].replay(row, self._journal.deliveries(row.number))
+            stood = self._stood(row)
         except Exception as error:  # this run cannot go on; others can
             under_way.defect = defect(error)
             return under_way
@@ -231,6 +243,11 @@ class DurableRunner:
         for event, seat in stood.pending:
             self._due.append((live, event, (address_of(seat, event.topic.name), seat)))
         return under_way
+
+    def _stood(self, row: RunRow) -> Stood:
+        """Raises `Unreplayable`."""
+        replayer = self._replayers[row.request.style, row.request.steps]
+        return replayer.replay(row, self._journal.deliveries(row.number))
 
     # Requests
 
