@@ -53,6 +53,11 @@ PRUNABLE = (
     "SELECT run FROM runs WHERE state IN ('completed', 'compensated') AND ended_ms < ? AND run > ? "
     "AND run < (SELECT max(run) FROM runs) ORDER BY run LIMIT ?"
 )
+PRUNABLE_COUNT = (
+    "SELECT count(*) FROM runs WHERE state IN ('completed', 'compensated') AND ended_ms < ?1 "
+    "AND run < (SELECT max(run) FROM runs)"
+)
+KEPT_COUNT = "SELECT count(*) FROM runs WHERE state IN ('running', 'stuck') AND begun_ms < ?"
 ASKED = "SELECT number, run FROM resumptions WHERE done_ms IS NULL ORDER BY number"
 ANSWER = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE number = ?"
 KEEP_RECORDS = "INSERT INTO services VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET records = excluded.records"
@@ -83,6 +88,17 @@ class Journal:
 
     # Writing
 
+    def begin(self) -> None:
+        """Open the transaction that the next `commit` closes: what is looked up until then stays so.
+
+        To look up many things in one transaction takes half as long as to look up each in its own.
+        """
+        if not self._connection.in_transaction:
+            try:
+                self._execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise self._failed(error, "written") from error
+
     def commit(
         self,
         begun: Sequence[BegunRow],
@@ -90,8 +106,8 @@ class Journal:
         ended: Sequence[EndedRow],
         records: Sequence[RecordsRow],
     ) -> None:
-        """All of that in one transaction. It is on disk when this returns."""
-        if not (begun or handled or ended or records):
+        """All of that in one transaction, which `begin` may have opened. It is on disk when this returns."""
+        if not (begun or handled or ended or records or self._connection.in_transaction):
             return
         with self._transaction():
             self._insert(BEGIN, begun)
@@ -112,6 +128,11 @@ class Journal:
             for table in ("deliveries", "resumptions", "runs"):
                 self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
         return len(pruned), pruned[-1] if pruned else 0
+
+    def prunable(self, before_ms: int) -> tuple[int, int]:
+        """How many runs that ended before then can be forgotten, and how many cannot that were begun before then."""
+        ((prunable,),), ((kept,),) = self._all(PRUNABLE_COUNT, (before_ms,)), self._all(KEPT_COUNT, (before_ms,))
+        return int(prunable), int(kept)
 
     # An operator's word, which reaches the node through the journal
 
@@ -161,16 +182,24 @@ class Journal:
         except sqlite3.Error as error:
             raise self._failed(error, "read") from error
         (row,) = self._all(NEWEST, key)
-        return read_run(row)
+        return self.read(row)
 
     def runs(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[RunRow]:
         """The next runs by number, all or those in one state."""
-        return [read_run(row) for row in self.run_rows(after, limit, state)]
+        return [self.read(row) for row in self.run_rows(after, limit, state)]
 
     def run_rows(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[tuple[Any, ...]]:
         """The same as they stand: the values of `RUN_COLUMNS`, for whoever reads also what cannot be read."""
         where = "" if state is None else f"state = '{_known(state)}' AND "
         return self._all(f"SELECT {RUN_COLUMNS} FROM runs WHERE {where}run > ? ORDER BY run LIMIT ?", (after, limit))
+
+    def read(self, columns: Sequence[Any]) -> RunRow:
+        """A row of `run_rows`. Raises `JournalError` for one that no node has written."""
+        try:
+            return read_run(columns)
+        except Exception as error:
+            why = f"run {columns[0]} cannot be read ({type(error).__name__}: {error})"
+            raise JournalError(f"expected a journal that is sound, got {self.path!r}: {why}") from error
 
     def deliveries(self, run: int) -> list[DeliveryRow]:
         """The deliveries of a run, in their order."""
@@ -190,6 +219,13 @@ class Journal:
             yield
         finally:
             self._connection.rollback()
+
+    def before_newest(self, count: int, state: str | None = None) -> int:
+        """The number after which there are so many runs and no more, of all or of those in one state."""
+        where = "" if state is None else f"WHERE state = '{_known(state)}' "
+        query = f"SELECT min(run) FROM (SELECT run FROM runs {where}ORDER BY run DESC LIMIT ?)"
+        ((first,),) = self._all(query, (count,))
+        return 0 if first is None else int(first) - 1
 
     def damage(self, limit: int = 100) -> list[str]:
         """What SQLite finds wrong with the file as a file; empty where it is sound."""
@@ -216,8 +252,8 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self.begin()
         try:
-            self._execute("BEGIN IMMEDIATE")
             yield
             self._execute("COMMIT")
         except sqlite3.Error as error:

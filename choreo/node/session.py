@@ -106,8 +106,8 @@ class Session:
         self._runner.attend()
 
     def _flush(self) -> bytes:
+        self._runner.settle()
         if self._owed:
-            self._runner.settle()
             owed, self._owed = self._owed, []
             for pay in owed:
                 pay()

@@ -129,8 +129,10 @@ class DurableRunner:
 
         Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
         """
-        answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
-        self.settle()
+        try:
+            answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
+        finally:
+            self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
         if outcome is None:
             raise RuntimeError(f"saga {saga_id!r} came to rest without an outcome: {answer}")
@@ -142,8 +144,8 @@ class DurableRunner:
         Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
         recorded with other content, `NoCopy` for a service that the journal cannot keep, and `JournalError`.
         """
-        key = saga_text(request.saga_id)
-        live = self._live.get(key)
+        self._journal.begin()
+        live = self._live.get(saga_text(request.saga_id))
         if live is not None:
             return self._asked_again(request, sender, live.request, live, None)
         row = self._journal.find(request.saga_id)
@@ -156,10 +158,11 @@ class DurableRunner:
 
         Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
         """
+        self.commit()
         while self._outbox or self._due:
+            self._publish()
             if self._commits_first:
                 self.commit()
-            self._publish()
         if self._live:
             self._put_aside_unended()
 
