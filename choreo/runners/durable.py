@@ -81,9 +81,9 @@ class Live(Struct, eq=False, gc=False):
 class DurableRunner:
     """Executes sagas with a journal; a sibling of the in-process runner, and services do not know.
 
-    `observe` is shown every event when it is published, which is after it was committed. `now_ms` is the clock, in
-    milliseconds since 1970; the journal has its times from there, and nothing depends on them. `around` puts something
-    around every service, such as a tracer that looks on.
+    `observe` is shown every event when it is decided upon; it is committed before anybody but the collector hears it.
+    `now_ms` is the clock, in milliseconds since 1970; the journal has its times from there, and nothing depends on
+    them. `around` puts something around every service, such as a tracer that looks on.
     """
 
     def __init__(
