@@ -85,8 +85,7 @@ class ServiceRecords:
         self._written: dict[str, str | bytes] = {}
         for name, _, records in rows:
             self._written[name] = records
-            states = {json.loads(name): json.loads(records)} if isinstance(records, str) else from_bytes(records)
-            for step, state in states.items():
+            for step, state in _states(name, records).items():
                 self._restore(step, state)
 
     def service(self, step: str) -> KeptService:
@@ -147,3 +146,15 @@ class ServiceRecords:
             raise JournalError(
                 f"expected a service of {step!r} that takes back what it held, got {type(error).__name__}: {error}"
             ) from error
+
+
+def _states(name: str, records: str | bytes) -> dict[str, Any]:
+    """What a row has of each service. Raises `JournalError` for one that no node has written."""
+    try:
+        states = {json.loads(name): json.loads(records)} if isinstance(records, str) else from_bytes(records)
+        if not (isinstance(states, dict) and all(isinstance(step, str) for step in states)):
+            raise TypeError(f"expected the state of each service, got {type(states).__name__}")
+    except Exception as error:  # a damaged pickle may raise anything
+        why = f"the records of {name} cannot be read ({type(error).__name__}: {error})"
+        raise JournalError(f"expected a journal that is sound: {why}") from error
+    return states
