@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup run test check lint bench lock clean
+.PHONY: help setup run test check lint bench crash-test lock clean
 
 help:            ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: .venv/ready ## make the virtual environment .venv
 
@@ -35,6 +35,9 @@ check: lint test ## lint, then test
 
 bench: .venv/ready ## measure against the targets; prints a table and writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks
+
+crash-test: .venv/ready ## kill the durable node 400 times under load, and hold its journal against what it promised
+	@$(BIN)/python -m tests.crash
 
 lock: ## pin all dependencies anew, with hashes (needs uv)
 	@{ sed -n 1p requirements.txt; $(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["project"]["dependencies"], *p["dependency-groups"]["dev"], sep="\n")' \

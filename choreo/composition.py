@@ -63,7 +63,8 @@ def compose_durable(
     from choreo.runners.durable import DurableRunner
 
     around, styles, observe = _watched(tracer, debug)
-    return DurableRunner(service_of, journal, _now_ms, styles, observe, around=around)
+    resumed = None if tracer is None else tracer.resumed
+    return DurableRunner(service_of, journal, _now_ms, styles, observe, around=around, resumed=resumed)
 
 
 def compose_rewritten(

@@ -92,6 +92,10 @@ class Story:
     def concludes(self, outcome: str) -> "Story":
         return self.says("coordinator", f"saga.{outcome}")
 
+    def is_resumed(self) -> "Story":
+        """An operator has it go on."""
+        return self.record("resume", "saga.resumed", "operator")
+
     def answers(self, outcome: str) -> "Story":
         return self.record("reply", f"saga.{outcome}", "client")
 
@@ -155,9 +159,15 @@ def two_that_share() -> Story:
     return other.refuses("charge").undoes("order").ends("compensated")
 
 
-@pytest.mark.parametrize("story", [completed, compensated, stuck, two_that_share])
+def resumed() -> Story:
+    """Stuck, stuck again, and in the end compensated; its client was told stuck, and stays so."""
+    again = stuck().is_resumed().does("charge", "compensate", "told to fail").tells("charge", "compensation_failed")
+    return again.concludes("stuck").is_resumed().undoes("charge", "order").concludes("compensated")
+
+
+@pytest.mark.parametrize("story", [completed, compensated, stuck, two_that_share, resumed])
 def test_of_a_correct_run_nothing_is_said(story: Callable[[], Story]) -> None:
-    """Completed, compensated, stuck, and two runs that share a resource."""
+    """Completed, compensated, stuck, two runs that share a resource, and one that an operator has had go on."""
     assert broken(story(), known_of(SHOP)) == []
 
 
@@ -216,6 +226,21 @@ def told_of_another() -> Story:
 def ended_twice() -> Story:
     """S7: the coordinator says compensated, and then it says stuck."""
     return compensated().concludes("stuck")
+
+
+def resumed_after_the_end() -> Story:
+    """S7: it was compensated, and an operator has it go on."""
+    return compensated().is_resumed().concludes("compensated")
+
+
+def resumed_before_the_end() -> Story:
+    """S7: it was under way, and an operator has it go on."""
+    return Story().starts().commits("order").is_resumed().commits("charge", "ship", "notify").ends("completed")
+
+
+def ended_twice_once_resumed() -> Story:
+    """S7: an operator's word is good for one outcome more."""
+    return resumed().concludes("compensated")
 
 
 def told_otherwise() -> Story:
@@ -331,6 +356,9 @@ PLANTED = [
     ("S5", undone_in_the_order_of_doing),
     ("S6", back_from_beyond),
     ("S7", ended_twice),
+    ("S7", resumed_after_the_end),
+    ("S7", resumed_before_the_end),
+    ("S7", ended_twice_once_resumed),
     ("S8", told_otherwise),
     ("S9", heard_of_nobody),
     ("S10", money_from_nowhere),
@@ -407,6 +435,22 @@ def test_where_a_trace_has_no_effects_a_word_is_taken_for_them() -> None:
     story = Story(records=said)
 
     assert broken(story, words_only) == ["S2"]
+
+
+def test_what_was_stuck_and_resumed_is_bounded_anew() -> None:
+    """However often an operator has it go on; a storm after that is one all the same."""
+    story = stuck()
+    for _ in range(30):
+        story.is_resumed().does("charge", "compensate", "told to fail").tells("charge", "compensation_failed")
+        story.concludes("stuck")
+
+    assert broken(story, known_of(SHOP)) == []
+    assert broken(story.is_resumed().tells("order", "updated", 80), known_of(SHOP)) == ["S12", "L2", "L1"]
+
+
+def test_what_is_resumed_is_to_end_again() -> None:
+    """L1: the outcome is open."""
+    assert broken(stuck().is_resumed(), known_of(SHOP)) == ["L2", "L1"]
 
 
 def test_the_bound_of_events_follows_from_the_plan() -> None:

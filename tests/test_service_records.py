@@ -123,6 +123,29 @@ def test_what_services_share_stays_shared(tmp_path: Path) -> None:
     assert len(a.till) == 3
 
 
+def test_what_services_share_stays_shared_with_one_that_is_used_later(tmp_path: Path) -> None:
+    """The other has a till of its own as long as it was never asked; the till that was kept is everybody's."""
+    path = tmp_path / "sagas.db"
+
+    def open_services() -> dict[str, Service]:
+        till: list[str] = []
+        return {"a": Till(till), "b": Till(till)}
+
+    with Process(path, open_services().__getitem__) as runner:
+        runner.execute("one", ("b",))
+    with Process(path, open_services().__getitem__) as runner:
+        runner.execute("two", ("a",))
+    services = open_services()
+    with Process(path, services.__getitem__) as runner:
+        runner.execute("three", ("b", "a"))
+
+    a, b = services["a"], services["b"]
+    assert isinstance(a, Till)
+    assert isinstance(b, Till)
+    assert a.till is b.till
+    assert a.till == ["run-1/0", "run-2/0", "run-3/0", "run-3/1"]
+
+
 class Till:
     """Puts what it is asked for into a till, which it may have in common with others."""
 

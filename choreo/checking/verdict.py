@@ -4,7 +4,8 @@ Laws: pure. Each run is judged on its own, and resources, which runs share, apar
 with the trace and not with the number of runs in it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from choreo.invariants.history import History, RunFacts, StepFacts
 from choreo.invariants.known import Known, KnownRun, minima_of
 from choreo.invariants.monitor import Monitor
 
+NO_FACTS: Mapping[str, RunFacts] = MappingProxyType({})
 OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10", "S11", "L5")]
 
 
@@ -42,12 +44,18 @@ class Due(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """On a whole trace. `outcomes` counts the runs by how they ended; `deviations` come in the order of their lines."""
+    """On a whole trace. `outcomes` counts the runs by how they ended; `deviations` come in the order of their lines.
+
+    Of a journal, those come in the order of the runs, and `line` is the number of a delivery. `deviating` counts the
+    runs, and `unlisted` the deviations beyond those that are listed.
+    """
 
     runs: int
     outcomes: dict[str, int]
     deviations: tuple[Deviation, ...]
     due: tuple[Due, ...]
+    deviating: int = 0
+    unlisted: int = 0
 
     @property
     def holds(self) -> bool:
@@ -69,13 +77,32 @@ def check(told: Told, definition: Definition | None = None) -> Judgement:
     deviations: list[Deviation] = []
     facts: dict[str, RunFacts] = {}
     for name, run in told.runs.items():
-        history = _observed(monitor, _begin(name, known.runs[name], facts), run.lines, deviations)
-        facts[name] = history.run(name)
-        deviations += _at_rest(monitor, History(((name, facts[name]),)), name)
+        facts[name] = judge_run(monitor, name, run.lines, deviations, facts)
     locked = list(_judge_resources(told, known, facts, deviations))
     deviations.sort(key=lambda deviation: (deviation.line is None, deviation.line or 0))
-    due = [Due(n, known.runs[n].saga_id, tuple(_due(f, n, known, locked))) for n, f in facts.items()]
-    return Judgement(len(facts), _outcomes(facts.values()), tuple(deviations), tuple(d for d in due if d.expected))
+    due = [due_of(each, name, known, locked) for name, each in facts.items()]
+    deviating = len({deviation.run for deviation in deviations})
+    ends = _outcomes(facts.values())
+    return Judgement(len(facts), ends, tuple(deviations), tuple(d for d in due if d.expected), deviating)
+
+
+def judge_run(
+    monitor: Monitor,
+    name: str,
+    lines: Iterable[Line],
+    deviations: list[Deviation],
+    others: Mapping[str, RunFacts] = NO_FACTS,
+    is_at_rest: bool = True,
+) -> RunFacts:
+    """One run, after those `others`: what is known of it in the end. Adds what deviates.
+
+    What is missing is told only where nothing more can happen.
+    """
+    history = _observed(monitor, _begin(name, monitor.known.runs[name], others), lines, deviations)
+    facts = history.run(name)
+    if is_at_rest:
+        deviations += _at_rest(monitor, History(((name, facts),)), name)
+    return facts
 
 
 class Growing(set[Any]):
@@ -140,8 +167,12 @@ def _judge_resources(
 # What is due
 
 
-def _due(facts: RunFacts, name: str, known: Known, locked: list[tuple[str, str]]) -> Iterator[str]:
+def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> Due:
     """What was expected of a run and never came, first what was due next."""
+    return Due(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
+
+
+def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
     run = known.runs[name]
     if facts.events and facts.outcome is None:
         yield from _due_of_steps(facts, run)

@@ -16,16 +16,18 @@ STEP_FACTS = (
 SAGA_FACTS = (Fact.STARTED, Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK, Fact.CANCELLED)
 REPLIES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
 SAGA, REPLY = "saga", "reply"
+RESUME, RESUMED = "resume", "saga.resumed"
+"""An operator's word that a stuck run is to go on: what it is called as an action, and as an event."""
 
 EVENTS = frozenset(
-    {*SAGA_EVENTS.values(), *STEP_EVENTS.values(), "error", "init.ok"}
+    {*SAGA_EVENTS.values(), *STEP_EVENTS.values(), RESUMED, "error", "init.ok"}
     | {f"resource.{action}" for action in ("lock", "read", "release", "write")}
 )
 """Every event that choreo itself writes into a trace."""
 
 ACTIONS = frozenset(
     {"publish", "deliver", "execute", "compensate", "reply", "timer", "lock", "read", "write", "release"}
-    | {"drop", "duplicate", "delay", "crash", "restart", "partition", "poison", "unreadable", "dead_letter"}
+    | {"resume", "drop", "duplicate", "delay", "crash", "restart", "partition", "poison", "unreadable", "dead_letter"}
 )
 """Every action that choreo itself writes into a trace."""
 

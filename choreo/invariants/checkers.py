@@ -124,8 +124,13 @@ def no_return(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply."""
+    """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply.
+
+    Only what is stuck may be resumed, and then it has one outcome more.
+    """
     facts = history.run(record.run)
+    if record.action == "resume":
+        return None if facts.outcome == STUCK else f"the run was resumed, and it {_stood(facts.outcome)}"
     if run.twin is not None and record.action == "execute" and _is_effect(record):
         return executed_in_both(history.run(run.twin), run, _position(record))
     if record.action == "publish" and record.event in OUTCOMES and facts.outcome is not None:
@@ -216,8 +221,9 @@ def isolation(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def bounded(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S12: a run has no more events than its plan can account for."""
-    if history.run(record.run).events >= run.events_max:
+    """S12: a run has no more events than its plan can account for, and no more again each time it is resumed."""
+    facts = history.run(record.run)
+    if facts.events - facts.events_before >= run.events_max:
         return f"the run publishes more than {run.events_max} events: a storm"
     return None
 
@@ -293,7 +299,7 @@ INVARIANTS = (
     Invariant("S4", "no zombie", ("execute",), no_zombie),
     Invariant("S5", "reverse order", ("compensate",), reverse_order),
     Invariant("S6", "no return past the pivot", ("compensate",), no_return),
-    Invariant("S7", "one outcome", ("execute", "publish", "reply"), one_outcome),
+    Invariant("S7", "one outcome", ("execute", "publish", "reply", "resume"), one_outcome),
     Invariant("S8", "honest reply", ("execute", "compensate", "publish", "reply"), honest_reply),
     Invariant("S9", "nothing from nowhere", ("publish", "deliver", "timer"), nothing_from_nowhere),
     Invariant("S10", "conservation", ("write",), conservation),
@@ -330,6 +336,10 @@ def _did(executed: int, compensated: int) -> str:
 
 def _word(outcome: str | None) -> str:
     return "not known" if outcome is None else outcome.removeprefix("saga.")
+
+
+def _stood(outcome: str | None) -> str:
+    return "had not ended" if outcome is None else f"had ended as {_word(outcome)}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -36,7 +36,10 @@ class StepFacts(Struct, frozen=True, gc=False):
 
 
 class RunFacts(Struct, frozen=True):
-    """One run. `published` has the ids of its events, `delivered` pairs of id and hearer."""
+    """One run. `published` has the ids of its events, `delivered` pairs of id and hearer.
+
+    Of its `events` so many came before it was last resumed.
+    """
 
     steps: tuple[StepFacts, ...] = ()
     is_started: bool = False
@@ -46,6 +49,7 @@ class RunFacts(Struct, frozen=True):
     published: Set[str] = frozenset()
     delivered: Set[tuple[str, str]] = frozenset()
     events: int = 0
+    events_before: int = 0
 
 
 class ResourceFacts(Struct, frozen=True, gc=False):
@@ -103,6 +107,8 @@ def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> R
         case "execute" if record.position is not None and run.kinds[record.position] is Kind.RETRIABLE:
             step = facts.steps[record.position]
             return _with_step(facts, record.position, replace(step, tries=step.tries + 1))
+        case "resume":
+            return replace(facts, outcome=None, events_before=facts.events)
         case "other":
             return replace(facts, published=facts.published | {str(record.id)})
     return facts

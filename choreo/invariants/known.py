@@ -3,7 +3,7 @@
 Laws: plain values; nothing here is learnt from the trace that is judged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ class KnownRun(Struct, frozen=True):
 
     saga_id: str | int
     steps: tuple[str, ...]
-    ancestors: Sequence[frozenset[int]]
+    ancestors: Sequence[Collection[int]]
     kinds: tuple[Kind, ...]
     events_max: int
     attempts: tuple[int, ...] = ()
@@ -80,8 +80,11 @@ def events_max_of(steps: int) -> int:
     return EVENTS_OF_A_STEP * steps + EVENTS_OF_A_SAGA
 
 
-def ancestors_of(plan: Plan) -> tuple[frozenset[int], ...]:
+def ancestors_of(plan: Plan) -> tuple[Collection[int], ...]:
     """For each position everything before it."""
+    if plan.is_levelled:
+        first_of = dict(zip(reversed(plan.depths), reversed(range(len(plan.depths))), strict=True))
+        return tuple(range(first_of[depth]) for depth in plan.depths)
     ancestors: list[frozenset[int]] = [frozenset()] * len(plan.steps)
     for position in sorted(range(len(plan.steps)), key=plan.depths.__getitem__):
         before = plan.predecessors[position]

@@ -25,15 +25,16 @@ WHAT_HAPPENED = {
     sqlite3.SQLITE_BUSY: "another program has it locked",
     sqlite3.SQLITE_LOCKED: "another program has it locked",
     sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "there is no room left for what lies beside it",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
     sqlite3.SQLITE_PERM: "it may not be opened",
 }
-"""By the primary result code (https://sqlite.org/rescode.html)."""
+"""By the extended result code, or else by the primary one (https://sqlite.org/rescode.html)."""
 
 
 def explained(error: sqlite3.Error, path: str, what: str) -> JournalError:
     """`what` was to be done with the journal at `path`, and this came of it."""
     code = getattr(error, "sqlite_errorcode", None)
-    happened = WHAT_HAPPENED.get(code & 0xFF) if code is not None else None
+    happened = None if code is None else WHAT_HAPPENED.get(code, WHAT_HAPPENED.get(code & 0xFF))
     told = f"{happened} ({error})" if happened else str(error)
     return JournalError(f"expected a journal that can be {what}, got {path!r}: {told}")

@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from choreo.journal.errors import JournalError, JournalInUse, NoJournal, explained
@@ -18,6 +18,9 @@ BUSY_TIMEOUT_S = 10.0
 """So long a transaction waits for that of another program: a prune, a backup."""
 
 LOCK_SUFFIX = "-lock"
+
+WRITES_NOTHING = "UPDATE services SET kind = kind WHERE false"
+"""Fails where nothing may be written. What is read-only can be opened all the same, and would fail with a request."""
 
 Factory = type[sqlite3.Connection]
 
@@ -43,8 +46,15 @@ class Lock:
             raise JournalInUse(
                 f"expected a journal that no other node has, got {path!r}: the process {owner} has it"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise JournalError(
+                f"expected a file system that locks files, got {path!r}: {self._path} cannot be locked "
+                f"({error.strerror})"
+            ) from None
+        with suppress(OSError):  # a full disk: then nobody can be told whose it is, and it is ours all the same
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         os.close(self._descriptor)
@@ -63,6 +73,7 @@ def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connect
             raise JournalError(
                 f"expected a file system that takes a write-ahead log, got {path!r}: journal mode {mode}"
             )
+        connection.execute(WRITES_NOTHING)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # on a Mac a plain fsync stops at the drive's own cache
     return connection
@@ -72,7 +83,23 @@ def connect_to_read(path: str) -> sqlite3.Connection:
     """A connection that looks, and changes nothing. Raises `NoJournal` and `JournalError`."""
     if not Path(path).exists():
         raise NoJournal(f"expected a journal, got {path!r}: there is no such file")
-    connection = _opened(path, "rw" if os.access(path, os.W_OK) else "ro", sqlite3.Connection)
+    try:
+        return _connected_to_read(path, "rw" if os.access(path, os.W_OK) else "ro")
+    except JournalError as error:
+        if not _is_left_alone(path, error.__cause__):
+            raise
+        return _connected_to_read(path, "ro&immutable=1")
+
+
+def _is_left_alone(path: str, error: BaseException | None) -> bool:
+    """Whether nothing can be made beside the file, as SQLite would even to read it, and nothing of a node is there."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    return is_refused and Path(path).is_file() and not Path(f"{path}-wal").exists()
+
+
+def _connected_to_read(path: str, mode: str) -> sqlite3.Connection:
+    connection = _opened(path, mode, sqlite3.Connection)
     with closed_unless_fine(connection, path, "read"):
         connection.execute("PRAGMA query_only = ON")
         version = _version(connection, path)
@@ -94,6 +121,9 @@ def closed_unless_fine(connection: sqlite3.Connection, path: str, what: str) -> 
     except sqlite3.Error as error:
         connection.close()
         raise explained(error, path, what) from error
+    except UnicodeDecodeError as error:  # where SQLite tells what is damaged, and quotes it
+        connection.close()
+        raise JournalError(f"expected a journal that can be {what}, got {path!r}: it is damaged ({error})") from None
     except BaseException:
         connection.close()
         raise

@@ -83,6 +83,7 @@ class ServiceRecords:
         self._by_identity: dict[int, KeptService] = {}
         self._touched: dict[str, None] = {}
         self._written: dict[str, str | bytes] = {}
+        self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity, a field's value before, and what it is now
         for name, _, records in rows:
             self._written[name] = records
             for step, state in _states(name, records).items():
@@ -97,6 +98,7 @@ class ServiceRecords:
         known = self._by_identity.get(id(service))
         if known is None:
             as_bytes(service.__getstate__(), f"service {type(service).__name__}")
+            self._share_again(service)
             known = self._services[step] = self._by_identity[id(service)] = KeptService(step, service, self._touched)
         return known
 
@@ -132,6 +134,12 @@ class ServiceRecords:
         services = [self._services[step].inner for step in states]
         self._note(rows, TOGETHER, dict, all_as_bytes(states, services))
 
+    def _share_again(self, service: Service) -> None:
+        """What it has in common with a service that was given something else back, it has in common with it still."""
+        for name, value in _fields(service).items():
+            if id(value) in self._replaced and value.__class__ not in SCALARS_OR_NONE:
+                setattr(service, name, self._replaced[id(value)][1])
+
     def _restore(self, step: str, state: Any) -> None:
         try:
             service = self.service(step)
@@ -139,13 +147,21 @@ class ServiceRecords:
                 raise JournalError(
                     f"expected a service of {step!r} and another of {service.step!r}, as when they were kept; got one"
                 )
+            before = _fields(service.inner)
             service.give_back(state)
+            for name, now in _fields(service.inner).items():
+                if name in before and now is not before[name]:
+                    self._replaced[id(before[name])] = before[name], now
         except JournalError:
             raise
         except Exception as error:  # whatever somebody else's service raises
             raise JournalError(
                 f"expected a service of {step!r} that takes back what it held, got {type(error).__name__}: {error}"
             ) from error
+
+
+def _fields(service: Service) -> dict[str, Any]:
+    return dict(getattr(service, "__dict__", {}))
 
 
 def _states(name: str, records: str | bytes) -> dict[str, Any]:

@@ -95,12 +95,14 @@ class DurableRunner:
         observe: Callable[[Event], None] | None = None,
         guarantees: Guarantees = ALL_ON,
         around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
+        resumed: Callable[[Run], None] | None = None,
     ) -> None:
         """The services get back what the journal has of them. Raises `JournalError`."""
         self._journal = journal
         self._now_ms = now_ms
         self._styles = styles
         self._observe = observe
+        self._resumed = resumed
         self._guarantees = guarantees
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
         self._records = ServiceRecords(service_of, journal.records())
@@ -161,7 +163,7 @@ class DurableRunner:
         self.commit()
         while self._outbox or self._due:
             self._publish()
-            if self._commits_first:
+            if self._commits_first:  # without an outbox the next call commits what this one has published
                 self.commit()
         if self._live:
             self._put_aside_unended()
@@ -209,11 +211,13 @@ class DurableRunner:
         self.commit()  # what nothing came of may wait to be written, and has a number all the same
         if row.state == State.STUCK:
             try:
-                number = self._stood(row).handled + 1
+                stood = self._stood(row)
             except Exception as error:  # then it stays as it is
                 return UnderWay(defect=defect(error))
-            marker = (row.number, number, self._now_ms(), OPERATOR, RESUMED, "", None, None)
+            marker = (row.number, stood.handled + 1, self._now_ms(), OPERATOR, RESUMED, "", None, None)
             self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
+            if self._resumed is not None:
+                self._resumed(stood.run)
         under_way = self._revived(row)
         self.settle()
         return under_way

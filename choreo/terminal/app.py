@@ -26,9 +26,13 @@ from choreo.terminal.lab_command import register as register_lab
 from choreo.terminal.lesson_command import register as register_lessons
 from choreo.terminal.lint_command import register as register_lint
 from choreo.terminal.mermaid import mermaid as mermaid_of
+from choreo.terminal.prune_command import register as register_prune
 from choreo.terminal.recording import Recording, record
+from choreo.terminal.resume_command import register as register_resume
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
+from choreo.terminal.sagas_command import register as register_sagas
 from choreo.terminal.screen import Screen, fall_silent
+from choreo.terminal.show_command import register as register_show
 from choreo.terminal.trace_file import events_of_saga
 
 app = typer.Typer(
@@ -161,6 +165,10 @@ register_check(app)
 register_lint(app)
 register_lab(app)
 register_lessons(app)
+register_sagas(app)
+register_show(app)
+register_resume(app)
+register_prune(app)
 
 
 @app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)

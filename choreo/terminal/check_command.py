@@ -1,4 +1,4 @@
-"""`choreo check`: S1-S12 and L1-L5 over a trace, whoever wrote it.
+"""`choreo check`: S1-S12 and L1-L5 over a trace, whoever wrote it, or over the journal of a node.
 
 Laws: reads files, and shows what was found; what is read and judged how is `choreo.checking`'s.
 """
@@ -10,7 +10,6 @@ import msgspec
 import typer
 
 from choreo.checking import (
-    Deviation,
     Form,
     Judgement,
     Mapping,
@@ -24,25 +23,29 @@ from choreo.checking import (
 from choreo.definitions import WrongDefinition, read_definition
 from choreo.domain.definition import Definition
 from choreo.terminal.arguments import WrongUse
+from choreo.terminal.check_journal import check_journal
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.terminal.trace_lines import bounded, opened
+from choreo.terminal.verdict_view import CODES, Places, show_deviations
 from choreo.trace.record import NotATrace
 
 MAPPING_BYTES_MAX = 1_000_000
-RUNS_SHOWN, OF_A_RUN_SHOWN, WORDS_SHOWN = 10, 6, 5
-CODES = "S1-S12 and L1-L5"
+WORDS_SHOWN = 5
+OF_TRACE = Places("line", "the end of the trace")
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
 
 CHECK_HELP = (
     "Hold a trace against the invariants: where it first deviates, and what was expected and never came. "
-    "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping."
+    "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
+    "With --journal: every run of a node's journal, and its rows, also while the node runs."
 )
 CHECK_EPILOG = """[bold]Examples[/]
   choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
   choreo check trace.jsonl --definition order.toml --json
-  choreo check production.log --mapping mapping.toml""" + STATUS.format("every invariant holds", "a deviation")
+  choreo check production.log --mapping mapping.toml
+  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a deviation, or a damaged journal")
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +53,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="JSON lines; - reads stdin.", show_default=False)],
+    trace: Annotated[
+        str | None, typer.Argument(metavar="TRACE", help="JSON lines; - reads stdin.", show_default=False)
+    ] = None,
     definition: Annotated[
         str | None,
         typer.Option("--definition", metavar="DEFINITION", help="A TOML file, module:attribute, or lesson-N."),
@@ -62,10 +67,26 @@ def _check(
     form: Annotated[
         Form, typer.Option("--format", metavar="FORMAT", help="auto, choreo, cloudevents, or json (with a mapping).")
     ] = Form.AUTO,
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="FILE", help="The journal of a node, in place of a trace.")
+    ] = None,
+    at_rest: Annotated[
+        bool,
+        typer.Option(
+            "--at-rest", metavar="", help="With --journal: expect an outcome also of runs that are still under way."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     screen = Screen()
     with wrong_use():
+        if journal is not None:
+            _only(("TRACE", trace), ("--definition", definition), ("--mapping", mapping))
+            finish(is_finding=check_journal(screen, journal, at_rest, json))
+        if trace is None:
+            raise WrongUse("TRACE", "expected a trace, or --journal FILE, got neither")
+        if at_rest:
+            raise WrongUse("--at-rest", "expected it with --journal; the end of a trace is at rest")
         defined = None if definition is None else _definition(definition)
         mapped = _mapping(mapping, form)
         told, verdict = _judge(trace, form, mapped, defined)
@@ -74,6 +95,13 @@ def _check(
     else:
         _show(screen, told, verdict, defined)
     finish(is_finding=not verdict.holds or bool(told.disorder))
+
+
+def _only(*others: tuple[str, str | None]) -> None:
+    """A journal comes alone."""
+    for where, value in others:
+        if value is not None:
+            raise WrongUse(where, f"expected it without --journal, got {value!r}")
 
 
 def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
@@ -130,63 +158,9 @@ def _show(screen: Screen, told: Told, verdict: Judgement, definition: Definition
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
     else:
-        _show_first(screen, verdict.deviations[0])
-        _show_runs(screen, verdict)
-        _show_count(screen, verdict)
+        show_deviations(screen, verdict, OF_TRACE)
     for note in _notes(told, definition):
         screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
-
-
-def _show_first(screen: Screen, first: Deviation) -> None:
-    where = f"line {first.line}" if first.line is not None else "the end of the trace"
-    screen.one_line()
-    screen.sentence(("first deviation", TITLE), f": {where}, {_which(screen, first)}", indent=2)
-    title = (f"{first.code} {first.title}", "bold red")
-    screen.sentence("  ", title, f": {screen.prose(first.sentence)}", indent=5)
-
-
-def _which(screen: Screen, deviation: Deviation) -> str:
-    which = _run(screen, deviation)
-    if deviation.step:
-        which += f", step {screen.name(deviation.step)}"
-    return which if deviation.event is None else f"{which}, {screen.name(deviation.event)}"
-
-
-def _run(screen: Screen, deviation: Deviation) -> str:
-    saga_id, run = str(deviation.saga_id), deviation.run
-    return f"run {screen.name(run)}" if saga_id == run else f"saga {screen.name(saga_id)}, {screen.name(run)}"
-
-
-def _show_runs(screen: Screen, verdict: Judgement) -> None:
-    """Everything that deviates, run by run."""
-    due = {each.run: each for each in verdict.due}
-    runs: dict[str, list[Deviation]] = {}
-    for deviation in verdict.deviations:
-        runs.setdefault(deviation.run, []).append(deviation)
-    for name in list(runs)[:RUNS_SHOWN]:
-        screen.one_line()
-        screen.one_line((_run(screen, runs[name][0]), TITLE))
-        for deviation in runs[name][:OF_A_RUN_SHOWN]:
-            where = "at the end" if deviation.line is None else f"line {deviation.line}"
-            told = f" {where}: {screen.prose(deviation.sentence)}"
-            screen.sentence("  ", (f"{deviation.code:>3}", "bold red"), told, indent=6)
-        if len(runs[name]) > OF_A_RUN_SHOWN:
-            screen.one_line(f"      and {len(runs[name]) - OF_A_RUN_SHOWN:,} more")
-        if name in due:
-            expected = enumerated([screen.prose(each) for each in due[name].expected])
-            screen.sentence("  ", ("never came", "bold yellow"), f": {expected}", indent=6)
-    if len(runs) > RUNS_SHOWN:
-        screen.one_line()
-        screen.one_line(f"and {len(runs) - RUNS_SHOWN:,} more runs, which --json lists")
-
-
-def _show_count(screen: Screen, verdict: Judgement) -> None:
-    count, runs = len(verdict.deviations), len({deviation.run for deviation in verdict.deviations})
-    codes = ", ".join(dict.fromkeys(deviation.code for deviation in verdict.deviations))
-    screen.one_line()
-    deviations = f"{count:,} {'deviation' if count == 1 else 'deviations'}"
-    of = f" in {runs:,} of {verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}: {codes}"
-    screen.one_line((deviations, "bold red"), of)
 
 
 def _ended(outcome: str) -> str:

@@ -16,7 +16,7 @@ from choreo.trace.record import Record
 Show = Callable[[str], str]
 
 CLIENT, ORCHESTRATOR = "client", "orchestrator"
-AT_THE_RIGHT = ("coordinator", "front door", "dead letters")
+AT_THE_RIGHT = ("coordinator", "front door", "dead letters", "operator")
 
 TIMERS = frozenset(Timer)
 IN_WORDS = {
@@ -331,7 +331,7 @@ class _Teller:
 
     def _form(self, moment: _Moment, source: str | None) -> Form:
         action = moment.head.action
-        if action in ("publish", "duplicate", "delay"):
+        if action in ("publish", "duplicate", "delay", "resume"):
             return Form.DOT
         if action in ("restart", "dead_letter") or (action == "crash" and not moment.is_struck):
             return Form.SPOT

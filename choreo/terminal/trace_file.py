@@ -63,7 +63,9 @@ def text_of(saga_id: str | int | None) -> str | None:
 class Alike:
     """Meets any number of names, and remembers the few that are most like one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nothing: str = "the trace tells of no saga") -> None:
+        """`nothing` is what there is to say where no name was met."""
+        self._nothing = nothing
         self._matcher = SequenceMatcher(b=name[:SIMILAR_CHARACTERS])
         self._best: list[tuple[float, str]] = []
         self._last: str | None = None
@@ -79,7 +81,7 @@ class Alike:
 
     def suggestion(self) -> str:
         if self.is_empty:
-            return "; the trace tells of no saga"
+            return f"; {self._nothing}"
         names = " or ".join(repr(name[:SIMILAR_CHARACTERS]) for _, name in self._best)
         return f"; did you mean {names}?" if names else ""
 

@@ -5,6 +5,7 @@ Laws: one schema for both. Knows no structlog, so reading a trace does not impor
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -39,6 +40,15 @@ class Record(Struct, omit_defaults=True):
 
 class NotATrace(ValueError):
     """A line that is no record."""
+
+
+def time_text(at_ms: int) -> str:
+    """Milliseconds since 1970 in RFC 3339, UTC, to the millisecond; what no clock can have told, as it is."""
+    try:
+        at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(at_ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 encode_record = msgspec.json.Encoder().encode

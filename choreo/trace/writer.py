@@ -6,7 +6,6 @@ Imported only where a trace is asked for.
 
 import json
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,10 +13,10 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
-from choreo.domain.event import Command, Defect, Event
+from choreo.domain.event import Command, Defect, Event, Run
 from choreo.domain.service import Service, ServiceOf
 from choreo.trace.console import Console
-from choreo.trace.record import Record, encode_record
+from choreo.trace.record import Record, encode_record, time_text
 from choreo.trace.sink import Sink
 
 
@@ -48,6 +47,12 @@ class Tracer:
         """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
         record = self._caused(f"step.{command}", str(command), step)
         record.step, record.position, record.reason = step, int(reference.rpartition("/")[2]), reason
+        self._log.record(record)
+
+    def resumed(self, run: Run) -> None:
+        """An operator had a stuck run go on."""
+        self._count += 1
+        record = Record(self._count, self._clock.now(), "saga.resumed", "resume", run.saga_id, run.id, "operator")
         self._log.record(record)
 
     def replied(self, text: str, *about: Event | None) -> None:
@@ -115,8 +120,7 @@ class Clock:
         milliseconds = time.time_ns() // 1_000_000
         if milliseconds != self._milliseconds:
             self._milliseconds = milliseconds
-            at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-            self._text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            self._text = time_text(milliseconds)
         return self._text
 
 

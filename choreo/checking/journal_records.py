@@ -1,0 +1,214 @@
+"""The rows of a run in a journal, as trace records: the same schema and the same words as in the lab.
+
+Laws: pure; nothing is unpickled, and no service is asked. What a service did is taken from what its participant
+published in the same transaction. Every row is told as it stands, also where it does not follow from those before it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.checking.told import Line
+from choreo.checking.words import RESUME, RESUMED
+from choreo.domain.event import Command, Events, Fact, Timer, Topic
+from choreo.domain.outcome import Outcome
+from choreo.domain.plan import Itinerary
+from choreo.journal.replay import RESUMED as RESUMED_ROW
+from choreo.journal.replay import Replayer, Stood, Tale, Unreplayable, run_of
+from choreo.journal.rows import DeliveryRow, RunRow
+from choreo.journal.values import Kept
+from choreo.styles.table import STARTED
+from choreo.trace.record import Record, time_text
+
+OPERATOR = "operator"
+EFFECTS: Mapping[Fact | Command | Timer, tuple[str, str]] = {
+    Fact.SUCCEEDED: ("step.execute", "execute"),
+    Fact.FAILED: ("step.execute", "execute"),
+    Fact.COMPENSATED: ("step.compensate", "compensate"),
+    Fact.COMPENSATION_FAILED: ("step.compensate", "compensate"),
+}
+"""What a service was asked for, by what its participant said because of it."""
+
+REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED)
+OUTCOMES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
+
+
+class RunTale(Struct):
+    """A run as its rows tell it. `line` numbers are those of the deliveries; 0 is the request.
+
+    `outcomes` are those that it came to, one after the other: their states, and, as long as the rows follow from each
+    other, the whole of each. `stood` is where it stands; None where they do not, and `wrong` says why, at `wrong_at`.
+    """
+
+    lines: list[Line]
+    states: list[str]
+    outcomes: list[Outcome]
+    is_resumed: bool = False
+    """Whether it was resumed since its last outcome."""
+    stood: Stood | None = None
+    wrong: str | None = None
+    wrong_at: int | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        return [line.record for line in self.lines]
+
+
+def replayer_of(style: str, steps: Itinerary) -> Replayer:
+    """Replays runs for whoever only looks. Raises `Unreplayable`, and what `plan` raises."""
+    return Replayer(style, steps, _as_it_is_kept)
+
+
+def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunTale:
+    """All that the rows of a run tell; records are numbered from 1."""
+    return _Teller(row, replayer).tell(deliveries)
+
+
+class _Teller:
+    def __init__(self, row: RunRow, replayer: Replayer) -> None:
+        self._row = row
+        self._table, self._topics = replayer.table, replayer.topics
+        self._tale: Tale | None = replayer.tale(row)
+        self._run = run_of(row.number, row.request, replayer.table.plan)
+        self._told = RunTale([], [], [])
+        self._published: dict[str, Record] = {}
+        self._number, self._at_ms, self._time = 0, -1, ""
+
+    def tell(self, deliveries: Iterable[DeliveryRow]) -> RunTale:
+        told = self._told
+        self._begin_row(0, self._row.begun_ms)
+        self._publish(STARTED, None)
+        for delivery in deliveries:
+            self._begin_row(delivery.number, delivery.at_ms)
+            self._tell_row(delivery, self._replayed(delivery))
+        if self._row.outcome is not None and not told.states:
+            self._reply(self._row.outcome, None)
+        if self._tale is not None:
+            told.stood = self._tale.stood()
+        return told
+
+    def _begin_row(self, number: int, at_ms: int) -> None:
+        self._number = number
+        if at_ms != self._at_ms:
+            self._at_ms, self._time = at_ms, time_text(at_ms)
+
+    def _replayed(self, row: DeliveryRow) -> Events:
+        """What follows from the row, as long as it follows itself from those before."""
+        if self._tale is None:
+            return ()
+        try:
+            return self._tale.take(row)
+        except Unreplayable as error:
+            self._told.wrong = str(error)
+        except Exception as error:  # a row that no node has written can be anything
+            self._told.wrong = f"{self._run.id}, delivery {row.number}: {type(error).__name__}: {error}"
+        self._tale, self._told.wrong_at = None, row.number
+        return ()
+
+    # The records of one row
+
+    def _tell_row(self, row: DeliveryRow, events: Events) -> None:
+        if row.heard == RESUMED_ROW:
+            self._record(RESUMED, RESUME, OPERATOR)
+            self._told.is_resumed = True
+            return
+        heard = self._topics.get(row.heard)
+        cause = None if heard is None else self._id(heard)
+        if heard is not None:
+            self._deliver(heard, row.seat)
+        reason, traceback = _read_detail(row.detail)
+        causes = {event.topic.name: event.causation_id for event in events}
+        for topic in self._topics_of(row):
+            self._effect(topic, cause, reason)
+            record = self._publish(topic, causes.get(topic.name, cause))
+            record.reason, record.traceback = reason, traceback
+            if topic.step is None and topic.fact in OUTCOMES:
+                outcome = events[-1].detail if events else None
+                self._end(topic, record, outcome if isinstance(outcome, Outcome) else None)
+
+    def _topics_of(self, row: DeliveryRow) -> Iterator[Topic]:
+        for word in str(row.published).split():
+            topic = self._topics.get(word)
+            if topic is not None:
+                yield topic
+
+    def _effect(self, topic: Topic, cause: str | None, reason: str | None) -> None:
+        """What the service did, if it was asked for anything."""
+        if topic.step is None or topic.fact not in EFFECTS:
+            return
+        event, action = EFFECTS[topic.fact]
+        record = self._record(event, action, topic.step, cause)
+        record.step, record.position = topic.step, topic.position
+        if topic.fact in REFUSED:
+            record.reason = reason or "refused"
+
+    def _end(self, topic: Topic, record: Record, outcome: Outcome | None) -> None:
+        told = self._told
+        told.states.append(str(topic.fact))
+        told.is_resumed = False
+        if outcome is not None:
+            told.outcomes.append(outcome)
+            record.reason, record.undone = outcome.reason, outcome.compensated_steps
+        if len(told.states) == 1 and self._row.outcome is not None:
+            self._reply(self._row.outcome, record)
+
+    def _reply(self, outcome: Outcome, told: Record | None) -> None:
+        """What the client was told, which is what was recorded for it."""
+        record = self._record(f"saga.{outcome.state}", "reply", "client")
+        record.in_reply_to = self._row.sender.msg_id
+        if told is not None:
+            record.id, record.causation_id, record.reason = told.id, told.causation_id, told.reason
+
+    # One record
+
+    def _publish(self, topic: Topic, cause: str | None) -> Record:
+        record = self._of_topic("publish", topic, topic.source, cause)
+        self._published[str(record.id)] = record
+        return record
+
+    def _deliver(self, topic: Topic, seat: int) -> None:
+        record = self._of_topic("deliver", topic, self._hearer(seat))
+        published = self._published.get(str(record.id))
+        if published is not None:
+            record.causation_id, record.reason = published.causation_id, published.reason
+
+    def _of_topic(self, action: str, topic: Topic, source: str, cause: str | None = None) -> Record:
+        record = self._record(topic.event, action, source, cause)
+        record.id = self._id(topic)
+        if topic.step is not None:
+            record.step, record.position = topic.step, topic.position
+        return record
+
+    def _record(self, event: str, action: str, source: str, cause: str | None = None) -> Record:
+        lines, run = self._told.lines, self._run
+        record = Record(len(lines) + 1, self._time, event, action, run.saga_id, run.id, source, causation_id=cause)
+        lines.append(Line(self._number, record))
+        return record
+
+    def _id(self, topic: Topic) -> str:
+        return f"{self._run.id}/{topic.name}"
+
+    def _hearer(self, seat: int) -> str:
+        hearers = self._table.hearers
+        return hearers[seat] if 0 <= seat < len(hearers) else f"seat {seat}"
+
+
+def _as_it_is_kept(receipt: Kept) -> Any:
+    """What is pickled stays so."""
+    return receipt
+
+
+def _read_detail(text: str | None) -> tuple[str | None, str | None]:
+    """Why something failed, and the traceback of a defect."""
+    if text is None:
+        return None, None
+    try:
+        detail = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None, None
+    if isinstance(detail, dict):
+        reason, traceback = detail.get("summary", detail.get("reason")), detail.get("traceback")
+        return None if reason is None else str(reason), None if traceback is None else str(traceback)
+    return str(detail), None

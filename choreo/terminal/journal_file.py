@@ -1,0 +1,82 @@
+"""A journal that a command looks at, and the run in it that a command is about.
+
+Laws: whatever is wrong with the file is wrong use of `--journal`, told in the journal's own words.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from choreo.definitions.wrong import quoted
+from choreo.journal.errors import JournalError
+from choreo.journal.journal import Journal
+from choreo.journal.rows import RunRow
+from choreo.terminal.arguments import WrongUse
+from choreo.terminal.names import enumerated
+from choreo.terminal.trace_file import Alike, text_of
+
+JournalFile = Annotated[
+    str, typer.Option("--journal", metavar="FILE", help="The journal of a node.", show_default=False)
+]
+SagaId = Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.", show_default=False)]
+OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run, where the saga has several.")]
+
+LOOKED_AT_MAX = 2000
+"""So many runs are looked through for a name that is like the one that there is not."""
+
+
+@contextmanager
+def journal_errors() -> Iterator[None]:
+    """What is wrong with the journal, as wrong use."""
+    try:
+        yield
+    except JournalError as error:
+        raise WrongUse("--journal", str(error)) from None
+
+
+@contextmanager
+def journal_to_read(path: str) -> Iterator[Journal]:
+    """The journal, for whoever only looks. Raises `WrongUse`."""
+    with journal_errors():
+        journal = Journal.open_to_read(path)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
+    """The newest run of the saga, or the one that is named. Raises `WrongUse` where there is none."""
+    runs = [found for name in names_of(saga_id) if (found := journal.find(name)) is not None]
+    if run is not None:
+        return _named(journal, run, names_of(saga_id))
+    if not runs:
+        alike = Alike(saga_id, "the journal has no saga")
+        for row in journal.runs(journal.before_newest(LOOKED_AT_MAX), LOOKED_AT_MAX):
+            alike.meet(str(text_of(row.request.saga_id)))
+        why = f"expected the saga_id of a saga in {journal.path}, got {quoted(saga_id)}{alike.suggestion()}"
+        raise WrongUse("SAGA_ID", why)
+    if len(runs) > 1:
+        names = enumerated([f"run-{row.number} of {row.request.saga_id!r}" for row in runs])
+        raise WrongUse("SAGA_ID", f"expected one saga, got {names}, a text and a number: --run tells them apart")
+    return runs[0]
+
+
+def names_of(saga_id: str) -> list[str | int]:
+    """What may be meant by a name that was typed: a text, or a number."""
+    try:
+        number = int(saga_id)
+    except ValueError:
+        return [saga_id]
+    return [saga_id, number] if str(number) == saga_id else [saga_id]
+
+
+def _named(journal: Journal, run: str, names: list[str | int]) -> RunRow:
+    digits = run.removeprefix("run-")
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else 0
+    found = [row for row in journal.runs(number - 1, 1) if row.number == number]
+    if not found or found[0].request.saga_id not in names:
+        raise WrongUse("--run", f"expected a run of this saga, such as run-1, got {quoted(run)}")
+    return found[0]

@@ -1,0 +1,116 @@
+"""`choreo prune`: forgets runs that ended long ago.
+
+Laws: never one that is unfinished or stuck. A few at a time, each few in one transaction, with time for a node in
+between; so it may be stopped at any moment, and be called again.
+"""
+
+import time
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from choreo.journal.journal import Journal
+from choreo.terminal.ages import now_ms, read_age
+from choreo.terminal.arguments import WrongUse
+from choreo.terminal.command import Command, Json, finish, wrong_use
+from choreo.terminal.journal_file import JournalFile, journal_errors, journal_to_read
+from choreo.terminal.lab_options import Bar, progress_bar
+from choreo.terminal.screen import FAINT, TITLE, Screen
+
+PRUNE_HELP = (
+    "Forget runs that completed or were compensated longer ago than an age; never one that is unfinished or stuck, nor "
+    "the newest. Whoever asks for a forgotten saga again has it executed again. A node may run meanwhile."
+)
+PRUNE_EPILOG = """[bold]Examples[/]
+  choreo prune --journal sagas.db --older-than 30d --dry-run
+  choreo prune --journal sagas.db --older-than 12h
+
+[bold]Exit status[/]
+  0  done, or nothing to do
+  1  stopped before the end
+  2  wrong use"""
+
+BATCH = 200
+REST_S_MIN = 0.01
+"""After each few a node gets as much time as they took, and at least so much."""
+
+
+class Pruned(Struct):
+    """How many runs went, and how many could not that were begun before: unfinished, or stuck."""
+
+    count: int
+    kept: int
+    is_stopped: bool = False
+
+
+def register(app: typer.Typer) -> None:
+    app.command("prune", cls=Command, help=PRUNE_HELP, epilog=PRUNE_EPILOG)(_prune)
+
+
+def _prune(
+    journal: JournalFile,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Such as 30d, 12h, 90m or 45s.", show_default=False)
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Count, and forget nothing.")] = False,
+    json: Json = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        try:
+            age_ms = read_age(older_than)
+        except ValueError as error:
+            raise WrongUse("--older-than", str(error)) from None
+        before_ms = now_ms() - age_ms
+        with journal_to_read(journal) as opened:
+            prunable, kept = opened.prunable(before_ms)
+        pruned = Pruned(prunable, kept)
+        if not dry_run:
+            with journal_errors():
+                pruned = _forget(journal, before_ms, prunable, kept)
+    if json:
+        screen.json({"pruned": pruned.count, "kept": kept, "dry_run": dry_run, "stopped": pruned.is_stopped})
+    else:
+        _show(screen, pruned, older_than, dry_run)
+    finish(is_finding=pruned.is_stopped)
+
+
+def _forget(path: str, before_ms: int, total: int, kept: int) -> Pruned:
+    """A few at a time. Raises `JournalError`."""
+    pruned = Pruned(0, kept)
+    journal = Journal.open(path)
+    try:
+        with progress_bar("pruning") as bar:
+            _forget_all(journal, before_ms, total, pruned, bar)
+    except KeyboardInterrupt:  # what went is gone, and the rest is there
+        pruned.is_stopped = True
+    finally:
+        journal.close()
+    return pruned
+
+
+def _forget_all(journal: Journal, before_ms: int, total: int, pruned: Pruned, bar: Bar) -> None:
+    after = 0
+    while True:
+        began = time.monotonic()
+        count, after = journal.prune(before_ms, after, BATCH)
+        if not count:
+            return
+        pruned.count += count
+        bar.move(pruned.count, max(total, pruned.count))
+        time.sleep(max(time.monotonic() - began, REST_S_MIN))
+
+
+def _show(screen: Screen, pruned: Pruned, age: str, dry_run: bool) -> None:
+    verb = "would be forgotten" if dry_run else "forgotten"
+    screen.one_line((f"{_runs(pruned.count)} {verb}", TITLE), f" that ended more than {age} ago")
+    if pruned.kept:
+        are = "was begun before that and is" if pruned.kept == 1 else "were begun before that and are"
+        screen.sentence((f"  kept: {_runs(pruned.kept)} that {are} unfinished or stuck", FAINT), indent=4)
+    if pruned.is_stopped:
+        screen.sentence("  ", ("stopped", "bold yellow"), ": what is left goes with the next prune", indent=4)
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} {'run' if count == 1 else 'runs'}"

@@ -1,0 +1,329 @@
+"""Death at a certain point: before and after every statement, every delivery, every call of a service, every reply.
+
+Laws: a death is real, that of a process that was forked for it. Points are counted, so that each is reached. Whoever
+recovers has nothing but the file, and what the process had told anybody while it lived.
+"""
+
+import gc
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, NamedTuple, NoReturn
+
+from choreo.bus import Bus
+from choreo.domain.plan import plan
+from choreo.domain.service import ServiceOf
+from choreo.journal.journal import Journal
+from choreo.node.session import Session
+from choreo.runners.durable import DurableRunner
+from tests.crash.files import NO_FILES, Files, files_of, put_back
+from tests.crash.judge import judge
+from tests.crash.services import catalogue
+from tests.crash.workload import Saga
+
+MSG_ID = 1
+NEVER = 0
+"""The point at which nobody dies."""
+
+QUESTION = 1
+"""The first that an operator has asked."""
+
+KINDS = {
+    "publishing": "publish",
+    "delivering": "delivery",
+    "executing": "call",
+    "compensating": "call",
+    "the": "reply",
+    "close": "close",
+}
+"""The kinds of points, by the word behind before or after; all others are statements."""
+
+DELIVERING, REPLIED = "before delivering ", "after the reply "
+
+
+class Points:
+    """Counts the points that a process comes by, tells them, and kills it at the one that is `fatal`."""
+
+    def __init__(self, fatal: int, log: int) -> None:
+        self._fatal, self._log = fatal, log
+        self._number = 0
+
+    def reach(self, what: str) -> None:
+        self._number += 1
+        os.write(self._log, f"{what}\n".encode())
+        if self._number == self._fatal:
+            os.kill(os.getpid(), SIGKILL)
+
+    @contextmanager
+    def around(self, what: str) -> Iterator[None]:
+        self.reach(f"before {what}")
+        yield
+        self.reach(f"after {what}")
+
+    def statements(self) -> type[sqlite3.Connection]:
+        """A connection with a point before and after every statement."""
+        around = self.around
+
+        class Deadly(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                with around(_words(sql)):
+                    return super().execute(sql, *values)
+
+            def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
+                with around(_words(sql)):
+                    return super().executemany(sql, rows)
+
+            def close(self) -> None:
+                with around("close"):
+                    super().close()
+
+        return Deadly
+
+    def services(self, service_of: ServiceOf) -> ServiceOf:
+        """Services with a point before and after every call."""
+        return lambda step: Deadly(service_of(step), step, self)
+
+    def deliveries(self) -> None:
+        """From now on, in this process, a bus with a point before and after every delivery."""
+        emit, around = Bus.emit, self.around
+
+        def emit_or_die(bus: Bus, address: str, *arguments: Any) -> bool:
+            if "<" not in address:
+                return emit(bus, address, *arguments)  # pyee tells of itself while it is wired
+            with around(f"delivering {address}"):
+                return emit(bus, address, *arguments)
+
+        Bus.emit = emit_or_die  # type: ignore[method-assign]
+
+
+class Deadly:
+    """A service with a point before and after every call."""
+
+    def __init__(self, service: Any, step: str, points: Points) -> None:
+        self._service, self._step, self._points = service, step, points
+
+    def execute(self, reference: str) -> object:
+        with self._points.around(f"executing {self._step}"):
+            return self._service.execute(reference)
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        with self._points.around(f"compensating {self._step}"):
+            self._service.compensate(reference, receipt)
+
+
+class Death(NamedTuple):
+    """The points that a process came by, the last of which was its end; `has_died` is false for one that had none."""
+
+    reached: list[str]
+    has_died: bool
+
+    @property
+    def told(self) -> str | None:
+        """The reply that it has written, if there was time."""
+        return next((what.removeprefix(REPLIED) for what in self.reached if what.startswith(REPLIED)), None)
+
+
+Act = Callable[[Session], Iterator[bytes]]
+"""What a process does with its journal once it has opened it: the replies that it writes, as they come."""
+
+
+def asks_for(saga: Saga) -> Act:
+    """Resume what is unfinished, and take that request."""
+
+    def act(session: Session) -> Iterator[bytes]:
+        yield from session.resume()
+        yield session.feed(saga.line(MSG_ID))
+
+    return act
+
+
+def attend(session: Session) -> Iterator[bytes]:
+    """Resume what is unfinished, and what operators have asked for."""
+    yield from session.resume()
+    session.attend()
+
+
+def die(path: Path, act: Act, fatal: int) -> Death:
+    """A process that opens the journal, and dies at the point `fatal`."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _live(path, act, Points(fatal, writer))
+    os.close(writer)
+    with open(reader, "rb") as log:
+        reached = log.read().decode().splitlines()
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, -SIGKILL):
+        raise AssertionError(f"expected a death by SIGKILL, got status {code} after {reached[-1:]}")
+    return Death(reached, code != 0)
+
+
+def _live(path: Path, act: Act, points: Points) -> NoReturn:
+    """From the opening of the journal to its closing."""
+    status = 1
+    try:
+        points.deliveries()
+        with process(path, points) as session:
+            for replies in act(session):
+                _write(points, replies)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _write(points: Points, replies: bytes) -> None:
+    for reply in replies.decode().splitlines():
+        with points.around(f"the reply {reply}"):
+            pass
+
+
+@contextmanager
+def process(path: Path, points: Points | None = None) -> Iterator[Session]:
+    """A conversation with a node on that journal."""
+    deadly: dict[str, Any] = {}
+    if points is not None:
+        deadly = {"observe": lambda event: points.reach(f"before publishing {event.id}"), "around": points.services}
+    factory = sqlite3.Connection if points is None else points.statements()
+    with closing(Journal.open(str(path), factory)) as journal:
+        yield Session(DurableRunner(catalogue(), journal, count().__next__, **deadly), _no_log)
+
+
+def _no_log(text: str) -> None:
+    raise AssertionError(f"expected nothing for people, got {text}")
+
+
+def _words(sql: str) -> str:
+    return " ".join(sql.split()[:4])
+
+
+class Sweep(NamedTuple):
+    """Every point once: how many there are of each kind, and what was found, by the number and name of the point."""
+
+    points: Counter[str]
+    findings: dict[tuple[int, str], list[str]]
+
+
+Find = Callable[[Path, Death], list[str]]
+"""What is wrong with a journal after a death."""
+
+
+def sweep(path: Path, act: Act, find: Find, begin: Files = NO_FILES, stops_early: bool = False) -> Sweep:
+    """A process for each point, which dies there; the journal begins as `begin`, or is made."""
+    findings: dict[tuple[int, str], list[str]] = {}
+    gc.freeze()  # so that a fork copies less
+    for fatal in count(1):
+        put_back(path, begin)
+        death = die(path, act, fatal)
+        if not death.has_died or (stops_early and findings):
+            break
+        if found := _found(find, path, death):
+            findings[fatal, death.reached[-1]] = found
+    gc.unfreeze()
+    return Sweep(Counter(map(_kind, death.reached)), findings)
+
+
+def _found(find: Find, path: Path, death: Death) -> list[str]:
+    try:
+        return find(path, death)
+    except Exception as error:  # a planted bug may raise anything
+        return [f"{type(error).__name__}: {error}"]
+
+
+def _kind(what: str) -> str:
+    return KINDS.get(what.split()[1], "statement")
+
+
+# What is to hold after each
+
+
+class Remains(NamedTuple):
+    """What a death leaves on disk: the state of the run, if there is one, and what it has published."""
+
+    state: str | None
+    published: set[str]
+
+
+def remains_of(path: Path) -> Remains:
+    """From a look that leaves everything as it is for the next process."""
+    files = files_of(path)
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]:
+                return Remains(None, set())
+            states = [state for (state,) in connection.execute("SELECT state FROM runs")]
+            rows = [words for (words,) in connection.execute("SELECT published FROM deliveries")]
+    finally:
+        put_back(path, files)
+    started = {"started"} if states else set()
+    return Remains(states[0] if states else None, started | {word for words in rows for word in words.split()})
+
+
+def promises_of(saga: Saga) -> Find:
+    """Recover, ask again, ask once more after another start: it is as if nothing had been."""
+
+    def find(path: Path, death: Death) -> list[str]:
+        remains = remains_of(path)
+        return [
+            *_heard_too_early(saga, death, remains),
+            *_wrong_replies(path, saga, death, remains),
+            *judge(path, [saga]).findings,
+        ]
+
+    return find
+
+
+def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
+    """Recover: what an operator has asked for is done, once, and the client is told what it was told before."""
+
+    def find(path: Path, death: Death) -> list[str]:
+        with process(path) as session:
+            told = b"".join(attend(session)).decode()
+        with process(path) as session:
+            told += b"".join(attend(session)).decode()
+            again = session.feed(saga.line(MSG_ID)).decode().splitlines()
+        with closing(Journal.open_to_read(str(path))) as journal:
+            answer = journal.answered(QUESTION)
+        findings = judge(path, [resumed]).findings
+        if told or again != [saga.reply(MSG_ID)]:
+            findings.append(f"the client was told {told!r}, and then {again}")
+        if answer != (True, None):
+            findings.append(f"the operator was told {answer}")
+        return findings
+
+    return find
+
+
+def _heard_too_early(saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
+    """No service is called, and no client answered, on the word of an event that is not on disk."""
+    steps = plan(saga.steps).steps
+    for what in death.reached:
+        seat, _, topic = what.removeprefix(DELIVERING).partition("<")
+        if what.startswith(DELIVERING) and int(seat) != len(steps):  # there sits whoever only listens
+            scope, *rest = topic.split("/")
+            word = rest[0] if scope == "saga" else f"{rest[1]}:{steps.index(rest[0])}"
+            if word not in remains.published:
+                yield f"{topic} was delivered to seat {seat}, and it is not on disk"
+
+
+def _wrong_replies(path: Path, saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
+    expected = saga.reply(MSG_ID)
+    with process(path) as session:
+        resumed = b"".join(session.resume()).decode().splitlines()
+        again = session.feed(saga.line(MSG_ID)).decode().splitlines()
+    with process(path) as session:
+        resumed_twice = b"".join(session.resume()).decode().splitlines()
+        once_more = session.feed(saga.line(MSG_ID)).decode().splitlines()
+    if death.told is not None and remains.state in (None, "running"):
+        yield f"told {death.told}, and on disk the run is {remains.state}"
+    if resumed != [expected] * (remains.state == "running"):
+        yield f"the run was {remains.state}, and when it was resumed the client was told {resumed}"
+    if resumed_twice:
+        yield f"resumed twice: {resumed_twice}"
+    if not [death.told or expected] == again == once_more == [expected]:
+        yield f"expected {expected}, told {death.told}, then {again}, then {once_more}"

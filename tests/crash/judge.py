@@ -1,0 +1,125 @@
+"""The verdict on a journal, once nothing is left to do: what the services hold, what is recorded, the invariants.
+
+Laws: what is expected comes from the requests alone. The services are given back what they held, as a node would do it.
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from choreo.checking.journal import judge_journal
+from choreo.domain.service import ServiceOf
+from choreo.journal.errors import JournalError
+from choreo.journal.journal import Journal
+from choreo.journal.service_records import ServiceRecords
+from tests.crash.services import SHELVES, SPECIAL, catalogue
+from tests.crash.workload import REAL, Saga
+
+MARKS = {"execute": "+", "compensate": "-"}
+
+HELD: Mapping[str, Callable[[Any], int]] = {
+    "book_flight": lambda flights: flights.booked,
+    "book_hotel": lambda hotels: hotels.booked,
+    "book_car": lambda cars: 3 - len(cars.lot) + cars.from_partner,
+    "charge": lambda payments: payments.charged // payments.price,
+    "notify": lambda notifications: notifications.sent - notifications.corrected,
+    "place_order": lambda orders: orders.placed,
+    "ship": lambda shipping: sum(shipping.parcels),
+    "reserve": lambda stock: stock.reserved,
+}
+"""How many bookings a real service holds."""
+
+
+class Judgement(NamedTuple):
+    """`runs` counts them by outcome and style, `effects` what took place, `deviations` those from the invariants."""
+
+    runs: Counter[tuple[str, str]]
+    effects: int
+    deviations: int
+    findings: list[str]
+
+
+def judge(path: Path, sagas: Iterable[Saga]) -> Judgement:
+    """Hold the journal against what was asked for."""
+    sagas = list(sagas)
+    with closing(sqlite3.connect(path)) as connection:
+        damage = [told for (told,) in connection.execute("PRAGMA integrity_check") if told != "ok"]
+        rows = list(connection.execute("SELECT run, saga_id, state, style FROM runs"))
+    run_of: dict[str, list[int]] = {}
+    for run, saga_id, _, _ in rows:
+        run_of.setdefault(saga_id, []).append(run)
+    effects, broken = Effects(path), broken_invariants(path)
+    findings = [
+        *damage,
+        *_wrong_runs(sagas, run_of, {run: state for run, _, state, _ in rows}),
+        *effects.wrong(sagas, run_of),
+        *broken,
+    ]
+    counts = Counter((state, style) for _, _, state, style in rows)
+    return Judgement(counts, sum(map(len, effects.marks.values())), len(broken), findings)
+
+
+def _wrong_runs(sagas: list[Saga], run_of: dict[str, list[int]], states: dict[int, str]) -> Iterator[str]:
+    for saga in sagas:
+        runs = run_of.get(json.dumps(saga.saga_id), [])
+        if [states[run] for run in runs] != [saga.ending]:
+            yield f"{saga.saga_id!r}: expected one run, {saga.ending}, got {[states[run] for run in runs]}"
+    if len(run_of) > len(sagas):
+        yield f"expected {len(sagas)} sagas on disk, got {len(run_of)}"
+
+
+def broken_invariants(path: Path) -> list[str]:
+    """S1 to S12 and L1 to L5, over the rows of the journal; and what there is to say of these rows."""
+    with closing(Journal.open_to_read(str(path))) as journal:
+        try:
+            judgement = judge_journal(journal, is_at_rest=True)
+        except JournalError as error:
+            return [str(error)]
+    deviations = [f"{each.code} {each.run}: {each.sentence}" for each in judgement.deviations]
+    return deviations + [f"{each.run}: never came {', '.join(each.expected)}" for each in judgement.due]
+
+
+class Effects:
+    """What the services say that took effect: `marks` by step and reference, `held` by the real services."""
+
+    def __init__(self, path: Path, open_catalogue: Callable[[], ServiceOf] = catalogue) -> None:
+        with closing(Journal.open_to_read(str(path))) as journal:
+            rows = list(journal.records())
+        records = ServiceRecords(open_catalogue(), rows)
+        steps = {step for name, _, state in rows if isinstance(state, str) for step in [json.loads(name)]}
+        ledgers = [step for step in steps if step.startswith("ledger") or step in SPECIAL]
+        self.marks: dict[str, str] = {}
+        for step in ledgers:
+            fields = vars(records.service(step).inner)
+            self._add({reference: marks for reference, marks in fields.items() if not reference.startswith("refused ")})
+        shared = {id(marks): marks for step in SHELVES for marks in [vars(records.service(step).inner)["marks"]]}
+        for marks in shared.values():
+            self._add(marks)
+        self.held = {step: HELD[step](records.service(step).inner) for step in REAL}
+
+    def _add(self, marks: Mapping[str, str]) -> None:
+        for reference, each in marks.items():
+            self.marks[reference] = self.marks.get(reference, "") + each
+
+    def wrong(self, sagas: Iterable[Saga], run_of: Mapping[str, list[int]]) -> Iterator[str]:
+        """Where that differs from what was asked for."""
+        expected: dict[str, str] = {}
+        held = dict.fromkeys(REAL, 0)
+        for saga in sagas:
+            run = next(iter(run_of.get(json.dumps(saga.saga_id), [])), None)
+            for step, position, verb in saga.effects:
+                if step in REAL:
+                    held[step] += 1 if verb == "execute" else -1
+                else:
+                    reference = f"run-{run}/{position}"
+                    expected[reference] = expected.get(reference, "") + MARKS[verb]
+        for reference in expected | self.marks:
+            if expected.get(reference) != self.marks.get(reference):
+                yield f"{reference}: expected {expected.get(reference)}, the services have {self.marks.get(reference)}"
+        for step in REAL:
+            if held[step] != self.held[step]:
+                yield f"{step}: expected {held[step]} held, the service has {self.held[step]}"

@@ -1,0 +1,158 @@
+"""Shared by the tests of journals: services that fail as they are told, journals of real runs, rows changed by hand.
+
+Laws: real files, a real runner or a real node. Whoever waits for a process waits on its pipe. Also a module of services
+for a node of its own: `--services tests.journals`.
+"""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from choreo.domain.plan import Itinerary
+from choreo.domain.request import Request, Sender
+from choreo.domain.service import Refused, Service, ServiceOf
+from choreo.journal.journal import Journal
+from choreo.runners.durable import DurableRunner
+from choreo.terminal.ages import now_ms
+
+TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
+SIGNS = "CHOREO_TEST_SIGNS"
+"""The environment names a folder. While a file `closed` lies there no compensation works; `deadly-execute` or
+`deadly-compensate` kills the process of the next call, once."""
+
+
+class Desk:
+    """One service for every step. Holds a number, hands out a tuple, and refuses as it is told."""
+
+    def __init__(self, is_closed: bool = False) -> None:
+        self.held = 0
+        self.is_closed = is_closed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"held": self.held}
+
+    def execute(self, reference: str) -> tuple[str, str]:
+        _obey("deadly-execute")
+        self.held += 1
+        return "receipt", reference
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        _obey("deadly-compensate")
+        if self.is_closed or _sign("closed").exists():
+            raise Refused("the desk is closed")
+        assert receipt == ("receipt", reference)
+        self.held -= 1
+
+
+def _sign(name: str) -> Path:
+    return Path(os.environ.get(SIGNS, "/nowhere"), name)
+
+
+def _obey(name: str) -> None:
+    sign = _sign(name)
+    if sign.exists():
+        sign.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def catalogue() -> ServiceOf:
+    desk = Desk()
+    return lambda step: desk
+
+
+def always(service: Service) -> ServiceOf:
+    return lambda step: service
+
+
+@contextmanager
+def runner_on(path: str, service: Service, at_ms: int | None = None) -> Iterator[DurableRunner]:
+    """A runner as a process has it; leaving the block is its end. The time is that of the wall, or stands still."""
+    journal = Journal.open(path)
+    try:
+        yield DurableRunner(always(service), journal, now_ms if at_ms is None else lambda: at_ms)
+    finally:
+        journal.close()
+
+
+def write(path: str, *requests: Request, service: Service | None = None, at_ms: int | None = None) -> str:
+    """A journal of these runs, each brought to its end."""
+    with runner_on(path, service or Desk(), at_ms) as runner:
+        for number, request in enumerate(requests, start=1):
+            runner.begin(request, Sender("tester", number))
+            runner.settle()
+        runner.commit()
+    return path
+
+
+class Died(BaseException):
+    """Stands for the death of the process."""
+
+
+def write_cut(path: str, request: Request, commits: int, at_ms: int | None = None) -> str:
+    """A journal of a run that was cut off after so many transactions."""
+    left = commits
+    with runner_on(path, Desk(), at_ms) as runner:
+        commit = runner.commit
+
+        def commit_or_die() -> None:
+            nonlocal left
+            if left == 0:
+                raise Died
+            left -= 1
+            commit()
+
+        runner.commit = commit_or_die  # type: ignore[method-assign]  # the death is planted here
+        try:
+            runner.begin(request, Sender("tester", 1))
+            runner.settle()
+        except Died:
+            return path
+    raise AssertionError(f"expected a run of more than {commits} transactions")
+
+
+def resume(path: str, saga_id: str | int, service: Service | None = None, at_ms: int | None = None) -> None:
+    """As an operator has it go on, where there is no node."""
+    with runner_on(path, service or Desk(), at_ms) as runner:
+        row = runner_journal(runner).find(saga_id)
+        assert row is not None
+        runner.redrive(row)
+        runner.commit()
+
+
+def runner_journal(runner: DurableRunner) -> Journal:
+    return runner._journal  # noqa: SLF001  # the same file, as the runner sees it
+
+
+def change(path: str, *statements: str) -> str:
+    """By hand, past everything that a node sees to."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+def rows(path: str, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query, tuple(values)).fetchall()
+
+
+def state_of(path: str, saga_id: str | int) -> str:
+    journal = Journal.open_to_read(path)
+    try:
+        row = journal.find(saga_id)
+        assert row is not None
+        return row.state
+    finally:
+        journal.close()
+
+
+COMPLETED = Request("done", TRIP)
+COMPENSATED = Request("undone", ("a", ("b", "c"), "d"), "d")
+STUCK = Request("stuck", ("a", ("b", "c"), "d"), "d", "b")
+ORCHESTRATED = Request("directed", ("a", ("b", "c"), "d"), "d", None, "orchestration")
+STUCK_TOO = Request("stuck too", ("a", "b", "c"), "c", "a", "orchestration")
+EVERY_KIND = (COMPLETED, COMPENSATED, STUCK, ORCHESTRATED, STUCK_TOO, Request(7, ()), Request("twice", ("x", "x"), "y"))

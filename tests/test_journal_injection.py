@@ -1,0 +1,126 @@
+"""A process that dies, at whatever point, leaves a journal from which the next one goes on, as if nothing had been."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from choreo.journal.journal import Journal
+from tests.crash.files import NO_FILES, Files, files_of, in_memory, put_back
+from tests.crash.injection import (
+    NEVER,
+    QUESTION,
+    asks_for,
+    attend,
+    die,
+    promises_of,
+    promises_of_resuming,
+    sweep,
+)
+from tests.crash.planted import BUGS
+from tests.crash.workload import STYLES, Saga
+
+STEPS = ("ledger_a", "shelf_a", "ledger_b")
+"""Two whose records are legible, and one of those that are kept together; the receipt of each is of another kind."""
+
+ENDINGS = {
+    "completed": Saga("trip", STEPS, STYLES[0]),
+    "compensated": Saga("trip", STEPS, STYLES[0], fail_step="ledger_b"),
+    "stuck": Saga("trip", STEPS, STYLES[0], fail_step="ledger_b", fail_compensation="ledger_a"),
+}
+
+
+class Points(NamedTuple):
+    """How many points there are of each kind: another statement, another event, and a number changes."""
+
+    statement: int
+    publish: int
+    delivery: int
+    call: int
+    reply: int = 2
+    close: int = 2
+
+
+POINTS = {
+    ("completed", "choreography"): Points(statement=86, publish=5, delivery=10, call=6),
+    ("completed", "orchestration"): Points(statement=92, publish=8, delivery=16, call=6),
+    ("compensated", "choreography"): Points(statement=104, publish=7, delivery=18, call=8),
+    ("compensated", "orchestration"): Points(statement=110, publish=12, delivery=24, call=8),
+    ("stuck", "choreography"): Points(statement=102, publish=7, delivery=18, call=6),
+    ("stuck", "orchestration"): Points(statement=108, publish=12, delivery=24, call=6),
+}
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    """A process that dies takes nothing along that it has written, wherever that is."""
+    with in_memory() as directory:
+        yield directory / "journal.db"
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_death_at_any_point_changes_nothing(ending: str, style: str, path: Path) -> None:
+    """Before and after every statement, delivery, call and reply: the same effects once, and the same reply always."""
+    saga = ENDINGS[ending]._replace(style=style)
+
+    swept = sweep(path, asks_for(saga), promises_of(saga))
+
+    assert swept.findings == {}
+    assert swept.points == POINTS[ending, style]._asdict()
+
+
+@pytest.mark.parametrize(
+    ("ending", "style"), [("completed", STYLES[0]), ("compensated", STYLES[1]), ("stuck", STYLES[0])]
+)
+def test_neither_does_a_second_death_while_the_next_process_recovers(ending: str, style: str, path: Path) -> None:
+    """A run that was cut in its middle is resumed, and that is cut as well, at any point."""
+    saga = ENDINGS[ending]._replace(style=style)
+    begin = cut_in_its_middle(path, saga)
+
+    swept = sweep(path, asks_for(saga), promises_of(saga), begin)
+
+    assert swept.findings == {}
+    assert swept.points["call"] >= 2  # there was something left to do
+
+
+def cut_in_its_middle(path: Path, saga: Saga) -> Files:
+    """A journal whose run has executed two of its steps, and the second of them is not on disk."""
+    fatal = die(path, asks_for(saga), NEVER).reached.index("after executing shelf_a") + 1
+    put_back(path, NO_FILES)
+    assert die(path, asks_for(saga), fatal).has_died
+    return files_of(path)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_nor_a_death_while_a_stuck_run_is_resumed(style: str, path: Path) -> None:
+    """What an operator has asked for is done, once; what the client was told stays as it was."""
+    saga = ENDINGS["stuck"]._replace(style=style)
+    resumed = saga._replace(fail_compensation=None)
+    begin = asked_to_resume(path, saga)
+
+    swept = sweep(path, attend, promises_of_resuming(saga, resumed), begin)
+
+    assert swept.findings == {}
+    assert swept.points["call"] == 2
+
+
+def asked_to_resume(path: Path, saga: Saga) -> Files:
+    """A journal whose run is stuck, and is to be resumed."""
+    die(path, asks_for(saga), NEVER)
+    with closing(Journal.open(str(path))) as journal:
+        assert journal.ask_to_resume(1, 0) == QUESTION
+    return files_of(path)
+
+
+@pytest.mark.parametrize("name", [name for name in BUGS if name != "numbers of runs begin again"])
+def test_a_planted_bug_is_found(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one thing changed, some death has consequences."""
+    BUGS[name](monkeypatch)
+    saga = ENDINGS["compensated"]
+
+    swept = sweep(path, asks_for(saga), promises_of(saga), stops_early=True)
+
+    assert swept.findings, f"survived: {name}"
