@@ -57,14 +57,24 @@ def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool =
 
 
 def compose_durable(
-    service_of: ServiceOf, journal: "Journal", tracer: "Tracer | None" = None, debug: bool = False
+    services: str | None, journal: "Journal", tracer: "Tracer | None" = None, debug: bool = False
 ) -> "DurableRunner":
-    """The same with a journal. Raises `JournalError`."""
+    """The same with a journal, over the services of that module, or else of the module that the journal has had so far.
+
+    Raises `NoServices`, and `JournalError`, also where the services are others than those that the journal knows.
+    """
     from choreo.runners.durable import DurableRunner
+
+    before = journal.catalogue()
+    module = services or before or SERVICES
+    service_of = open_services(module)
 
     around, styles, observe = _watched(tracer, debug)
     resumed = None if tracer is None else tracer.resumed
-    return DurableRunner(service_of, journal, _now_ms, styles, observe, around=around, resumed=resumed)
+    runner = DurableRunner(service_of, journal, _now_ms, styles, observe, around=around, resumed=resumed)
+    if module != before:
+        journal.keep_catalogue(module)
+    return runner
 
 
 def compose_rewritten(

@@ -119,7 +119,7 @@ def resume(path: str, saga_id: str | int, service: Service | None = None, at_ms:
     with runner_on(path, service or Desk(), at_ms) as runner:
         row = runner_journal(runner).find(saga_id)
         assert row is not None
-        runner.redrive(row)
+        runner.resume(row)
         runner.commit()
 
 

@@ -155,7 +155,7 @@ class Moody(Desk):
 
 def resume_if_stuck(path: str, saga_id: str) -> None:
     if state_of(path, saga_id) == "stuck":
-        resume(path, saga_id)
+        resume(path, saga_id, Moody())
 
 
 @both_styles
@@ -344,7 +344,7 @@ def test_a_run_and_its_deliveries_are_read_as_of_one_moment(path: str) -> None:
                 runner.begin(Request(f"{run} more", TRIP))
             return deliveries(run)
 
-        journal.deliveries = deliveries_while_the_node_goes_on  # type: ignore[method-assign]
+        journal.deliveries = deliveries_while_the_node_goes_on  # type: ignore[method-assign]  # it is planted
 
         verdict = judge_journal(journal)
 
@@ -456,6 +456,7 @@ def test_programs_get_the_same_as_json(path: str) -> None:
         (["trace.jsonl", "--journal", "sagas.db"], "expected it without --journal, got 'trace.jsonl'"),
         (["--journal", "sagas.db", "--definition", "lesson-1"], "expected it without --journal, got 'lesson-1'"),
         (["--journal", "sagas.db", "--mapping", "m.toml"], "expected it without --journal, got 'm.toml'"),
+        (["--journal", "sagas.db", "--format", "cloudevents"], "expected it without --journal, got 'cloudevents'"),
         (["trace.jsonl", "--at-rest"], "expected it with --journal"),
     ],
 )

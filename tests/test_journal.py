@@ -9,7 +9,7 @@ import pytest
 
 from choreo.domain.outcome import State
 from choreo.domain.request import Request
-from choreo.journal.errors import JournalError, NoJournal
+from choreo.journal.errors import JournalError
 from choreo.journal.journal import Journal
 from choreo.journal.replay import Replayer, Unreplayable
 from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
@@ -59,7 +59,7 @@ def test_an_older_journal_is_brought_forward(path: str, version: int) -> None:
     old_journal(path, version)
 
     with closing(Journal.open(path)) as journal:
-        ((request, _, under_way),) = runner_on(journal).resume()
+        (((request, _, under_way),),) = runner_on(journal).recover()
         journal.ask_to_resume(1, 0)
         assert journal.asked_to_resume() == [(1, 1)]
 
@@ -107,7 +107,7 @@ def test_a_newer_journal_is_not_touched(path: str) -> None:
 
 def test_who_looks_makes_no_file(path: str) -> None:
     """A mistyped name is told, and no empty journal is left behind."""
-    with pytest.raises(NoJournal, match="there is no such file"):
+    with pytest.raises(JournalError, match="there is no such file"):
         Journal.open_to_read(path)
 
     assert not Path(path).exists()
@@ -225,7 +225,7 @@ def test_a_run_that_cannot_be_replayed_harms_no_other(path: str) -> None:
     query(path, "UPDATE deliveries SET published = 'succeeded:1' WHERE run = 2")
 
     with closing(Journal.open(path)) as journal:
-        good, bad = runner_on(journal).resume()
+        ((good, bad),) = runner_on(journal).recover()
         counts = journal.counts()
 
     assert good[2].outcome is not None

@@ -325,7 +325,7 @@ def test_a_run_is_told_to_programs_whole(path: str) -> None:
 def test_a_defect_is_told_as_the_reply_was(path: str) -> None:
     """The client heard of a crash, and so does the operator."""
     desk = Desk()
-    desk.execute = lambda reference: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    desk.execute = lambda reference: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # it is planted
     write(path, COMPLETED, service=desk)
 
     told = choreo("show", "done", "--journal", path, width=100).stdout
@@ -767,7 +767,7 @@ def no_file(path: str) -> str:
 
 def a_directory(path: str) -> str:
     Path(path).mkdir()
-    return "it cannot be opened"
+    return "it is a directory"
 
 
 def an_empty_file(path: str) -> str:
@@ -817,14 +817,15 @@ BROKEN = (a_damaged_one, a_cut_one)
 @pytest.mark.parametrize("command", [*LOOKING, *WRITING], ids=" ".join)
 @pytest.mark.parametrize("bad", [*BAD, *BROKEN])
 def test_whatever_is_wrong_with_the_file_is_told(path: str, bad: Any, command: list[str]) -> None:
-    """In a sentence, with exit status 2; and the file is as it was."""
+    """In a sentence, with exit status 2, or as a finding of `check`; and the file is as it was."""
     expected = bad(path)
     before = Path(path).read_bytes() if Path(path).is_file() else None
 
     done = choreo(*command, "--journal", path)
 
-    assert done.exit_code == 2, done.output
-    assert "Invalid value for --journal: expected " in prose(done.output)
+    is_finding = bad in BROKEN and command == ["check"]
+    assert done.exit_code == (1 if is_finding else 2), done.output
+    assert ("the file is damaged" if is_finding else "Invalid value for --journal: expected ") in prose(done.output)
     assert expected in prose(done.output)
     assert "Traceback" not in done.output
     assert (Path(path).read_bytes() if Path(path).is_file() else None) == before

@@ -1,5 +1,6 @@
 """A disk that is full, read-only, torn, damaged, or somebody else's: a clear error or recovery, and nothing is lost."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ from tests.crash.judge import judge
 from tests.crash.life import Life
 from tests.crash.services import LAST_CALL, catalogue
 from tests.crash.workload import Saga, Workload
+from tests.node_client import Node, execute
 
 CLEAR = "choreo node: "
 UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
@@ -41,7 +43,7 @@ class Customer(Client):
 
     def __init__(self, seed: int = 1) -> None:
         super().__init__(Random(f"client {seed}"))  # noqa: S311  # it is to be the same again
-        self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311
+        self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311  # it is to be the same again
 
     def ask_for(self, life: Life, sagas: int) -> bool:
         """Whether so many new ones were all answered, beside what had no answer yet."""
@@ -293,8 +295,8 @@ def a_journal_that_was_cut_short(path: Path) -> None:
 @pytest.mark.parametrize(
     ("lay_down", "said"),
     [
-        (a_directory, "cannot be opened"),
-        (a_text, "it is something else (file is not a database)"),
+        (a_directory, "it is a directory"),
+        (a_text, "it is something else"),
         (another_database, "a SQLite file of some other program"),
         (a_newer_journal, "a newer choreo has written it"),
         (a_journal_whose_first_page_is_gone, "it is damaged"),
@@ -455,8 +457,8 @@ class Noting(Journal):
 
     files: list[Files]
 
-    def commit(self, *rows: Sequence[object]) -> None:  # type: ignore[override]
-        super().commit(*rows)  # type: ignore[arg-type]
+    def commit(self, *rows: Sequence[object]) -> None:  # type: ignore[override]  # it is planted
+        super().commit(*rows)  # type: ignore[arg-type]  # it is planted
         files = files_of(Path(self.path))
         if files != self.files[-1]:
             self.files.append(files)
@@ -471,7 +473,7 @@ def small_pages(path: Path) -> None:
 
 def transactions(path: Path) -> list[Files]:
     """A journal as it lay on disk after each transaction, while the node lived."""
-    sagas = Workload(Random(5)).draw(5, 0)  # noqa: S311
+    sagas = Workload(Random(5)).draw(5, 0)  # noqa: S311  # it is to be the same again
     last = Saga("last", ("ledger_a", "shelf_a", "ledger_b"), "choreography", fail_step="ledger_b")
     with closing(Noting.open(str(path))) as journal:
         assert isinstance(journal, Noting)
@@ -547,7 +549,7 @@ def test_a_byte_that_is_wrong_in_the_last_transaction_undoes_it(here: Path) -> N
 
 def test_a_file_that_is_damaged_anywhere_is_told_or_does_not_matter(here: Path) -> None:
     """Whichever bytes are wrong: the node goes on, or says that the journal is at fault; it never fails otherwise."""
-    sagas = Workload(Random(5)).draw(10, 0)  # noqa: S311
+    sagas = Workload(Random(5)).draw(10, 0)  # noqa: S311  # it is to be the same again
     with closing(Journal.open(str(here))) as journal:
         converse(journal, sagas)
     sound = here.read_bytes()
@@ -569,7 +571,7 @@ def test_a_file_that_is_damaged_anywhere_is_told_or_does_not_matter(here: Path) 
 def converse(journal: Journal, sagas: Sequence[Saga]) -> None:
     """All that a node does: resume what is unfinished, and be asked."""
     session = Session(DurableRunner(catalogue(), journal, count().__next__), lambda told: None)
-    for _ in session.resume():
+    for _ in session.recover():
         pass
     for number, saga in enumerate(sagas):
         session.feed(saga.line(number))
@@ -595,3 +597,37 @@ def test_a_node_on_a_damaged_journal_says_so(path: Path, first: int) -> None:
     assert not is_all_answered
     assert status in (1, 2)
     assert "it is damaged" in told
+
+
+@pytest.mark.parametrize("what", ["", "-lock"])
+def test_a_node_whose_journal_is_taken_away_stops_before_it_answers(path: Path, what: str) -> None:
+    """Moved, or its lock removed: another node may have another journal by now, and what this one says may not last."""
+    with Node("--journal", str(path)) as node:
+        assert json.loads(node.ask(execute(1, "a")))["in_reply_to"] == 1
+        os.rename(f"{path}{what}", f"{path}.moved")
+
+        replies = node.finish()
+
+        assert (replies, node.process.returncode) == ([], 1)
+        assert "was moved or removed" in node.stderr
+
+
+def test_a_journal_with_a_second_name_is_refused(path: Path) -> None:
+    """Two nodes could have it under the two names, each with a log of its own."""
+    Journal.open(str(path)).close()
+    os.link(path, f"{path}.other")
+
+    with Life(path) as life:
+        assert "it has another one (a hard link)" in said_clearly(life, status=2)
+
+
+@pytest.mark.parametrize("what", ["", "-wal", "-lock"])
+def test_the_trace_is_not_written_over_the_journal(path: Path, what: str) -> None:
+    """A slip of the hand that would cost every saga."""
+    Journal.open(str(path)).close()
+    before = path.read_bytes()
+
+    with Life(path, "--trace", f"{path}{what}") as life:
+        assert "expected another file than the journal" in said_clearly(life, status=2)
+
+    assert path.read_bytes() == before

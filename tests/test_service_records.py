@@ -1,6 +1,8 @@
 """What the services hold is given back after a restart, and the services do not know."""
 
 import json
+import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,21 @@ import pytest
 
 from choreo.domain.copying import NoCopy
 from choreo.domain.outcome import State
-from choreo.domain.service import Service, ServiceOf
+from choreo.domain.service import Refused, Service, ServiceOf, Waits
 from choreo.journal.errors import JournalError
 from choreo.journal.journal import Journal
 from choreo.runners.durable import DurableRunner
 from services import catalogue
 from services.cars import Cars
 from services.flights import Flights
+from services.simulated import Simulated
+
+
+class Wordless(Refused):
+    """A refusal that cannot say why."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
 
 
 class Process:
@@ -193,6 +203,148 @@ class Opening(Counter):
         self.count -= 1
         if receipt is not None:
             receipt.close()
+
+
+def test_a_service_that_comes_to_hold_what_cannot_be_kept_stops_the_node(tmp_path: Path) -> None:
+    """It could be kept when it was begun with: what was not written was not promised, and the error names it."""
+    service = Locking()
+    with Process(tmp_path / "sagas.db", lambda step: service) as runner:
+        with pytest.raises(
+            JournalError, match="service Locking: expected what can be copied, as when it was begun with, got TypeError"
+        ):
+            runner.execute("a", ("step",))
+
+        assert kept(tmp_path / "sagas.db") == {}
+
+
+class Locking(Counter):
+    """Makes itself a lock when it is first asked."""
+
+    def execute(self, reference: str) -> object:
+        self.lock = threading.Lock()
+        return super().execute(reference)
+
+
+def test_a_field_that_is_now_a_number_and_now_more_is_what_it_was_last(tmp_path: Path) -> None:
+    """A service that has once held more than numbers and texts stays in the common row: that one counts."""
+    path = tmp_path / "sagas.db"
+    service = Flipping()
+    with Process(path, lambda step: service) as runner:
+        for number in range(5):
+            runner.execute(number, ("step",))
+    later = Flipping()
+    with Process(path, lambda step: later) as runner:
+        runner.execute("more", ("step",))
+
+    assert later.count == 6
+
+
+class Flipping(Counter):
+    """Holds a pair every other time."""
+
+    def execute(self, reference: str) -> object:
+        super().execute(reference)
+        self.last = (reference,) if self.count % 2 else None
+        return None
+
+
+def test_a_service_that_holds_another_holds_the_very_same_afterwards(tmp_path: Path) -> None:
+    """Whichever of the two is used first, before and after the restart."""
+    path = tmp_path / "sagas.db"
+    for number, steps in enumerate([("outer",), ("inner", "outer"), ("outer", "inner"), ("inner",)]):
+        inner = Counter()
+        outer = Outer(inner)
+        with Process(path, {"outer": outer, "inner": inner}.__getitem__) as runner:
+            runner.execute(number, steps)
+            held = runner._records._services  # noqa: SLF001  # whichever object is the service of that step now
+
+    assert held["outer"].inner.inner is held["inner"].inner
+    assert held["inner"].inner.count == 6
+
+
+class Outer(Counter):
+    """Has another service count as well."""
+
+    def __init__(self, inner: Counter) -> None:
+        super().__init__(inner=inner)
+
+    def execute(self, reference: str) -> object:
+        return self.inner.execute(reference)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Waits("a lock"), Wordless()])
+def test_whatever_a_service_raises_ends_its_step_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    """Not the process, which every process after it would share; what was done in vain is told as a defect."""
+    service = Raising(error)
+    with Process(tmp_path / "sagas.db", lambda step: service) as runner:
+        outcome = runner.execute("a", ("step",))
+
+    assert outcome.state is State.COMPENSATED
+    assert outcome.defect is not None
+    assert type(error).__name__ in outcome.defect
+
+
+class Raising(Counter):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.kind = error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+    def execute(self, reference: str) -> object:
+        raise self.kind
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, {5: 1}, (1, 2), float("nan"), True, 0.0],
+    ids=["a very long number", "a dict", "a pair", "no number", "true", "a fraction"],
+)
+def test_any_value_that_python_can_copy_is_kept(tmp_path: Path, value: Any) -> None:
+    """As a field and as a receipt, whatever JSON would make of it."""
+    path = tmp_path / "sagas.db"
+    service, again = Giving(value), Giving(None)
+    with Process(path, lambda step: service) as runner:
+        outcome = runner.execute("a", ("step", "step"))
+    with Process(path, lambda step: again):
+        held = again.held
+
+    assert outcome.state is State.COMPLETED
+    assert pickle.dumps(held) == pickle.dumps(value)
+
+
+class Giving(Counter):
+    """Holds the value, and hands it back."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(held=0, value=value)
+
+    def execute(self, reference: str) -> object:
+        self.held = self.value
+        return self.value
+
+
+def test_services_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """A stand-in would compensate what it has not done: the catalogue must be the one that it was."""
+    path = tmp_path / "sagas.db"
+    with Process(path, lambda step: Counter()) as runner:
+        runner.execute("a", ("step",))
+
+    with pytest.raises(JournalError, match=r"of the kind .*\.Counter, as it was kept, got .*\.Simulated: are these"):
+        Process(path, lambda step: Simulated())
+
+
+def test_a_service_whose_state_could_not_be_given_back_is_refused_at_once(tmp_path: Path) -> None:
+    """A list from `__getstate__`, and nothing that would take it."""
+    told = "service Listing: expected fields from __getstate__, or a __setstate__"
+    with Process(tmp_path / "sagas.db", lambda step: Listing()) as runner, pytest.raises(NoCopy, match=told):
+        runner.execute("a", ("step",))
+
+
+class Listing(Counter):
+    def __getstate__(self) -> list[int]:
+        return [self.count]
 
 
 def test_a_service_may_say_what_is_to_be_kept(tmp_path: Path) -> None:

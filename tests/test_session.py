@@ -690,8 +690,8 @@ class Journaled(Talk):
         service = Simulated()
         super().__init__(runner=DurableRunner(lambda step: service, self.journal, lambda: 0), **options)
 
-    def resume(self) -> list[str]:
-        return b"".join(self._session.resume()).decode("ascii").splitlines()
+    def recover(self) -> list[str]:
+        return b"".join(self._session.recover()).decode("ascii").splitlines()
 
 
 def test_with_a_journal_replies_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
@@ -786,7 +786,7 @@ def test_what_an_earlier_node_had_begun_is_answered_first(tmp_path: Path) -> Non
     runner.commit()
     journal.close()
 
-    assert Journaled(path).resume() == [
+    assert Journaled(path).recover() == [
         '{"src": "n1", "dest": "c1", "body": {"type": "saga_completed", "in_reply_to": 7, "saga_id": "booking-1", '
         '"state": "completed", "completed_steps": 1}}',
         '{"type": "saga_completed", "saga_id": "booking-2", "state": "completed", "completed_steps": 1}',

@@ -59,8 +59,8 @@ def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[Deli
             yield row, journal.deliveries(row[0])
 
 
-class Verdict(Struct):
-    """On one run."""
+class RunJudgement(Struct):
+    """The judgement on one run: how it ended (`end`), what deviates, and what never came."""
 
     end: str = ENDS[-1]
     deviations: list[Deviation] = []
@@ -81,7 +81,7 @@ class JournalJudge:
         self._deviations: list[Deviation] = []
         self._due: list[Due] = []
         self._deviating = self._unlisted = 0
-        self._compiled: Wirings[Compiled] = Wirings(_compile)
+        self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
         self._alike: dict[RunColumns, str] = {}
 
     def judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
@@ -108,15 +108,15 @@ class JournalJudge:
         listed = tuple(self._deviations), tuple(self._due)
         return Judgement(self.runs, ends, *listed, self._deviating, self._unlisted)
 
-    def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> Verdict:
+    def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
         try:
             row = read_run(columns)
             compiled = self._compiled[row.request.style, row.request.steps]
         except Exception as error:  # a row that no node has written can be anything
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
-            return Verdict(deviations=[deviation("J5", sentence, columns[0])])
+            return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
         told = tell(row, deliveries, compiled.replayer)
-        verdict = Verdict(deviations=list(deviations_of(row, deliveries, told)))
+        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, told)))
         name = f"run-{row.number}"
         known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
         is_at_rest = self._is_at_rest or not _goes_on(row, told)
@@ -142,7 +142,7 @@ class JournalJudge:
         self._alike[shape] = end
 
 
-class Compiled(Struct, frozen=True, eq=False):
+class CompiledRuns(Struct, frozen=True, eq=False):
     """What is needed to judge the runs of one itinerary in one style; `known` is that of any of them."""
 
     replayer: Replayer
@@ -153,12 +153,12 @@ class Compiled(Struct, frozen=True, eq=False):
         return self.replayer.table
 
 
-def _compile(style: str, steps: Itinerary) -> Compiled:
+def _compile(style: str, steps: Itinerary) -> CompiledRuns:
     replayer = replayer_of(style, steps)
     plan = replayer.table.plan
     count = len(plan.steps)
     known = KnownRun("", plan.steps, ancestors_of(plan), (Kind.COMPENSATABLE,) * count, events_max_of(count))
-    return Compiled(replayer, known)
+    return CompiledRuns(replayer, known)
 
 
 def _goes_on(row: RunRow, told: RunTale) -> bool:

@@ -57,7 +57,7 @@ def _gap(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
 
 
 def _heard_twice(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
-    """Only what an operator had delivered again is heard again."""
+    """After an operator's word J3 alone tells what may be heard again."""
     heard: dict[tuple[str, int], int] = {}
     for delivery in deliveries:
         if delivery.heard == RESUMED:

@@ -5,7 +5,7 @@ services share stay shared.
 """
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from choreo.domain.service import NotTheService, Service
@@ -25,7 +25,7 @@ def as_bytes(value: object, what: str) -> bytes:
 
 
 def from_bytes(data: bytes) -> Any:
-    return pickle.loads(data)  # noqa: S301  # our own copy, made in this process
+    return pickle.loads(data)  # noqa: S301  # our own copy; a journal is trusted as much as the code (decision 020)
 
 
 def copy_services(services: Sequence[Service]) -> bytes:
@@ -33,16 +33,11 @@ def copy_services(services: Sequence[Service]) -> bytes:
     if not services:
         return b""
     states = [service.__getstate__() for service in services]
-    return all_as_bytes(states, services)
-
-
-def all_as_bytes(states: Any, services: Iterable[Service]) -> bytes:
-    """A copy of the states of these services. Raises `NoCopy`, which names the service that has none."""
     try:
         return pickle.dumps(states)
     except Exception:  # then find out whose it is
-        for service in services:
-            as_bytes(service.__getstate__(), f"service {type(service).__name__}")
+        for service, state in zip(services, states, strict=True):
+            as_bytes(state, f"service {type(service).__name__}")
         raise
 
 

@@ -221,7 +221,7 @@ def isolation(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def bounded(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S12: a run has no more events than its plan can account for, and no more again each time it is resumed."""
+    """S12: a run has no more events than its plan can account for, and as many again each time it is resumed."""
     facts = history.run(record.run)
     if facts.events - facts.events_before >= run.events_max:
         return f"the run publishes more than {run.events_max} events: a storm"

@@ -13,8 +13,8 @@ class JournalInUse(JournalError):
     """Another node has the journal."""
 
 
-class NoJournal(JournalError):
-    """There is no journal at that path."""
+class DamagedJournal(JournalError):
+    """SQLite finds that the file is not what it has written."""
 
 
 WHAT_HAPPENED = {
@@ -37,4 +37,5 @@ def explained(error: sqlite3.Error, path: str, what: str) -> JournalError:
     code = getattr(error, "sqlite_errorcode", None)
     happened = None if code is None else WHAT_HAPPENED.get(code, WHAT_HAPPENED.get(code & 0xFF))
     told = f"{happened} ({error})" if happened else str(error)
-    return JournalError(f"expected a journal that can be {what}, got {path!r}: {told}")
+    kind = DamagedJournal if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT else JournalError
+    return kind(f"expected a journal that can be {what}, got {path!r}: {told}")

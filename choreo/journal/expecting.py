@@ -5,7 +5,7 @@ it refused; what it would publish either way is what may come.
 """
 
 from choreo.domain.event import Topic
-from choreo.journal.replay import Replayer, Stood, word
+from choreo.journal.replay import Replayer, Stood, word_of
 
 ANSWERS = ("", "failed", "compensation_failed")
 """What a service may say: that it is done, or that it will not be done, or undone."""
@@ -16,7 +16,7 @@ def expected(replayer: Replayer, stood: Stood) -> list[Topic]:
     cells = list(stood.cells)
     topics: dict[str, Topic] = {}
     for event, seat in stood.pending:
-        row, cell = replayer.rows[word(event.topic), seat], cells[seat]
+        row, cell = replayer.rows[word_of(event.topic), seat], cells[seat]
         for answer in ANSWERS:
             replayer.script.published, replayer.script.receipt = answer, None
             after, events = row.react(cell, event)

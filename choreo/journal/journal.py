@@ -1,7 +1,7 @@
 """The journal's rows: what is written in one transaction, and what is read back.
 
-Laws: all SQL of the journal stands here and in `schema.py`. A transaction is written whole or not at all. Reading goes
-run by run, so that it takes no more room for a longer journal.
+Laws: all SQL about rows stands here; `schema.py` has the tables, and `opening.py` asks the file about itself. A
+transaction is written whole or not at all. Reading goes run by run, so that it takes no more room for a longer journal.
 """
 
 import sqlite3
@@ -60,7 +60,10 @@ PRUNABLE_COUNT = (
 KEPT_COUNT = "SELECT count(*) FROM runs WHERE state IN ('running', 'stuck') AND begun_ms < ?"
 ASKED = "SELECT number, run FROM resumptions WHERE done_ms IS NULL ORDER BY number"
 ANSWER = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE number = ?"
-KEEP_RECORDS = "INSERT INTO services VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET records = excluded.records"
+KEEP_RECORDS = (
+    "INSERT INTO services VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, records = excluded.records"
+)
 
 
 class Journal:
@@ -134,6 +137,12 @@ class Journal:
         ((prunable,),), ((kept,),) = self._all(PRUNABLE_COUNT, (before_ms,)), self._all(KEPT_COUNT, (before_ms,))
         return int(prunable), int(kept)
 
+    def keep_catalogue(self, module: str) -> None:
+        """Whose services execute the sagas of this journal from now on."""
+        with self._transaction():
+            self._execute("DELETE FROM catalogue")
+            self._execute("INSERT INTO catalogue VALUES (?)", (module,))
+
     # An operator's word, which reaches the node through the journal
 
     def ask_to_resume(self, run: int, at_ms: int) -> int:
@@ -149,7 +158,8 @@ class Journal:
     def answer(self, question: int, at_ms: int, failure: str | None = None) -> None:
         """The run has come to rest again; or why it could not be resumed."""
         with self._transaction():
-            self._execute(ANSWER, (at_ms, failure, question))
+            text = None if failure is None else failure.encode("utf-8", "backslashreplace").decode()
+            self._execute(ANSWER, (at_ms, text, question))
 
     def answered(self, question: int) -> tuple[bool, str | None]:
         """Whether it was answered, and the failure if that was the answer."""
@@ -188,6 +198,10 @@ class Journal:
         """The next runs by number, all or those in one state."""
         return [self.read(row) for row in self.run_rows(after, limit, state)]
 
+    def run(self, number: int) -> RunRow | None:
+        """The run with that number."""
+        return next((row for row in self.runs(number - 1, 1) if row.number == number), None)
+
     def run_rows(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[tuple[Any, ...]]:
         """The same as they stand: the values of `RUN_COLUMNS`, for whoever reads also what cannot be read."""
         where = "" if state is None else f"state = '{_known(state)}' AND "
@@ -204,6 +218,11 @@ class Journal:
     def deliveries(self, run: int) -> list[DeliveryRow]:
         """The deliveries of a run, in their order."""
         return [DeliveryRow(*row) for row in self._all(DELIVERIES, (run,))]
+
+    def catalogue(self) -> str | None:
+        """The module whose services have executed the sagas so far."""
+        found = self._all("SELECT module FROM catalogue")
+        return str(found[0][0]) if found else None
 
     def records(self) -> Iterator[RecordsRow]:
         """The records of the services."""

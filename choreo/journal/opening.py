@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from choreo.journal.errors import JournalError, JournalInUse, NoJournal, explained
+from choreo.journal.errors import DamagedJournal, JournalError, JournalInUse, explained
 from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 BUSY_TIMEOUT_S = 10.0
@@ -22,6 +22,9 @@ LOCK_SUFFIX = "-lock"
 WRITES_NOTHING = "UPDATE services SET kind = kind WHERE false"
 """Fails where nothing may be written. What is read-only can be opened all the same, and would fail with a request."""
 
+SQLITE_MAGIC = b"SQLite format 3\0"
+"""How every SQLite file begins (https://sqlite.org/fileformat.html)."""
+
 Factory = type[sqlite3.Connection]
 
 
@@ -30,9 +33,12 @@ class Lock:
 
     def __init__(self, path: str, wait: bool = False) -> None:
         """Raises `JournalInUse`, which names the process that has it; with `wait` it waits for its turn."""
+        _expect_a_path(path)
         self._path = os.path.realpath(path) + LOCK_SUFFIX
+        self._journal = os.path.realpath(path)
+        self._inode: int | None = None
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise JournalError(
                 f"expected a journal that can be written, got {path!r}: {self._path} cannot be opened "
@@ -41,7 +47,7 @@ class Lock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            owner = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            owner = self._owner()
             os.close(self._descriptor)
             raise JournalInUse(
                 f"expected a journal that no other node has, got {path!r}: the process {owner} has it"
@@ -56,8 +62,72 @@ class Lock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+        os.register_at_fork(after_in_child=self._forget)
+
+    def expect_held(self) -> None:
+        """Raises `JournalError` if the journal, or the lock, is not any more the file that it was when this began.
+
+        Somebody has moved or removed it, and another node may have another journal under the same name.
+        """
+        try:
+            inode = os.stat(self._journal).st_ino
+            is_held = os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
+        except OSError:
+            inode, is_held = 0, False
+        self._inode = self._inode or inode
+        if not is_held or inode != self._inode:
+            raise JournalError(
+                f"expected {self._journal!r}, and the lock beside it, to stay where they are while a node has them; "
+                "one of them was moved or removed"
+            )
+
     def release(self) -> None:
-        os.close(self._descriptor)
+        """Somebody else may have it. Once is enough."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _forget(self) -> None:
+        """In a child that a service has forked: the lock is its parent's, and goes with the parent."""
+        self.release()
+
+    def _owner(self) -> str:
+        try:
+            return os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        except OSError:
+            return "unknown"
+
+
+def expect_no_other_file(path: str) -> None:
+    """Raises `JournalError` for what is plainly no journal, before anything is laid beside it.
+
+    Only for a process that has not opened it yet: to close a file takes away all locks that the process has on it, and
+    so those of SQLite (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    _expect_a_path(path)
+    if not os.path.exists(path):
+        return
+    if not os.path.isfile(path):
+        raise JournalError(f"expected a journal, got {path!r}: it is no file")
+    if os.stat(path).st_nlink > 1:
+        raise JournalError(
+            f"expected a journal with one name, got {path!r}: it has another one (a hard link), "
+            "under which another node could have it"
+        )
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(len(SQLITE_MAGIC))
+    except OSError:
+        return  # SQLite will say why it cannot be opened
+    if begin and begin != SQLITE_MAGIC:
+        raise JournalError(f"expected a journal, got {path!r}: it is something else")
+
+
+def _expect_a_path(path: str) -> None:
+    if not path or "\0" in path:
+        raise JournalError(f"expected a path, got {path!r}")
+    if os.path.isdir(path):
+        raise JournalError(f"expected a journal, got {path!r}: it is a directory")
 
 
 def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connection:
@@ -80,9 +150,10 @@ def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connect
 
 
 def connect_to_read(path: str) -> sqlite3.Connection:
-    """A connection that looks, and changes nothing. Raises `NoJournal` and `JournalError`."""
+    """A connection that looks, and changes nothing. Raises `JournalError`."""
+    _expect_a_path(path)
     if not Path(path).exists():
-        raise NoJournal(f"expected a journal, got {path!r}: there is no such file")
+        raise JournalError(f"expected a journal, got {path!r}: there is no such file")
     try:
         return _connected_to_read(path, "rw" if os.access(path, os.W_OK) else "ro")
     except JournalError as error:
@@ -123,7 +194,7 @@ def closed_unless_fine(connection: sqlite3.Connection, path: str, what: str) -> 
         raise explained(error, path, what) from error
     except UnicodeDecodeError as error:  # where SQLite tells what is damaged, and quotes it
         connection.close()
-        raise JournalError(f"expected a journal that can be {what}, got {path!r}: it is damaged ({error})") from None
+        raise DamagedJournal(f"expected a journal that can be {what}, got {path!r}: it is damaged ({error})") from None
     except BaseException:
         connection.close()
         raise

@@ -50,14 +50,14 @@ def run_of(number: int, request: Request, plan: Plan) -> Run:
     return Run(f"run-{number}", request.saga_id, position, request.fail_compensation)
 
 
-def word(topic: Topic) -> str:
+def word_of(topic: Topic) -> str:
     """A topic, as it stands in the journal."""
     return str(topic.fact) if topic.step is None else f"{topic.fact}:{topic.position}"
 
 
-def words(events: Sequence[Event]) -> str:
+def words_of(events: Sequence[Event]) -> str:
     """What was published, as it stands in the journal."""
-    return " ".join(word(event.topic) for event in events)
+    return " ".join(word_of(event.topic) for event in events)
 
 
 class Replayer:
@@ -69,8 +69,8 @@ class Replayer:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
         self.script = Script(unkeep)
         self.table: Table = STYLES[style](plan(steps), lambda step: self.script)
-        self.rows = {(word(row.topic), row.seat): row for row in self.table.subscriptions}
-        self.topics = {word(row.topic): row.topic for row in self.table.subscriptions}
+        self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
+        self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
         self.hearers: dict[str, list[int]] = {}
         for row in self.table.subscriptions:
             if row.seat != self.table.client:
@@ -139,8 +139,10 @@ class Tale:
         before = self.cells[row.seat]
         self._script.published, self._script.receipt = row.published, row.receipt
         self.cells[row.seat], events = self._rows[row.heard, row.seat].react(before, event)
-        if words(events) != row.published:
-            raise self._unreplayable(row, f"{row.published or 'nothing'} published, not {words(events) or 'nothing'}")
+        if words_of(events) != row.published:
+            raise self._unreplayable(
+                row, f"{row.published or 'nothing'} published, not {words_of(events) or 'nothing'}"
+            )
         if row.detail is not None:
             events = tuple(replace(each, detail=values.read_detail(row.detail)) for each in events)
         if row.seat == self._collector:
@@ -152,7 +154,7 @@ class Tale:
 
     def _publish(self, events: Events) -> None:
         for event in events:
-            published = word(event.topic)
+            published = word_of(event.topic)
             self._published.add(published)
             for seat in self._hearers.get(event.topic.name, ()):
                 self.pending[published, seat] = event
@@ -166,13 +168,13 @@ class Tale:
         withdrawn = {(Fact.COMPENSATION_FAILED, seat) for seat in self._stuck}
         for seat, (before, event) in self._stuck.items():
             self.cells[seat] = before
-            self.pending[word(event.topic), seat] = replace(event, run=self.run)
+            self.pending[word_of(event.topic), seat] = replace(event, run=self.run)
         self._stuck.clear()
         collected = [e for e in self._collected if (e.topic.fact, e.topic.position) not in withdrawn]
         cell, self._collected = self._first_collected, collected
         for event in collected:
-            cell, events = self._rows[word(event.topic), self._collector].react(cell, event)
-            if any(word(each.topic) not in self._published for each in events):
+            cell, events = self._rows[word_of(event.topic), self._collector].react(cell, event)
+            if any(word_of(each.topic) not in self._published for each in events):
                 raise Unreplayable(f"{self.run.id}: expected that nothing new follows from what was collected")
         self.cells[self._collector] = cell
 

@@ -48,6 +48,11 @@ class RunRow(Struct, frozen=True):
     outcome: Outcome | None
     resolution: Outcome | None = None
 
+    @property
+    def latest_outcome(self) -> Outcome | None:
+        """What it has come to by now."""
+        return self.resolution or self.outcome
+
 
 class DeliveryRow(Struct, frozen=True, gc=False):
     """One delivery that was handled: which hearer (`seat`) heard what, and what it published.

@@ -51,6 +51,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )""",
         "CREATE INDEX resumptions_asked ON resumptions (number) WHERE done_ms IS NULL",
     ),
+    ("CREATE TABLE catalogue (module TEXT NOT NULL)",),
 )
 """What makes version 1 of an empty file, version 2 of version 1, and so on."""
 

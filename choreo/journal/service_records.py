@@ -6,71 +6,107 @@ one row, and what they share stays shared.
 """
 
 import json
-from collections.abc import Iterable
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
-from choreo.domain.copying import NoCopy, all_as_bytes, as_bytes, from_bytes, give_back
-from choreo.domain.service import Service, ServiceOf
+from choreo.domain.copying import NoCopy, as_bytes, give_back
+from choreo.domain.service import NotTheService, Refused, Service, ServiceOf
 from choreo.journal.errors import JournalError
 from choreo.journal.rows import RecordsRow
-from choreo.journal.values import SCALARS, quote
+from choreo.journal.values import is_scalar, quote
 
 TOGETHER = "*"
 """The name of the row of all services that hold more than numbers and texts."""
 
-SCALARS_OR_NONE = (*SCALARS, type(None))
-
 
 class KeptService:
-    """A service whose calls are noted. A receipt that the journal cannot keep is given back, and a defect."""
+    """A service whose calls are noted.
+
+    Whatever it raises but a refusal is a defect, and so is a receipt that the journal cannot keep; that is given back.
+    """
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
         self.step = step
         self.inner = inner
+        self.kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+        self.is_together = False
+        """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
         self._touched = touched
-        self._first = state_of(inner)
+        self._first = legible_state(inner)
         self._fields: dict[str, None] = {}
 
     def execute(self, reference: str) -> Any:
         self._touched[self.step] = None
-        receipt = self.inner.execute(reference)
-        if receipt.__class__ not in SCALARS_OR_NONE:
-            try:
-                as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
-            except NoCopy as error:
-                self.inner.compensate(reference, receipt)  # what cannot be kept cannot be undone later
-                raise TypeError(str(error)) from None
+        try:
+            receipt = self.inner.execute(reference)
+            if receipt is not None and not is_scalar(receipt):
+                self._expect_kept(reference, receipt)
+        except BaseException as error:
+            raise refusal_or_defect(error) from None
         return receipt
 
     def compensate(self, reference: str, receipt: Any) -> None:
         self._touched[self.step] = None
-        self.inner.compensate(reference, receipt)
+        try:
+            self.inner.compensate(reference, receipt)
+        except BaseException as error:
+            raise refusal_or_defect(error) from None
 
-    def legible(self) -> dict[str, Any] | None:
-        """The fields that have ever changed, where all fields are numbers and texts; otherwise None."""
-        state = state_of(self.inner)
-        if state is None or self._first is None:
+    def changed_fields(self) -> dict[str, Any] | None:
+        """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
+        state = legible_state(self.inner)
+        if self.is_together or state is None or self._first is None:
+            self.is_together = True
             return None
-        first = self._first
         for name, value in state.items():
-            if name not in self._fields and (name not in first or first[name] != value):
+            if name not in self._fields and not _is_same(self._first, name, value):
                 self._fields[name] = None
         return {name: state[name] for name in self._fields if name in state}
 
-    def give_back(self, state: Any) -> None:
+    def give_back(self, state: Any, is_together: bool) -> None:
+        self.is_together = is_together
         if isinstance(state, dict):
             self._fields.update(dict.fromkeys(state))
         give_back(self.inner, state)
 
+    def _expect_kept(self, reference: str, receipt: Any) -> None:
+        try:
+            as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
+        except NoCopy as error:
+            self.inner.compensate(reference, receipt)  # what cannot be kept cannot be undone later
+            raise TypeError(str(error)) from None
 
-def state_of(service: Service) -> dict[str, Any] | None:
+
+def refusal_or_defect(error: BaseException) -> BaseException:
+    """What a service has raised, as a refusal that has words, or an exception that a participant takes for a defect.
+
+    It must not end the process, for every process after it would end in the same way. Ctrl-C may.
+    """
+    try:
+        if isinstance(error, Refused):
+            return Refused(str(error))
+        if isinstance(error, NotTheService):
+            return RuntimeError(_told(error))
+        return error if isinstance(error, Exception | KeyboardInterrupt) else RuntimeError(_told(error))
+    except Exception:  # it has no words
+        return RuntimeError(type(error).__name__)
+
+
+def legible_state(service: Service) -> dict[str, Any] | None:
     """The fields of a service that holds nothing but numbers and texts, and is copied as it stands."""
     state: Any = service.__getstate__()
     if state is None:
         return {}
     if state.__class__ is not dict or hasattr(service, "__setstate__"):
         return None
-    return dict(state) if all(value.__class__ in SCALARS_OR_NONE for value in state.values()) else None
+    is_legible = all(name.__class__ is str and (value is None or is_scalar(value)) for name, value in state.items())
+    return dict(state) if is_legible else None
+
+
+def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
+    return name in fields and fields[name].__class__ is value.__class__ and bool(fields[name] == value)
 
 
 class ServiceRecords:
@@ -84,10 +120,10 @@ class ServiceRecords:
         self._touched: dict[str, None] = {}
         self._written: dict[str, str | bytes] = {}
         self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity, a field's value before, and what it is now
-        for name, _, records in rows:
+        for name, kind, records in rows:
             self._written[name] = records
-            for step, state in _states(name, records).items():
-                self._restore(step, state)
+            for step, (kind_of_step, state) in self._states(name, kind, records).items():
+                self._restore(step, kind_of_step, state, name == TOGETHER)
 
     def service(self, step: str) -> KeptService:
         """The service of a step, which tells of its calls from now on. Raises `NoCopy` for one that cannot be kept."""
@@ -95,60 +131,88 @@ class ServiceRecords:
         if known is not None:
             return known
         service = self._service_of(step)
+        if id(service) in self._replaced:
+            service = self._replaced[id(service)][1]
         known = self._by_identity.get(id(service))
         if known is None:
-            as_bytes(service.__getstate__(), f"service {type(service).__name__}")
+            _expect_state(service)
             self._share_again(service)
             known = self._services[step] = self._by_identity[id(service)] = KeptService(step, service, self._touched)
         return known
 
     def changed(self) -> list[RecordsRow]:
-        """The rows of the services that were called since the last time, as far as they differ."""
-        touched, together = list(self._touched), False
-        self._touched.clear()
+        """The rows of the services that were called since the last time, as far as they differ.
+
+        Raises `JournalError` for one that has come to hold what cannot be kept.
+        """
         rows: list[RecordsRow] = []
-        for step in touched:
-            fields = self._services[step].legible()
-            if fields is None:
-                together = True
-            else:
-                self._note(rows, quote(step), type(self._services[step].inner), json.dumps(fields))
-        if together:
-            self._note_together(rows)
+        touched = [self._services[step] for step in self._touched]
+        self._touched.clear()
+        try:
+            legible = [self._note_legible(rows, service) for service in touched]
+            if not all(legible):
+                self._note_together(rows)
+        except JournalError:
+            raise
+        except Exception as error:  # whatever somebody else's `__getstate__` raises
+            names = ", ".join(type(service.inner).__name__ for service in touched)
+            raise JournalError(f"expected services whose state can be kept: one of {names}: {_told(error)}") from error
         return rows
 
-    def _note(self, rows: list[RecordsRow], name: str, kind: type, records: str | bytes) -> None:
+    def _note_legible(self, rows: list[RecordsRow], service: KeptService) -> bool:
+        fields = service.changed_fields()
+        if fields is not None:
+            self._note(rows, quote(service.step), service.kind, json.dumps(fields))
+        return fields is not None
+
+    def _note(self, rows: list[RecordsRow], name: str, kind: str, records: str | bytes) -> None:
         if self._written.get(name) != records:
             self._written[name] = records
-            rows.append((name, f"{kind.__module__}.{kind.__qualname__}", records))
+            rows.append((name, kind, records))
 
     def _note_together(self, rows: list[RecordsRow]) -> None:
         """What one of them holds it may share with any other, and may have changed there."""
-        states: dict[str, Any] = {}
-        for step, service in self._services.items():
-            fields = service.legible()
-            if fields is None:
-                states[step] = service.inner.__getstate__()
-            elif fields:
-                self._note(rows, quote(step), type(service.inner), json.dumps(fields))
-        services = [self._services[step].inner for step in states]
-        self._note(rows, TOGETHER, dict, all_as_bytes(states, services))
+        together = [each for each in self._services.values() if not self._note_legible(rows, each)]
+        states = {each.step: each.inner.__getstate__() for each in together}
+        kinds = json.dumps({each.step: each.kind for each in together})
+        self._note(rows, TOGETHER, kinds, self._pickled(states, together))
+
+    def _pickled(self, states: dict[str, Any], services: list[KeptService]) -> bytes:
+        file = BytesIO()
+        try:
+            StatePickler(file, self._by_identity).dump(states)
+        except Exception as error:  # then find out whose it is
+            for each in services:
+                try:
+                    StatePickler(BytesIO(), self._by_identity).dump(states[each.step])
+                except Exception as why:
+                    name = type(each.inner).__name__
+                    raise JournalError(
+                        f"service {name}: expected what can be copied, as when it was begun with, got {_told(why)}"
+                    ) from why
+            raise JournalError(f"expected what can be copied, got {_told(error)}") from error
+        return file.getvalue()
 
     def _share_again(self, service: Service) -> None:
         """What it has in common with a service that was given something else back, it has in common with it still."""
         for name, value in _fields(service).items():
-            if id(value) in self._replaced and value.__class__ not in SCALARS_OR_NONE:
+            if id(value) in self._replaced and not (value is None or is_scalar(value)):
                 setattr(service, name, self._replaced[id(value)][1])
 
-    def _restore(self, step: str, state: Any) -> None:
+    def _restore(self, step: str, kind: str, state: Any, is_together: bool) -> None:
         try:
             service = self.service(step)
             if service.step != step:
                 raise JournalError(
                     f"expected a service of {step!r} and another of {service.step!r}, as when they were kept; got one"
                 )
+            if service.kind != kind:
+                raise JournalError(
+                    f"expected a service of {step!r} of the kind {kind}, as it was kept, got {service.kind}: "
+                    "are these the services (--services) that have executed the sagas of this journal?"
+                )
             before = _fields(service.inner)
-            service.give_back(state)
+            service.give_back(state, is_together)
             for name, now in _fields(service.inner).items():
                 if name in before and now is not before[name]:
                     self._replaced[id(before[name])] = before[name], now
@@ -156,21 +220,60 @@ class ServiceRecords:
             raise
         except Exception as error:  # whatever somebody else's service raises
             raise JournalError(
-                f"expected a service of {step!r} that takes back what it held, got {type(error).__name__}: {error}"
+                f"expected a service of {step!r} that takes back what it held, got {_told(error)}"
             ) from error
+
+    def _states(self, name: str, kind: str, records: str | bytes) -> dict[str, tuple[str, Any]]:
+        """The kind and the state of each service in a row. Raises `JournalError` for one that no node has written."""
+        try:
+            if isinstance(records, str):
+                return {str(json.loads(name)): (kind, json.loads(records))}
+            states, kinds = StateUnpickler(BytesIO(records), self.service).load(), json.loads(kind)
+            if not (isinstance(states, dict) and isinstance(kinds, dict) and list(states) == list(kinds)):
+                raise TypeError(f"expected the state of each service, got {type(states).__name__}")
+            return {step: (kinds[step], state) for step, state in states.items()}
+        except JournalError:
+            raise
+        except Exception as error:  # a damaged pickle may raise anything
+            why = f"the records of {name} cannot be read ({_told(error)})"
+            raise JournalError(f"expected a journal that is sound: {why}") from error
+
+
+class StatePickler(pickle.Pickler):
+    """What a service holds, with other services by their names: they have records of their own."""
+
+    def __init__(self, file: BytesIO, services: Mapping[int, KeptService]) -> None:
+        super().__init__(file)
+        self._services = services
+
+    def persistent_id(self, obj: Any) -> str | None:
+        known = self._services.get(id(obj))
+        return known.step if known is not None and known.inner is obj else None
+
+
+class StateUnpickler(pickle.Unpickler):
+    """The way back."""
+
+    def __init__(self, file: BytesIO, service_of: Callable[[str], KeptService]) -> None:
+        super().__init__(file)
+        self._service_of = service_of
+
+    def persistent_load(self, pid: Any) -> Service:
+        return self._service_of(pid).inner
+
+
+def _expect_state(service: Service) -> None:
+    """Raises `NoCopy` for a service that could not be kept, or not be given back what was kept."""
+    name, state = f"service {type(service).__name__}", service.__getstate__()
+    as_bytes(state, name)
+    is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
+    if not is_plain and not hasattr(service, "__setstate__"):
+        raise NoCopy(f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}")
 
 
 def _fields(service: Service) -> dict[str, Any]:
     return dict(getattr(service, "__dict__", {}))
 
 
-def _states(name: str, records: str | bytes) -> dict[str, Any]:
-    """What a row has of each service. Raises `JournalError` for one that no node has written."""
-    try:
-        states = {json.loads(name): json.loads(records)} if isinstance(records, str) else from_bytes(records)
-        if not (isinstance(states, dict) and all(isinstance(step, str) for step in states)):
-            raise TypeError(f"expected the state of each service, got {type(states).__name__}")
-    except Exception as error:  # a damaged pickle may raise anything
-        why = f"the records of {name} cannot be read ({type(error).__name__}: {error})"
-        raise JournalError(f"expected a journal that is sound: {why}") from error
-    return states
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

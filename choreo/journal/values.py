@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from choreo.domain.copying import as_bytes, from_bytes
-from choreo.domain.event import Defect, Late
+from choreo.domain.event import Defect
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary
 
@@ -20,6 +20,7 @@ Kept = str | bytes | None
 """A value in a column: JSON as text, anything else as bytes, nothing as NULL."""
 
 SCALARS = (bool, int, float, str)
+INTEGER_BITS = 4096
 COMPLETED = State.COMPLETED
 
 quote = encode_basestring_ascii
@@ -37,15 +38,20 @@ def read_or_none(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
+def is_scalar(value: Any) -> bool:
+    """A number or a text that JSON can spell; a very long number is none, for Python does not read it back."""
+    if value.__class__ is int:
+        return value.bit_length() < INTEGER_BITS
+    return value.__class__ in SCALARS
+
+
 def keep(value: object, what: str) -> Kept:
     """Raises `NoCopy`, which names `what` it is, for a value that cannot be copied."""
     if value is None:
         return None
     if value.__class__ is str:
         return quote(value)
-    if value.__class__ is int:
-        return str(value)
-    if value.__class__ in SCALARS:
+    if is_scalar(value):
         return json.dumps(value)
     return as_bytes(value, what)
 
@@ -68,8 +74,7 @@ def outcome_text(outcome: Outcome) -> str:
     """An outcome without what it does not have."""
     if outcome.state is COMPLETED:
         return f'{{"state": "completed", "completed_steps": {outcome.completed_steps}}}'
-    had = {name: value for name, value in asdict(outcome).items() if value not in (None, 0)}
-    return json.dumps(had)
+    return json.dumps({name: value for name, value in asdict(outcome).items() if value not in (None, 0, ())})
 
 
 def read_outcome(text: str) -> Outcome:
@@ -83,10 +88,8 @@ def detail_text(detail: object) -> str | None:
     return quote(detail) if isinstance(detail, str) else json.dumps(msgspec.to_builtins(detail))
 
 
-def read_detail(text: str | None) -> str | Defect | Late | None:
+def read_detail(text: str | None) -> str | Defect | None:
     if text is None:
         return None
     detail = json.loads(text)
-    if isinstance(detail, str):
-        return detail
-    return msgspec.convert(detail, Defect) if "summary" in detail else msgspec.convert(detail, Late)
+    return detail if isinstance(detail, str) else msgspec.convert(detail, Defect)

@@ -10,12 +10,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from choreo.composition import SERVICES, NoServices, compose, open_services
-from choreo.domain.service import ServiceOf
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
-from choreo.node.streams import serve
+from choreo.node.streams import Conversation, serve
 from choreo.runners.runner import Runner
 
 if TYPE_CHECKING:
+    from choreo.journal.opening import Lock
     from choreo.trace.writer import Tracer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -33,7 +33,7 @@ class Options:
     trace_level = "info"
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
-    services = SERVICES
+    services: str | None = None
     journal: str | None = None
     wait = False
 
@@ -43,38 +43,41 @@ def main(arguments: list[str]) -> int:
     _occupy_standard_streams()
     options = _parse(arguments) if arguments else Options()
     try:
-        service_of = open_services(options.services)
-        tracer = None if options.trace is None else _open_tracer(options.trace, options.trace_format)
-    except NoServices as error:
+        if options.journal is not None:
+            return _serve_durably(options)
+        service_of = open_services(options.services or SERVICES)
+        tracer = _open_tracer(options)
+    except (NoServices, NoTrace) as error:
         log(f"choreo node: {error}")
         return WRONG_USE
-    except OSError as error:
-        log(f"choreo node: --trace: expected a file that can be written, got {options.trace!r} ({error.strerror})")
-        return WRONG_USE
-    if options.journal is not None:
-        return _serve_durably(options, service_of, tracer)
     return _serve(options, compose(service_of, tracer, _is_debug(options)), tracer)
 
 
-def _serve_durably(options: Options, service_of: ServiceOf, tracer: "Tracer | None") -> int:
+def _serve_durably(options: Options) -> int:
     """The same node with a journal, which it holds until it ends."""
     from choreo.composition import compose_durable
     from choreo.journal.errors import JournalError
     from choreo.journal.journal import Journal
-    from choreo.journal.opening import Lock
+    from choreo.journal.opening import expect_no_other_file
 
     path = options.journal or ""
     try:
-        lock = Lock(path, options.wait)
+        expect_no_other_file(path)
+        lock = _locked(path, options.wait)
+        if options.trace is not None and os.path.realpath(options.trace).startswith(os.path.realpath(path)):
+            raise NoTrace(
+                f"--trace: expected another file than the journal and what lies beside it, got {options.trace!r}"
+            )
         journal = Journal.open(path)
-        runner = compose_durable(service_of, journal, tracer, _is_debug(options))
+        tracer = _open_tracer(options)
+        runner = compose_durable(options.services, journal, tracer, _is_debug(options))
     except JournalError as error:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
     except KeyboardInterrupt:  # while it waited for its turn
         return INTERRUPTED
     try:
-        return _serve(options, runner, tracer, ATTEND_S)
+        return _serve(options, runner, tracer, lock)
     except JournalError as error:
         log(f"choreo node: the journal fails, and what it has not got was not promised: {error}")
         return FAILED
@@ -83,11 +86,27 @@ def _serve_durably(options: Options, service_of: ServiceOf, tracer: "Tracer | No
         lock.release()
 
 
+def _locked(path: str, wait: bool) -> "Lock":
+    """The right to write the journal. Whoever has to wait for it says so, and says when it has it."""
+    from choreo.journal.errors import JournalInUse
+    from choreo.journal.opening import Lock
+
+    try:
+        return Lock(path)
+    except JournalInUse as error:
+        if not wait:
+            raise
+        log(f"choreo node: --wait: {error}")
+    lock = Lock(path, wait=True)
+    log("choreo node: --wait: it is free, and this node has it now")
+    return lock
+
+
 def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
-def _serve(options: Options, runner: Runner, tracer: "Tracer | None", attend_s: float | None = None) -> int:
+def _serve(options: Options, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
     session = Session(
         runner,
         log,
@@ -96,9 +115,11 @@ def _serve(options: Options, runner: Runner, tracer: "Tracer | None", attend_s: 
         replied=None if tracer is None else tracer.replied,
     )
     gc.freeze()  # what is there now stays: no collection needs to look at it again
-    conversation = session if tracer is None else Traced(session, tracer)
+    conversation: Conversation = session if tracer is None else Traced(session, tracer)
+    if lock is not None:
+        conversation = Guarded(conversation, lock)
     try:
-        serve(conversation, STDIN, STDOUT, options.trace == TO_STDERR, attend_s)
+        serve(conversation, STDIN, STDOUT, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
     except OSError as error:
         log(f"choreo node: stdin or stdout failed: {error.strerror}")
         return FAILED
@@ -127,8 +148,8 @@ class Traced:
         self._session = session
         self._sink = tracer.sink
 
-    def resume(self) -> Iterator[bytes]:
-        for replies in self._session.resume():
+    def recover(self) -> Iterator[bytes]:
+        for replies in self._session.recover():
             self._sink.flush()
             yield replies
 
@@ -147,8 +168,51 @@ class Traced:
         return replies
 
 
-def _open_tracer(trace: str, form: str) -> "Tracer":
-    """Raises `OSError` where the trace cannot be written."""
+class Guarded:
+    """A conversation that ends when the journal is not any more the file that it was; no reply leaves then."""
+
+    def __init__(self, conversation: Conversation, lock: "Lock") -> None:
+        self._conversation = conversation
+        self._lock = lock
+        lock.expect_held()
+
+    def recover(self) -> Iterator[bytes]:
+        for replies in self._conversation.recover():
+            self._lock.expect_held()
+            yield replies
+
+    def attend(self) -> None:
+        self._lock.expect_held()
+        self._conversation.attend()
+
+    def feed(self, data: bytes) -> bytes:
+        replies = self._conversation.feed(data)
+        self._lock.expect_held()
+        return replies
+
+    def end(self) -> bytes:
+        replies = self._conversation.end()
+        self._lock.expect_held()
+        return replies
+
+
+class NoTrace(Exception):
+    """The trace cannot be written where it was asked for."""
+
+
+def _open_tracer(options: Options) -> "Tracer | None":
+    """Raises `NoTrace`."""
+    if options.trace is None:
+        return None
+    try:
+        return _tracer(options.trace, options.trace_format)
+    except OSError as error:
+        raise NoTrace(
+            f"--trace: expected a file that can be written, got {options.trace!r} ({error.strerror})"
+        ) from None
+
+
+def _tracer(trace: str, form: str) -> "Tracer":
     from choreo.trace.sink import Sink
     from choreo.trace.writer import Format, Tracer
 
@@ -170,11 +234,12 @@ def _parse(arguments: list[str]) -> Options:
         argument_default=SUPPRESS,
         prog="choreo node",
         description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
-        epilog="""example:
-  echo '{"type": "execute", "msg_id": 1, "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node
-  --trace
+        epilog="""examples:
+  echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
+  choreo node --journal sagas.db < sagas.jsonl
 
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin or stdout fails;
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the
+journal fails; 130 if it was interrupted while it waited for the journal;
 2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -207,7 +272,9 @@ exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin or std
     parser.add_argument(
         "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
     )
-    parser.add_argument("--services", metavar="MODULE", help=f"a module with catalogue() (default: {SERVICES})")
+    parser.add_argument(
+        "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
+    )
     options = parser.parse_args(arguments, namespace=Options())
     if options.wait and options.journal is None:
         parser.error("--wait: expected --journal FILE with it, got none")

@@ -1,7 +1,8 @@
 """One conversation: bytes in, bytes out.
 
 Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that
-comes in raises: a mistake becomes an error reply, a defect of a service becomes one too.
+comes in raises: a mistake becomes an error reply, a defect of a service becomes one too. Only `Unavailable` leaves, for
+then nothing can be promised any more.
 """
 
 import re
@@ -95,14 +96,15 @@ class Session:
         self._give_up()
         return self._flush()
 
-    def resume(self) -> Iterator[bytes]:
+    def recover(self) -> Iterator[bytes]:
         """Bring to its end what an earlier process had begun, and reply to whoever is still waiting."""
-        for request, sender, under_way in self._runner.resume():
-            self._pay(request.saga_id, sender, under_way)
+        for owed in self._runner.recover():
+            for request, sender, under_way in owed:
+                self._pay(request.saga_id, sender, under_way)
             yield self._taken()
 
     def attend(self) -> None:
-        """Nothing has come for a while: time to see to what operators have asked for."""
+        """Time to see to what operators have asked for; called now and then."""
         self._runner.attend()
 
     def _flush(self) -> bytes:

@@ -18,7 +18,7 @@ CHUNK_BYTES = 64 * 1024
 class Conversation(Protocol):
     """What `serve` feeds: bytes in, bytes out."""
 
-    def resume(self) -> Iterator[bytes]: ...
+    def recover(self) -> Iterator[bytes]: ...
 
     def attend(self) -> None: ...
 
@@ -40,7 +40,7 @@ def serve(
     """
     try:
         with stop_signals() as stopped:
-            for replies in conversation.resume():
+            for replies in conversation.recover():
                 _write(sink, replies)
                 if _is_ready(stopped):
                     return

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.bus import Bus, UnheardEvent
+from choreo.domain.copying import NoCopy
 from choreo.domain.definition import CrashPoint
 from choreo.domain.delivery import after_crash, is_resent
 from choreo.domain.event import Event, Events, Run
@@ -25,19 +26,19 @@ from choreo.domain.plan import Itinerary
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
+from choreo.journal.errors import JournalError
 from choreo.journal.journal import Journal
-from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word
-from choreo.journal.replay import words as words_of
+from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word_of, words_of
 from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.journal.service_records import ServiceRecords
-from choreo.journal.values import detail_text, keep, outcome_text, quote_or_none, steps_text
+from choreo.journal.values import Kept, detail_text, keep, outcome_text, quote_or_none, steps_text
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.runner import Conflict, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
 
-RESUMED_TOGETHER, RESUMED_CELLS_MAX = 1000, 200_000
+RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
 """So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
 
 OPERATOR = -1
@@ -180,27 +181,27 @@ class DurableRunner:
         if live is not None:
             return live.under_way
         row = self._journal.find(saga_id)
-        return None if row is None else Known(row.resolution or row.outcome)
+        return None if row is None else Known(row.latest_outcome)
 
     # After a restart
 
-    def resume(self) -> Iterator[tuple[Request, Sender, UnderWay]]:
+    def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
         """Bring every unfinished run to its end, the oldest first; those whose client is still waiting."""
         after = 0
-        while rows := self._journal.runs(after, RESUMED_TOGETHER, RUNNING):
+        while rows := self._journal.runs(after, RECOVERED_TOGETHER, RUNNING):
             resumed: list[tuple[RunRow, UnderWay]] = []
             cells = 0
             for row in rows:
                 resumed.append((row, self._revived(row)))
                 live = self._live.get(saga_text(row.request.saga_id))
                 cells += 0 if live is None else len(live.cells)
-                if cells > RESUMED_CELLS_MAX:
+                if cells > RECOVERED_CELLS_MAX:
                     break
             self.settle()
-            yield from ((row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None)
+            yield [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
             after = resumed[-1][0].number
 
-    def redrive(self, row: RunRow) -> UnderWay:
+    def resume(self, row: RunRow) -> UnderWay:
         """Bring to its end a run that is stuck, or that was cut off.
 
         What got stuck is delivered again, as if it had never been acknowledged. Raises `ValueError` for a run that has
@@ -211,6 +212,7 @@ class DurableRunner:
         self.commit()  # what nothing came of may wait to be written, and has a number all the same
         if row.state == State.STUCK:
             try:
+                self._wirings.of(row.request.style, row.request.steps)
                 stood = self._stood(row)
             except Exception as error:  # then it stays as it is
                 return UnderWay(defect=defect(error))
@@ -227,10 +229,9 @@ class DurableRunner:
         if not self._journal.has_changed():
             return
         for question, number in self._journal.asked_to_resume():
-            (row,) = self._journal.runs(after=number - 1, limit=1) or (None,)
-            failure = None
-            if row is not None and row.number == number and row.state == State.STUCK:
-                under_way = self.redrive(row)
+            row, failure = self._journal.run(number), None
+            if row is not None and row.state == State.STUCK:
+                under_way = self.resume(row)
                 failure = None if under_way.defect is None else under_way.defect.summary
             self._journal.answer(question, self._now_ms(), failure)
 
@@ -259,7 +260,7 @@ class DurableRunner:
     # Requests
 
     def _begin(self, request: Request, sender: Sender) -> UnderWay:
-        wiring = self._wired(request)
+        wiring = self._wirings.of(request.style, request.steps)
         self._runs += 1
         run = run_of(self._runs, request, wiring.table.plan)
         live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), UnderWay())
@@ -267,14 +268,6 @@ class DurableRunner:
         self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
         self._put_out(live, Event(STARTED, run), self._now_ms())
         return live.under_way
-
-    def _wired(self, request: Request) -> DurableWiring:
-        try:
-            return self._wirings[request.style, request.steps]
-        except TypeError as error:
-            if "unhashable" not in str(error):
-                raise
-            raise TypeError(f"steps: expected a tuple of step names and groups, got {request.steps!r}") from None
 
     def _asked_again(
         self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
@@ -338,12 +331,18 @@ class DurableRunner:
             if last.__class__ is Outcome:
                 self._ended.append((last.state, at_ms, outcome_text(last), live.number))
         if seat < wiring.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
-            receipt = keep(handed, f"the receipt of {wiring.table.hearers[seat]}")
+            receipt = self._kept(handed, wiring.table.hearers[seat])
         live.handled += 1
         heard = wiring.words[event.topic.name]
         self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
         for each in published:
             self._put_out(live, each, at_ms)
+
+    def _kept(self, receipt: object, step: str) -> Kept:
+        try:
+            return keep(receipt, f"the receipt of {step}")
+        except NoCopy as error:  # it could be copied a moment ago
+            raise JournalError(str(error)) from None
 
     def _put_out(self, live: Live, event: Event, at_ms: int) -> None:
         """Into the outbox, for whoever calls a service or is outside; the collector only listens, and hears at once."""
@@ -388,7 +387,7 @@ class DurableRunner:
             bus,
             {name: tuple(each) for name, each in addresses.items()},
             collected,
-            {row.topic.name: word(row.topic) for row in table.subscriptions},
+            {row.topic.name: word_of(row.topic) for row in table.subscriptions},
             steps_text(steps),
         )
 

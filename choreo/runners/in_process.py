@@ -58,7 +58,7 @@ class InProcessRunner:
     def settle(self) -> None:
         """Nothing is ever left to do."""
 
-    def resume(self) -> Iterator[NoReturn]:
+    def recover(self) -> Iterator[NoReturn]:
         """No earlier process has left anything."""
         return iter(())
 
@@ -83,12 +83,7 @@ class InProcessRunner:
         for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, and `NoOutcome` or `UnheardEvent` where
         the wiring is wrong.
         """
-        try:
-            wiring = self._wirings[style, steps]
-        except TypeError as error:
-            if "unhashable" not in str(error):
-                raise
-            raise TypeError(f"steps: expected a tuple of step names and groups, got {steps!r}") from None
+        wiring = self._wirings.of(style, steps)
         table, pending = wiring.table, self._pending
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1

@@ -3,7 +3,7 @@
 Laws: a request that was begun is settled; what it came to is known then, and not sooner than it may be told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -48,8 +48,8 @@ class Runner(Protocol):
     def settle(self) -> None:
         """Bring every run that was begun to its end."""
 
-    def resume(self) -> Iterator[tuple[Request, Sender, UnderWay]]:
-        """Bring to its end what an earlier process had begun; each request that nobody was answered yet."""
+    def recover(self) -> Iterator[Sequence[tuple[Request, Sender, UnderWay]]]:
+        """Bring to its end what an earlier process had begun, a part at a time; the requests whose replies are owed."""
 
     def attend(self) -> None:
         """See to what operators have asked for meanwhile. Called now and then."""

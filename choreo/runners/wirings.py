@@ -35,6 +35,15 @@ class Wirings(dict[Key, W]):
         self._make = make
         self._size = 0
 
+    def of(self, style: str, steps: Itinerary) -> W:
+        """Raises `TypeError` for steps that are no itinerary, `ValueError` for an unknown style, and `PlanTooLarge`."""
+        try:
+            return self[style, steps]
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            raise TypeError(f"steps: expected a tuple of step names and groups, got {steps!r}") from None
+
     def __missing__(self, key: Key) -> W:
         wiring = self._make(*key)
         size = len(wiring.table.subscriptions)

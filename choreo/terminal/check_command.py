@@ -25,10 +25,10 @@ from choreo.domain.definition import Definition
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.check_journal import check_journal
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.deviations_view import CODES, Places, show_deviations
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.terminal.trace_lines import bounded, opened
-from choreo.terminal.verdict_view import CODES, Places, show_deviations
 from choreo.trace.record import NotATrace
 
 MAPPING_BYTES_MAX = 1_000_000
@@ -81,7 +81,12 @@ def _check(
     screen = Screen()
     with wrong_use():
         if journal is not None:
-            _only(("TRACE", trace), ("--definition", definition), ("--mapping", mapping))
+            _only(
+                ("TRACE", trace),
+                ("--definition", definition),
+                ("--mapping", mapping),
+                ("--format", None if form is Form.AUTO else str(form)),
+            )
             finish(is_finding=check_journal(screen, journal, at_rest, json))
         if trace is None:
             raise WrongUse("TRACE", "expected a trace, or --journal FILE, got neither")

@@ -4,17 +4,20 @@ Laws: looks, and changes nothing, also while a node runs. Memory is what a batch
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import msgspec
 
 from choreo.checking import Judgement
 from choreo.checking.journal import judge_journal
-from choreo.terminal.journal_file import journal_to_read
+from choreo.journal.errors import DamagedJournal
+from choreo.journal.journal import Journal
+from choreo.terminal.deviations_view import CODES, Places, show_deviations
+from choreo.terminal.journal_file import journal_errors
 from choreo.terminal.lab_options import progress_bar
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
-from choreo.terminal.verdict_view import CODES, Places, show_deviations
 
 OF_JOURNAL = Places("delivery", "the end of the run", "its request")
 DAMAGE_SHOWN = 5
@@ -23,10 +26,16 @@ UNDER_WAY = "none"
 
 def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bool:
     """Whether there is a finding. Raises `WrongUse` for a journal that cannot be read."""
-    with journal_to_read(path) as journal, progress_bar("judging") as bar:
-        damage = journal.damage()
-        total = sum(journal.counts().values())
-        verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
+    damage: list[str] = []
+    verdict = Judgement(0, {}, (), ())
+    with journal_errors(), progress_bar("judging") as bar:
+        try:
+            with closing(Journal.open_to_read(path)) as journal:
+                damage += journal.damage()
+                total = sum(journal.counts().values())
+                verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
+        except DamagedJournal as error:  # it cannot be read on
+            damage.append(str(error))
     if json:
         screen.json(_plain(path, verdict, damage, is_at_rest))
     else:
@@ -38,7 +47,9 @@ def _show(screen: Screen, path: str, verdict: Judgement, damage: list[str], is_a
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
     screen.sentence((screen.name(path), TITLE), f": a journal, {runs}{': ' if ended else ''}{ended}", indent=2)
-    if verdict.holds:
+    if not verdict.runs and damage:
+        screen.one_line(("nothing is claimed of its runs: they cannot all be read", "bold red"))
+    elif verdict.holds:
         screen.one_line((f"{CODES} hold, and so do J1-J6 of the rows", "bold green"))
     else:
         show_deviations(screen, verdict, OF_JOURNAL)
@@ -72,7 +83,7 @@ def _plain(path: str, verdict: Judgement, damage: list[str], is_at_rest: bool) -
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "at_rest": is_at_rest,
-        "holds": verdict.holds,
+        "holds": verdict.holds and not damage,
         "first": deviations[0] if deviations else None,
         "deviations": deviations,
         "deviating": verdict.deviating,

@@ -76,7 +76,7 @@ def names_of(saga_id: str) -> list[str | int]:
 def _named(journal: Journal, run: str, names: list[str | int]) -> RunRow:
     digits = run.removeprefix("run-")
     number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else 0
-    found = [row for row in journal.runs(number - 1, 1) if row.number == number]
-    if not found or found[0].request.saga_id not in names:
+    found = journal.run(number)
+    if found is None or found.request.saga_id not in names:
         raise WrongUse("--run", f"expected a run of this saga, such as run-1, got {quoted(run)}")
-    return found[0]
+    return found

@@ -51,7 +51,7 @@ class Prospects:
 def told(row: RunRow, prospect: Prospect, show: Show) -> str:
     """`book_hotel: succeeded or failed`; of a stuck run, for whom it waits."""
     if row.state == State.STUCK:
-        outcome = row.resolution or row.outcome
+        outcome = row.latest_outcome
         return "; ".join(["nothing: waits for an operator", *([] if outcome is None else stuck_at(outcome, show))])
     if row.state != RUNNING:
         return ""

@@ -11,13 +11,13 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from choreo.composition import SERVICES, NoServices, compose_durable, open_services
+from choreo.composition import NoServices, compose_durable
 from choreo.domain.outcome import State
-from choreo.domain.service import ServiceOf
 from choreo.journal.errors import JournalInUse
 from choreo.journal.journal import Journal
 from choreo.journal.opening import Lock
 from choreo.journal.rows import RUNNING, RunRow
+from choreo.runners.durable import DurableRunner
 from choreo.terminal.ages import now_ms
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
@@ -59,8 +59,13 @@ def _resume(
     journal: JournalFile,
     run: OfRun = None,
     services: Annotated[
-        str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), where it is driven here.")
-    ] = SERVICES,
+        str | None,
+        typer.Option(
+            "--services",
+            metavar="MODULE",
+            help="A module with catalogue(), where it is driven here; else the one of the node that had the journal.",
+        ),
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0, help="Wait so many seconds for a node that is asked.")
     ] = TIMEOUT_S,
@@ -84,7 +89,7 @@ def _resume(
 class Resumption:
     """Has one run go on, by whoever may drive it."""
 
-    def __init__(self, path: str, row: RunRow, services: str, timeout_s: float) -> None:
+    def __init__(self, path: str, row: RunRow, services: str | None, timeout_s: float) -> None:
         self._path = path
         self._row = row
         self._services = services
@@ -120,17 +125,17 @@ class Resumption:
         row = _again(journal, self._row)
         if row.state not in (RUNNING, State.STUCK):
             return Done(row, "another process")
-        runner = compose_durable(self._opened_services(), journal)
-        under_way = runner.redrive(row)
+        runner = self._runner(journal)
+        under_way = runner.resume(row)
         runner.commit()
         failure = None if under_way.defect is None else under_way.defect.summary
         if question is not None:
             journal.answer(question, now_ms(), failure)
         return Done(_again(journal, row), "this command", failure)
 
-    def _opened_services(self) -> ServiceOf:
+    def _runner(self, journal: Journal) -> DurableRunner:
         try:
-            return open_services(self._services)
+            return compose_durable(self._services, journal)
         except NoServices as error:
             raise WrongUse("--services", str(error).removeprefix("services: ")) from None
 
@@ -157,10 +162,10 @@ class Resumption:
 
 def _again(journal: Journal, row: RunRow) -> RunRow:
     """The run as it is now. Raises `WrongUse` where it was pruned meanwhile."""
-    found = journal.runs(row.number - 1, 1)
-    if not found or found[0].number != row.number:
+    found = journal.run(row.number)
+    if found is None:
         raise WrongUse("SAGA_ID", f"run-{row.number} was there a moment ago, and is gone")
-    return found[0]
+    return found
 
 
 def _is_finding(before: RunRow, done: Done) -> bool:
@@ -190,7 +195,7 @@ def _sentences(screen: Screen, before: RunRow, done: Done) -> list[str]:
             return ["It is under way, and a node has the journal and sees to it: there is nothing to resume."]
         return ["It is not stuck: there is nothing to resume."]
     told = [f"It {'was stuck' if before.state == State.STUCK else 'was cut off'}, and {done.by} had it go on."]
-    outcome = row.resolution or row.outcome
+    outcome = row.latest_outcome
     if done.failure is not None:
         told.append(f"It cannot go on: {screen.prose(done.failure)}")
     elif outcome is not None and row.state == State.STUCK:
@@ -215,5 +220,5 @@ def _plain(before: RunRow, done: Done) -> dict[str, Any]:
         "by": done.by,
         "answered": done.is_answered,
         "failure": done.failure,
-        "outcome": msgspec.to_builtins(row.resolution or row.outcome),
+        "outcome": msgspec.to_builtins(row.latest_outcome),
     }

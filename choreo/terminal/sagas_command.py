@@ -29,17 +29,14 @@ from choreo.trace.record import time_text
 SAGAS_HELP = (
     "List the runs of a journal, the newest last: state, age, and what is expected next of those that have not ended."
 )
-SAGAS_EPILOG = (
-    """[bold]Examples[/]
+SAGAS_EPILOG = """[bold]Examples[/]
   choreo sagas --journal sagas.db
   choreo sagas --journal sagas.db --state stuck --limit 0
-  choreo sagas --journal sagas.db --state running --json"""
-    + """
+  choreo sagas --journal sagas.db --state running --json
 
 [bold]Exit status[/]
   0  listed, whatever the runs are like
   2  wrong use, or a journal that cannot be read"""
-)
 
 LIMIT, BATCH = 20, 500
 SAGA_MAX, SAGA_MIN = 32, 12

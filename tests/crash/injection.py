@@ -98,7 +98,7 @@ class Points:
             with around(f"delivering {address}"):
                 return emit(bus, address, *arguments)
 
-        Bus.emit = emit_or_die  # type: ignore[method-assign]
+        Bus.emit = emit_or_die  # type: ignore[method-assign]  # the death is planted here
 
 
 class Deadly:
@@ -136,7 +136,7 @@ def asks_for(saga: Saga) -> Act:
     """Resume what is unfinished, and take that request."""
 
     def act(session: Session) -> Iterator[bytes]:
-        yield from session.resume()
+        yield from session.recover()
         yield session.feed(saga.line(MSG_ID))
 
     return act
@@ -144,7 +144,7 @@ def asks_for(saga: Saga) -> Act:
 
 def attend(session: Session) -> Iterator[bytes]:
     """Resume what is unfinished, and what operators have asked for."""
-    yield from session.resume()
+    yield from session.recover()
     session.attend()
 
 
@@ -314,10 +314,10 @@ def _heard_too_early(saga: Saga, death: Death, remains: Remains) -> Iterator[str
 def _wrong_replies(path: Path, saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
     expected = saga.reply(MSG_ID)
     with process(path) as session:
-        resumed = b"".join(session.resume()).decode().splitlines()
+        resumed = b"".join(session.recover()).decode().splitlines()
         again = session.feed(saga.line(MSG_ID)).decode().splitlines()
     with process(path) as session:
-        resumed_twice = b"".join(session.resume()).decode().splitlines()
+        resumed_twice = b"".join(session.recover()).decode().splitlines()
         once_more = session.feed(saga.line(MSG_ID)).decode().splitlines()
     if death.told is not None and remains.state in (None, "running"):
         yield f"told {death.told}, and on disk the run is {remains.state}"

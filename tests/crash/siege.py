@@ -90,8 +90,8 @@ class Siege:
         self.findings: list[str] = []
         self.deaths: list[Death] = []
         self._seed = seed
-        self._random = Random(f"deaths {seed}")  # noqa: S311
-        self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311
+        self._random = Random(f"deaths {seed}")  # noqa: S311  # it is to be the same again
+        self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311  # it is to be the same again
         self._new, self._planted, self._findings_max = new, planted, findings_max
         self._copy = directory / "copy.db"
         self._seen = NOTHING_SEEN
