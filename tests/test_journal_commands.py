@@ -594,7 +594,7 @@ def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
         done = choreo("resume", "cut", "--journal", path, *SERVICES)
 
     assert done.exit_code == 0
-    assert "a node has the journal and sees to it" in prose(done.stdout)
+    assert "Another process has the journal: a node, which sees to it" in prose(done.stdout)
     assert state_of(path, "cut") == "running"
 
 

@@ -41,7 +41,8 @@ class Account(Struct, frozen=True):
 
     @property
     def in_force(self) -> list[int]:
-        return [position for position in self.executed if position not in set(self.compensated)]
+        undone = set(self.compensated)
+        return [position for position in self.executed if position not in undone]
 
     def names(self, positions: Iterable[int]) -> list[str]:
         """Of steps; the second one of a name has its number behind it."""

@@ -192,7 +192,7 @@ def _sentences(screen: Screen, before: RunRow, done: Done) -> list[str]:
         return ["The node has not seen to it in time. It still may: what it was asked stays in the journal."]
     if done.by is None:
         if row.state == RUNNING:
-            return ["It is under way, and a node has the journal and sees to it: there is nothing to resume."]
+            return ["It is under way. Another process has the journal: a node, which sees to it, or one more command."]
         return ["It is not stuck: there is nothing to resume."]
     told = [f"It {'was stuck' if before.state == State.STUCK else 'was cut off'}, and {done.by} had it go on."]
     outcome = row.latest_outcome

@@ -26,6 +26,7 @@ from choreo.terminal.trace_file import text_of
 from choreo.trace.record import Record
 
 LABEL_WIDTH = 14
+PICTURED_STEPS_MAX = 300
 CALLS = ("execute", "compensate")
 WRONG = "wrong"
 
@@ -39,7 +40,11 @@ def show_account(screen: Screen, account: Account, path: str, is_asked: bool, sh
     rows = [each for each in rows_of(account) if show_all or not each.did_nothing]
     screen.lines(list(Timeline(screen, rows).lines()))
     screen.one_line()
-    screen.lines(history_diagram(picture_records(account), screen, screen.width, show_all))
+    steps = len(account.plan.steps)
+    if steps <= PICTURED_STEPS_MAX:
+        screen.lines(history_diagram(picture_records(account), screen, screen.width, show_all))
+    else:
+        screen.one_line((f"the picture of {steps:,} steps is left out: nobody could read it", FAINT))
     screen.one_line()
     _show_lines(screen, _standing(screen, account))
     _show_lines(screen, _next(screen, account, is_asked))
