@@ -34,7 +34,8 @@ class KeptService:
         self.is_together = False
         """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
         self._touched = touched
-        self._first = legible_state(inner)
+        self._is_plain = is_plain(inner)
+        self._first = self._state()
         self._fields: dict[str, None] = {}
 
     def execute(self, reference: str) -> Any:
@@ -56,7 +57,7 @@ class KeptService:
 
     def changed_fields(self) -> dict[str, Any] | None:
         """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
-        state = legible_state(self.inner)
+        state = self._state()
         if self.is_together or state is None or self._first is None:
             self.is_together = True
             return None
@@ -64,6 +65,16 @@ class KeptService:
             if name not in self._fields and not _is_same(self._first, name, value):
                 self._fields[name] = None
         return {name: state[name] for name in self._fields if name in state}
+
+    def _state(self) -> dict[str, Any] | None:
+        """All fields, where they are numbers and texts and nothing else."""
+        fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else self.inner.__getstate__()
+        if fields.__class__ is not dict or hasattr(self.inner, "__setstate__"):
+            return None
+        for name, value in fields.items():
+            if name.__class__ is not str or not (value is None or is_scalar(value)):
+                return None
+        return dict(fields)
 
     def give_back(self, state: Any, is_together: bool) -> None:
         self.is_together = is_together
@@ -94,15 +105,10 @@ def refusal_or_defect(error: BaseException) -> BaseException:
         return RuntimeError(type(error).__name__)
 
 
-def legible_state(service: Service) -> dict[str, Any] | None:
-    """The fields of a service that holds nothing but numbers and texts, and is copied as it stands."""
-    state: Any = service.__getstate__()
-    if state is None:
-        return {}
-    if state.__class__ is not dict or hasattr(service, "__setstate__"):
-        return None
-    is_legible = all(name.__class__ is str and (value is None or is_scalar(value)) for name, value in state.items())
-    return dict(state) if is_legible else None
+def is_plain(service: Service) -> bool:
+    """Whether a service is what its fields are: no slots, and no idea of its own of what is to be kept."""
+    kinds = type(service).__mro__[:-1]
+    return not any("__getstate__" in vars(kind) or vars(kind).get("__slots__") for kind in kinds)
 
 
 def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
@@ -146,6 +152,8 @@ class ServiceRecords:
         Raises `JournalError` for one that has come to hold what cannot be kept.
         """
         rows: list[RecordsRow] = []
+        if not self._touched:
+            return rows
         touched = [self._services[step] for step in self._touched]
         self._touched.clear()
         try:

@@ -209,7 +209,8 @@ class Session:
         body = message.body
         if self._envelope and body.in_reply_to is not UNSET:
             return  # itself a reply: answering it would be answered in turn
-        sender = Sender(message.src, None if body.msg_id is UNSET else body.msg_id, self._reply_as(message.dest))
+        msg_id = None if body.msg_id is UNSET else body.msg_id
+        sender = Sender(message.src, msg_id, self._reply_as(message.dest) if self._envelope else None)
         if isinstance(body, Execute):
             self._execute(body, sender)
         elif isinstance(body, Status):
