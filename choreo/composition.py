@@ -66,7 +66,7 @@ def compose_durable(
     from choreo.runners.durable import DurableRunner
 
     before = journal.catalogue()
-    module = services or before or SERVICES
+    module = (before or SERVICES) if services is None else services
     service_of = open_services(module)
 
     around, styles, observe = _watched(tracer, debug)

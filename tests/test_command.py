@@ -36,7 +36,7 @@ def test_help_has_an_example_and_the_exit_statuses(name: str) -> None:
     node = run([*NAMES[name], "--help"])
 
     assert node.returncode == 0
-    assert b"example:" in node.stdout
+    assert b"examples:" in node.stdout
     assert b"exit status:" in node.stdout
 
 

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     try:
         if options.journal is not None:
             return _serve_durably(options)
-        service_of = open_services(options.services or SERVICES)
+        service_of = open_services(SERVICES if options.services is None else options.services)
         tracer = _open_tracer(options)
     except (NoServices, NoTrace) as error:
         log(f"choreo node: {error}")
@@ -238,9 +238,8 @@ def _parse(arguments: list[str]) -> Options:
   echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
   choreo node --journal sagas.db < sagas.jsonl
 
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the
-journal fails; 130 if it was interrupted while it waited for the journal;
-2 for wrong use, before anything is read""",
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails;
+130 if it was interrupted while it waited for the journal; 2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
