@@ -13,6 +13,7 @@ from choreo.domain.plan import STEPS_MAX
 from choreo.domain.request import Request, Sender
 from choreo.domain.service import Refused
 from choreo.journal.journal import Journal
+from choreo.node.session import Session
 from choreo.runners.durable import DurableRunner
 from choreo.runners.in_process import InProcessRunner
 from services.simulated import Simulated
@@ -791,3 +792,20 @@ def test_what_an_earlier_node_had_begun_is_answered_first(tmp_path: Path) -> Non
         '"state": "completed", "completed_steps": 1}}',
         '{"type": "saga_completed", "saga_id": "booking-2", "state": "completed", "completed_steps": 1}',
     ]
+
+
+def test_the_replies_to_what_was_recovered_together_come_in_one_piece(tmp_path: Path) -> None:
+    """Whoever is told to stop after a piece has lost none of its replies: the runs behind them have all ended."""
+    path = tmp_path / "sagas.db"
+    journal = Journal.open(str(path))
+    service = Simulated()
+    runner = DurableRunner(lambda step: service, journal, lambda: 0)
+    for number in range(5):
+        runner.begin(Request(number, ("a",)), Sender(None, number, None))
+    runner.commit()
+    journal.close()
+
+    later = DurableRunner(lambda step: service, Journal.open(str(path)), lambda: 0)
+    piece = next(Session(later, print).recover())
+
+    assert [json.loads(reply)["in_reply_to"] for reply in piece.splitlines()] == list(range(5))
