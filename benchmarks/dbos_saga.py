@@ -57,7 +57,7 @@ class DbosSagas:
     """Launched, until the block is left."""
 
     def __init__(self, dbos: DBOS) -> None:
-        with dbos._sys_db.engine.connect() as connection:  # noqa: SLF001, nothing public has its connections
+        with dbos._sys_db.engine.connect() as connection:  # noqa: SLF001  # nothing public has its connections
             self.durability = settings(lambda pragma: connection.exec_driver_sql(pragma).scalar())
 
     def run(self, numbers: Iterable[int], in_flight: int) -> None:

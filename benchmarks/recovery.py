@@ -93,9 +93,9 @@ def leave_unfinished(path: str, runs: int) -> None:
         for number in range(begin, begin + BATCH):
             runner.begin(Request(f"booking-{number}", STEPS, fail_step(number)), Sender("client", number))
         runner.commit()
-        runner._publish()  # noqa: SLF001  # one round, and no further
+        runner._publish()  # noqa: SLF001  # one round; the public way goes on to the end
         runner.commit()
-        runner._outbox.clear()  # noqa: SLF001  # nobody will see to it in this process
+        runner._outbox.clear()  # noqa: SLF001  # the process dies here, as far as the journal can tell
     journal.close()
 
 
@@ -127,7 +127,7 @@ def leave_finished(path: str, runs: int) -> None:
     connection = sqlite3.connect(path)
     with connection:
         for table, columns in (("runs", RUN_COPY), ("deliveries", DELIVERY_COPY)):
-            rows = f"SELECT {columns} FROM {table}, (SELECT ? AS n) WHERE run <= {BATCH}"  # noqa: S608  # all of it is ours
+            rows = f"SELECT {columns} FROM {table}, (SELECT ? AS n) WHERE run <= {BATCH}"  # noqa: S608  # constants of this module
             connection.executemany(f"INSERT INTO {table} {rows}", [(n,) for n in range(1, runs // BATCH)])
     connection.close()
 

@@ -31,7 +31,8 @@ from choreo.journal.journal import Journal
 from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word_of, words_of
 from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.journal.service_records import ServiceRecords
-from choreo.journal.values import Kept, detail_text, keep, outcome_text, quote_or_none, steps_text
+from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
+from choreo.runners.conflict import difference
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.runner import Conflict, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
@@ -43,8 +44,6 @@ RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
 
 OPERATOR = -1
 """The seat of whoever resumes a stuck run: none at the table."""
-
-TEXT_SHOWN_MAX = 160
 
 Address = tuple[str, int]
 """Of a delivery on the bus, and the seat of its hearer."""
@@ -274,7 +273,7 @@ class DurableRunner:
     ) -> Outcome | UnderWay:
         """What the front door says to a request whose saga is recorded."""
         if recorded != request:
-            raise Conflict(_conflict(recorded, request))
+            raise Conflict(difference(recorded, request))
         outcome = None if row is None else row.outcome
         run = Run("again", request.saga_id)
         cell = Cell() if outcome is None else Cell(SUCCEEDED, 0, outcome)
@@ -282,9 +281,8 @@ class DurableRunner:
         events = () if reaction is None else reaction(cell, Event(REQUESTED, run))[1]
         if events and events[0].topic is STARTED:
             return self._begin(request, sender)
-        if events:
-            answer: Outcome = events[0].detail  # type: ignore[assignment]  # what is recorded is an outcome
-            return answer
+        if events and isinstance(recorded_outcome := events[0].detail, Outcome):
+            return recorded_outcome
         if live is not None:
             return live.under_way
         return UnderWay() if row is None or outcome is not None else self._revived(row)
@@ -395,25 +393,3 @@ class DurableRunner:
 def address_of(seat: int, topic: str) -> str:
     """Where on the bus a delivery of that topic to that seat goes."""
     return f"{seat}<{topic}"
-
-
-def _conflict(recorded: Request, request: Request) -> str:
-    """What is recorded for the saga, and what came."""
-    told, came = _content(recorded), _content(request)
-    differing = [name for name in told if told[name] != came[name]]
-    shown = ", ".join(f"{name} {_cut(told[name])}" for name in differing)
-    got = ", ".join(f"{name} {_cut(came[name])}" for name in differing)
-    return f"saga_id: {_cut(saga_text(request.saga_id))} is recorded with {shown}; expected the same, got {got}"
-
-
-def _content(request: Request) -> dict[str, str]:
-    return {
-        "steps": steps_text(request.steps),
-        "fail_step": quote_or_none(request.fail_step) or "null",
-        "fail_compensation": quote_or_none(request.fail_compensation) or "null",
-        "style": request.style,
-    }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_SHOWN_MAX else f"{text[: TEXT_SHOWN_MAX - 3]}..."
