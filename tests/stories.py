@@ -32,7 +32,7 @@ class Ledger:
     """Finds a service for every step, and records what they did in one run.
 
     `calls` lists every call in order, `effects` those that took effect. The local transactions at the positions
-    `refusing` are refused and those at `broken` raise a defect; the compensations at `stubborn` never work.
+    `refusing` are refused and those at `broken` take effect and then raise; the compensations at `stubborn` never work.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class _Recorded:
     def execute(self, reference: str) -> str:
         position = position_in(reference)
         self._ledger.calls.append((self._step, position, "execute"))
-        if position in self._ledger.broken:
-            raise ZeroDivisionError(f"broken at {position}")
         if position in self._ledger.refusing:
             raise Refused(f"refused at {position}")
         self._ledger.effects.append((self._step, position, "execute"))
+        if position in self._ledger.broken:
+            raise ZeroDivisionError(f"broken at {position}")
         return f"receipt of {reference}"
 
     def compensate(self, reference: str, receipt: object) -> None:
         position = position_in(reference)
         self._ledger.calls.append((self._step, position, "compensate"))
-        if receipt != f"receipt of {reference}":
+        if receipt != (None if position in self._ledger.broken else f"receipt of {reference}"):
             raise AssertionError(f"{reference} was compensated with the receipt {receipt!r}")
         if position in self._ledger.stubborn:
             raise Refused("")

@@ -251,13 +251,39 @@ def test_the_failing_step_itself_cannot_get_stuck(style: str) -> None:
 
 
 @both_styles
-def test_a_defect_is_named_in_the_outcome(style: str) -> None:
-    """A service that raises something else than `Refused` is named, with the exception in one line."""
+def test_an_exception_is_named_in_the_outcome_and_its_step_is_undone(style: str) -> None:
+    """A service that raises something else than `Refused` may have taken effect, so its compensation is called too."""
     story = tell(style, ("a", "b"), Ledger(broken=[1]))
 
     assert story.outcome.state is State.COMPENSATED
-    assert story.outcome.defect == "b: ZeroDivisionError: broken at 1"
+    assert (story.outcome.failed_step, story.outcome.defect) == ("b", "ZeroDivisionError: broken at 1")
     assert story.outcome.compensated_steps == ("a",)
+    assert story.outcome.in_doubt_steps == ("b",)
+    assert story.ledger.standing == []
+
+
+@both_styles
+@pytest.mark.parametrize(
+    ("itinerary", "broken", "standing", "compensated"),
+    [
+        (("a", "b"), 1, [0, 1], ()),
+        (("b", "c"), 0, [0], ()),
+        (("a", ("b", "c"), "d"), 1, [0, 1], ("c",)),
+        (("a", ("c", "b")), 2, [0, 2], ("c",)),
+    ],
+)
+def test_what_is_in_doubt_and_cannot_be_undone_is_stuck(
+    style: str, itinerary: Itinerary, broken: int, standing: list[int], compensated: tuple[str, ...]
+) -> None:
+    """It may be in force, and nobody says compensated; what does not depend on it is undone all the same."""
+    story = tell(style, itinerary, Ledger(broken=[broken], stubborn=[broken]))
+
+    assert story.outcome.state is State.STUCK
+    assert (story.outcome.stuck_step, story.outcome.in_doubt_steps) == ("b", ("b",))
+    assert story.outcome.defect is not None
+    assert story.outcome.defect.startswith("ZeroDivisionError: broken at ")
+    assert story.ledger.standing == standing
+    assert story.outcome.compensated_steps == compensated
 
 
 @both_styles

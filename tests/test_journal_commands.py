@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -278,9 +278,9 @@ def test_what_was_resumed_is_told_as_it_is_now(path: str) -> None:
 
     assert "saga stuck, run-1: compensated\n" in told
     assert "client      was told stuck\n" in told
-    assert re.search(r"\n +13 +\d+ ms +operator +saga resumed\n", told)
+    assert re.search(r"\n +14 +\d+ ms +operator +saga resumed\n", told)
     assert "in force    nothing\n" in told
-    assert "resumed     once: 13 in the timeline\n" in told
+    assert "resumed     once: 14 in the timeline\n" in told
     why = prose(told[told.index("  why ") :])
     assert why.startswith("why the saga ended compensated, because a was compensated, because b was compensated")
     assert "not undone" not in told[told.index("took effect") :]
@@ -322,8 +322,8 @@ def test_a_run_is_told_to_programs_whole(path: str) -> None:
     assert [record["seq"] for record in told["records"]] == list(range(1, len(told["records"]) + 1))
 
 
-def test_a_defect_is_told_as_the_reply_was(path: str) -> None:
-    """The client heard of a crash, and so does the operator."""
+def test_a_step_in_doubt_is_shown_as_such(path: str) -> None:
+    """The client was told what raised what, and so is the operator; in force it is called by nobody."""
     desk = Desk()
     desk.execute = lambda reference: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # it is planted
     write(path, COMPLETED, service=desk)
@@ -331,8 +331,24 @@ def test_a_defect_is_told_as_the_reply_was(path: str) -> None:
     told = choreo("show", "done", "--journal", path, width=100).stdout
     reply = json.loads(choreo("show", "done", "--journal", path, "--json").stdout)["reply"]
 
-    assert "client      was told of a crash: book_flight: ZeroDivisionError: division by zero" in told
-    assert (reply["type"], reply["code"]) == ("error", 13)
+    assert "client      was told stuck; book_flight raised ZeroDivisionError: division by zero" in told
+    assert "in force    nothing\n  in doubt    book_flight: may have taken effect, and is not undone\n" in told
+    assert (reply["type"], reply["in_doubt_steps"]) == ("saga_stuck", ["book_flight"])
+
+
+def test_a_recorded_crash_is_told_as_it_was(path: str) -> None:
+    """Choreo 0.1 answered an exception with error 13 and undid nothing: whoever asks again gets that reply again."""
+    write(path, COMPLETED)
+    recorded = '{"state": "compensated", "compensated_steps": [], "defect": "book_flight: TimeoutError: no answer"}'
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE runs SET state = 'compensated', outcome = ?", (recorded,))
+        connection.commit()
+
+    told = choreo("show", "done", "--journal", path, width=100).stdout
+    reply = json.loads(choreo("show", "done", "--journal", path, "--json").stdout)["reply"]
+
+    assert "client      was told of a crash: book_flight: TimeoutError: no answer" in told
+    assert (reply["code"], reply["text"]) == (13, "book_flight: TimeoutError: no answer")
 
 
 def test_a_picture_can_be_had_as_mermaid(path: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from choreo.domain.event import Defect, Event, Fact, Run, Topic
+from choreo.domain.event import Defect, Event, Fact, InDoubt, Run, Topic
 from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, step_topic
 from choreo.domain.plan import plan
 from choreo.domain.reaction import Cell, Phase, Subscription
@@ -30,6 +30,13 @@ class Failing:
     def compensate(self, reference: str, receipt: object) -> None:
         self.calls += 1
         raise self.error
+
+
+class FailingForward(Failing):
+    """Its local transaction alone fails."""
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        self.calls += 1
 
 
 class FailingAtFirst(Failing):
@@ -63,7 +70,8 @@ MOVES = {
     (Signal.BACK, Phase.WAITING): (Phase.CANCELLED, "step/b/cancelled", []),
     (Signal.BACK, Phase.SUCCEEDED): (Phase.COMPENSATED, "step/b/compensated", ["compensate"]),
 }
-STILL = [(signal, phase) for signal in Signal for phase in Phase if (signal, phase) not in MOVES]
+IN_DOUBT = (Signal.GO, Phase.RESUMED)
+STILL = [(s, phase) for s in Signal for phase in Phase if (s, phase) not in MOVES and (s, phase) != IN_DOUBT]
 
 
 @pytest.mark.parametrize(("signal", "phase"), MOVES)
@@ -161,9 +169,9 @@ def test_a_refusal_is_a_failure_with_its_reason(reason: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), RecursionError("deep"), ExceptionGroup("two", [KeyError("k")])])
-def test_a_defect_is_a_failure_with_its_traceback(error: Exception) -> None:
-    """Anything but `Refused` is reported as a defect: one line, and the whole traceback."""
-    cell, (event,) = react(participant_of(Failing(error)), Signal.GO)
+def test_an_exception_is_a_failure_with_its_traceback_once_it_is_undone(error: Exception) -> None:
+    """Anything but `Refused` is reported with one line and the whole traceback."""
+    cell, (event,) = react(participant_of(FailingForward(error)), Signal.GO)
 
     assert cell.phase is Phase.FAILED
     assert event.topic.name == "step/b/failed"
@@ -171,16 +179,51 @@ def test_a_defect_is_a_failure_with_its_traceback(error: Exception) -> None:
     assert event.reason == event.detail.summary == f"{type(error).__name__}: {error}"
     assert "Traceback (most recent call last)" in event.detail.traceback
     assert "in execute" in event.detail.traceback
+    assert event.detail.is_undone
 
 
-def test_a_defect_that_cannot_even_say_what_it_is_is_a_failure_too() -> None:
-    """An exception whose text raises is a defect like any other, and does not break the saga."""
+def test_a_step_in_doubt_is_undone_without_a_receipt_before_it_fails() -> None:
+    """What it returned is not known, and whether it took effect is not either."""
+    ledger = Ledger(broken=[1])
+
+    cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)
+
+    assert (cell.phase, event.topic.fact) == (Phase.FAILED, Fact.FAILED)
+    assert [verb for _, _, verb in ledger.calls] == ["execute", "compensate"]
+    assert ledger.standing == []
+
+
+def test_a_step_in_doubt_that_cannot_be_undone_is_stuck() -> None:
+    """After three attempts; the event tells of both exceptions, and of neither that nothing happened."""
+    ledger = Ledger(broken=[1], stubborn=[1])
+
+    cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)
+
+    assert (cell.phase, event.topic.fact) == (Phase.STUCK, Fact.COMPENSATION_FAILED)
+    assert isinstance(event.detail, InDoubt)
+    assert "ZeroDivisionError" in event.detail.traceback
+    assert [verb for _, _, verb in ledger.calls] == ["execute"] + ["compensate"] * 3
+
+
+def test_a_step_in_doubt_that_is_resumed_is_undone_and_not_executed_again() -> None:
+    """It is behind: what would follow it was cancelled long ago."""
+    ledger = Ledger(broken=[1])
+    resumed = Cell(Phase.RESUMED, 1, Defect("TimeoutError: no answer", ""))
+
+    cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO, resumed)
+
+    assert (cell.phase, event.topic.fact, event.reason) == (Phase.FAILED, Fact.FAILED, "TimeoutError: no answer")
+    assert [verb for _, _, verb in ledger.calls] == ["compensate"]
+
+
+def test_an_exception_that_cannot_even_say_what_it_is_is_a_failure_too() -> None:
+    """An exception whose text raises is one like any other, and does not break the saga."""
 
     class UnspeakableError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    cell, (event,) = react(participant_of(Failing(UnspeakableError())), Signal.GO)
+    cell, (event,) = react(participant_of(FailingForward(UnspeakableError())), Signal.GO)
 
     assert cell.phase is Phase.FAILED
     assert isinstance(event.detail, Defect)

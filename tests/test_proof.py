@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 
+from msgspec.structs import replace
+
 from choreo.definitions import lint
 from choreo.domain.definition import Definition, Step
 from choreo.lab.explorer import Explorer
@@ -18,6 +20,7 @@ from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 
 STEPS_MAX = 5
 GRAPH_STEPS_MAX = 4
+DOUBT_STEPS_MAX = 3
 
 Case = tuple[tuple[int, ...], int | None, str]
 
@@ -74,3 +77,48 @@ def test_the_protocol_is_safe_in_every_graph() -> None:
     assert [case for case, report in zip(cases, reports, strict=True) if report.verdict is not Conclusion.SAFE] == []
     assert [case for case in cases if lint(*case)] == []
     assert len(cases) == 716
+
+
+class Unanswering:
+    """Takes effect, and its answer is lost."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    def execute(self, reference: str) -> object:
+        self.held += 1
+        raise TimeoutError("no answer")
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        self.held -= 1
+
+
+def in_doubt() -> Iterator[Definition]:
+    """Every way in which up to three steps may depend on those before them, each in doubt in turn.
+
+    Its undo works, works at the second attempt, or never works.
+    """
+    for definition in graphs():
+        steps = definition.steps
+        for step in steps if len(steps) <= DOUBT_STEPS_MAX else ():
+            for undo in ("never", 1, "always") if step.fails == "always" else ():
+                doubtful = replace(step, fails="never", service="unanswering", compensation_fails=undo)
+                yield replace(definition, steps=tuple(doubtful if each is step else each for each in steps))
+
+
+def test_what_is_in_doubt_is_undone_or_stuck_in_every_graph() -> None:
+    """Nothing is called compensated while it may be in force; and every run ends."""
+    outcomes: dict[str, int] = {}
+    cases = [(definition, style) for definition in in_doubt() for style in STYLES]
+
+    for definition, style in cases:
+        service = Unanswering()
+        report = Explorer(definition, style, {"unanswering": service}.__getitem__).explore()
+        assert report.verdict is Conclusion.SAFE, report.broken
+        undo = next(step.compensation_fails for step in definition.steps if step.service is not None)
+        assert ("compensated" in report.outcomes) == (undo != "always")
+        for outcome in report.outcomes:
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    assert len(cases) == 168
+    assert outcomes.keys() == {"compensated", "stuck"}

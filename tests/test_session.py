@@ -603,13 +603,17 @@ def test_an_error_is_written_as_json_dumps_would() -> None:
 
 
 class Broken:
-    """A service with a defect."""
+    """A service that raises; without `has_undo` its compensation refuses as well."""
+
+    def __init__(self, has_undo: bool) -> None:
+        self.has_undo = has_undo
 
     def execute(self, reference: str) -> object:
         return 1 // 0
 
     def compensate(self, reference: str, receipt: object) -> None:
-        raise Refused("nothing was done")
+        if not self.has_undo:
+            raise Refused("nobody has written it")
 
 
 class Held:
@@ -626,21 +630,68 @@ class Held:
 
 
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
-def test_a_defect_of_a_service_is_answered_and_what_was_done_is_undone(style: str) -> None:
-    """The error names the step; the next message is fine."""
-    held, broken = Held(), Broken()
+def test_an_exception_of_a_service_does_not_hide_the_outcome(style: str) -> None:
+    """The step in doubt is undone, and named with its exception; the next message is fine."""
+    held, broken = Held(), Broken(has_undo=True)
     talk = Talk(runner=InProcessRunner(lambda step: broken if step == "broken" else held))
 
-    crash, reply = talk.all(line(execute(1, "a", "b", "broken", style=style)), line(execute(2, "a")))
+    compensated, reply = talk.all(line(execute(1, "a", "b", "broken", style=style)), line(execute(2, "a")))
 
-    assert json.loads(crash) == {
-        "type": "error",
-        "in_reply_to": 1,
-        "code": 13,
-        "text": "broken: ZeroDivisionError: integer division or modulo by zero",
-    }
+    assert compensated == (
+        '{"type": "saga_compensated", "in_reply_to": 1, "saga_id": "booking-1", "state": "compensated", '
+        '"compensated_steps": ["b", "a"], "in_doubt_steps": ["broken"], "failed_step": "broken", '
+        '"reason": "ZeroDivisionError: integer division or modulo by zero"}'
+    )
     assert reply == expected_reply(execute(2, "a")["body"])
     assert held.held == 1
+
+
+@pytest.mark.parametrize("style", ["choreography", "orchestration"])
+def test_what_is_in_doubt_and_cannot_be_undone_is_answered_as_stuck(style: str) -> None:
+    """Nobody says that it was compensated."""
+    held, broken = Held(), Broken(has_undo=False)
+    talk = Talk(runner=InProcessRunner(lambda step: broken if step == "broken" else held))
+
+    (stuck,) = talk.all(line(execute(1, "a", "broken", style=style)))
+
+    assert json.loads(stuck) == {
+        "type": "saga_stuck",
+        "in_reply_to": 1,
+        "saga_id": "booking-1",
+        "state": "stuck",
+        "compensated_steps": [],
+        "stuck_step": "broken",
+        "in_doubt_steps": ["broken"],
+        "failed_step": "broken",
+        "reason": "ZeroDivisionError: integer division or modulo by zero; it may have taken effect, and its "
+        "compensation failed: nobody has written it",
+    }
+
+
+class BrokenUndo(Held):
+    """A service whose compensation raises."""
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        raise NotImplementedError("later")
+
+
+def test_an_exception_of_a_compensation_is_told_beside_the_outcome() -> None:
+    """It is in force, and in no doubt."""
+    held, broken = Held(), BrokenUndo()
+    talk = Talk(runner=InProcessRunner(lambda step: broken if step == "broken" else held))
+
+    (stuck,) = talk.all(line(execute(1, "a", "broken", "b", fail_step="b")))
+
+    assert json.loads(stuck) == {
+        "type": "saga_stuck",
+        "in_reply_to": 1,
+        "saga_id": "booking-1",
+        "state": "stuck",
+        "compensated_steps": [],
+        "stuck_step": "broken",
+        "failed_step": "broken",
+        "reason": "NotImplementedError: later",
+    }
 
 
 def test_a_defect_of_choreo_itself_is_answered_and_logged() -> None:

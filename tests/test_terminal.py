@@ -142,14 +142,14 @@ def test_the_end_is_told_as_it_is(style: str, arguments: tuple[str, ...], status
     assert prose(result.stdout).endswith(sentence)
 
 
-def test_a_defect_is_a_finding(services: Callable[[str], str]) -> None:
-    """An exception that is no refusal ends in exit status 1, and nobody claims to know what was done."""
+def test_an_exception_is_a_finding(services: Callable[[str], str]) -> None:
+    """An exception that is no refusal ends in exit status 1, and the step is said to have been in doubt."""
     result = choreo("run", "a", "broken", "--services", services(FRESH))
 
     assert result.exit_code == 1
     assert prose(result.stdout).endswith(
-        "compensated: broken failed (ZeroDivisionError: planted); a was compensated; nothing is in force; this was a "
-        "defect and no refusal, so nobody can say what that local transaction did."
+        "compensated: broken failed (ZeroDivisionError: planted); a was compensated; nothing is in force; broken "
+        "raised an exception, was in doubt, and was undone."
     )
 
 

@@ -121,7 +121,7 @@ def test_the_same_input_gives_the_same_trace_apart_from_the_time(tmp_path: Path)
 
 
 def test_the_traceback_of_a_defect_is_in_the_trace(tmp_path: Path) -> None:
-    """The reply has code 13 and names the step; the trace has the rest."""
+    """The reply has the outcome, the step and the exception in a line; the trace has the rest."""
     (tmp_path / "planted.py").write_text(PLANTED_DEFECT)
 
     records = trace_of(request(steps=["a", "broken"]), tmp_path, "--services", "planted", PYTHONPATH=str(tmp_path))
@@ -130,8 +130,8 @@ def test_the_traceback_of_a_defect_is_in_the_trace(tmp_path: Path) -> None:
     assert failed["reason"] == "ZeroDivisionError: planted"
     assert 'raise ZeroDivisionError("planted")' in failed["traceback"]
     assert [r["step"] for r in records if r["event"] == "step.compensated"] == ["a"]
-    assert records[-1]["event"] == "error"
-    assert records[-1]["code"] == 13
+    assert records[-1]["event"] == "saga.compensated"
+    assert records[-1]["reason"] == "ZeroDivisionError: planted"
 
 
 def test_a_refused_message_is_in_the_trace_as_a_reply_without_a_run(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from choreo.checking.told import Line
 from choreo.checking.words import RESUME, RESUMED
-from choreo.domain.event import Command, Events, Fact, Timer, Topic
+from choreo.domain.event import Command, Defect, Events, Fact, InDoubt, Timer, Topic
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary
+from choreo.journal import values
 from choreo.journal.replay import RESUMED as RESUMED_ROW
 from choreo.journal.replay import Replayer, Stood, Tale, Unreplayable, run_of
 from choreo.journal.rows import DeliveryRow, RunRow
@@ -66,6 +67,14 @@ def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> 
     return _Teller(row, replayer).tell(deliveries)
 
 
+class Unknown(Struct, frozen=True):
+    """An exception of a service, as its participant told it; `undo`: why what may have happened could not be undone."""
+
+    summary: str
+    is_undone: bool = False
+    undo: str | None = None
+
+
 class _Teller:
     def __init__(self, row: RunRow, replayer: Replayer) -> None:
         self._row = row
@@ -75,6 +84,7 @@ class _Teller:
         self._told = RunTale([], [], [])
         self._published: dict[str, Record] = {}
         self._number, self._at_ms, self._time = 0, -1, ""
+        self._in_doubt: dict[int, None] = {}
 
     def tell(self, deliveries: Iterable[DeliveryRow]) -> RunTale:
         told = self._told
@@ -118,10 +128,10 @@ class _Teller:
         cause = None if heard is None else self._id(heard)
         if heard is not None:
             self._deliver(heard, row.seat)
-        reason, traceback = _read_detail(row.detail)
+        reason, traceback, unknown = _read_detail(row.detail)
         causes = {event.topic.name: event.causation_id for event in events}
         for topic in self._topics_of(row):
-            self._effect(topic, cause, reason)
+            self._effect(topic, cause, reason, unknown)
             record = self._publish(topic, causes.get(topic.name, cause))
             record.reason, record.traceback = reason, traceback
             if topic.step is None and topic.fact in OUTCOMES:
@@ -134,15 +144,31 @@ class _Teller:
             if topic is not None:
                 yield topic
 
-    def _effect(self, topic: Topic, cause: str | None, reason: str | None) -> None:
+    def _effect(self, topic: Topic, cause: str | None, reason: str | None, unknown: Unknown | None) -> None:
         """What the service did, if it was asked for anything."""
         if topic.step is None or topic.fact not in EFFECTS:
             return
-        event, action = EFFECTS[topic.fact]
-        record = self._record(event, action, topic.step, cause)
-        record.step, record.position = topic.step, topic.position
+        if unknown is not None and (topic.fact is Fact.FAILED or unknown.undo is not None):
+            self._effects_in_doubt(topic, cause, unknown)
+            return
+        record = self._call(topic, EFFECTS[topic.fact], cause)
         if topic.fact in REFUSED:
             record.reason = reason or "refused"
+
+    def _effects_in_doubt(self, topic: Topic, cause: str | None, unknown: Unknown) -> None:
+        """The call whose answer was unknown, unless it was an earlier one, and what undid it or was to undo it."""
+        if topic.position not in self._in_doubt:
+            self._in_doubt[topic.position] = None
+            record = self._call(topic, EFFECTS[Fact.SUCCEEDED], cause)
+            record.reason, record.in_doubt = unknown.summary, True
+        if unknown.undo is not None or unknown.is_undone:
+            self._call(topic, EFFECTS[Fact.COMPENSATED], cause).reason = unknown.undo
+
+    def _call(self, topic: Topic, call: tuple[str, str], cause: str | None) -> Record:
+        event, action = call
+        record = self._record(event, action, str(topic.step), cause)
+        record.step, record.position = topic.step, topic.position
+        return record
 
     def _end(self, topic: Topic, record: Record, outcome: Outcome | None) -> None:
         told = self._told
@@ -200,15 +226,25 @@ def _as_it_is_kept(receipt: Kept) -> Any:
     return receipt
 
 
-def _read_detail(text: str | None) -> tuple[str | None, str | None]:
-    """Why something failed, and the traceback of a defect."""
+def _read_detail(text: str | None) -> tuple[str | None, str | None, Unknown | None]:
+    """Why something failed, the traceback of an exception, and what is known of a call without an answer."""
     if text is None:
-        return None, None
+        return None, None, None
+    try:
+        detail = values.read_detail(text)
+    except Exception:  # no node has written it
+        return _read_odd_detail(text), None, None
+    if isinstance(detail, Defect):
+        return detail.summary, detail.traceback, Unknown(detail.summary, detail.is_undone)
+    if isinstance(detail, InDoubt):
+        return detail.reason, detail.traceback, Unknown(detail.summary, undo=detail.undo)
+    return detail, None, None
+
+
+def _read_odd_detail(text: Any) -> str | None:
     try:
         detail = json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        return None, None
-    if isinstance(detail, dict):
-        reason, traceback = detail.get("summary", detail.get("reason")), detail.get("traceback")
-        return None if reason is None else str(reason), None if traceback is None else str(traceback)
-    return str(detail), None
+        return None
+    reason = detail.get("summary", detail.get("reason")) if isinstance(detail, dict) else detail
+    return None if reason is None else str(reason)

@@ -7,6 +7,8 @@ the file is damaged.
 import json
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from choreo.checking.journal_records import RunTale
 from choreo.checking.verdict import Deviation
 from choreo.domain.outcome import Outcome
@@ -99,10 +101,18 @@ def _differing(what: str, recorded: Outcome | None, told: RunTale, index: int, i
         if recorded.state != said:
             yield f"{what} {recorded.state}, and the deliveries say {said}"
         return
+    outcome = told.outcomes[index]
+    if recorded.defect is not None and recorded.failed_step is None:
+        outcome = as_in_0_1(outcome)
     for field in Outcome.__struct_fields__:
-        here, there = getattr(recorded, field), getattr(told.outcomes[index], field)
+        here, there = getattr(recorded, field), getattr(outcome, field)
         if here != there:
             yield f"{what} {field} {here!r}, and the deliveries say {there!r}"
+
+
+def as_in_0_1(outcome: Outcome) -> Outcome:
+    """The outcome as choreo 0.1 recorded it: the exception behind the name of its step, and nothing of doubt."""
+    return replace(outcome, defect=f"{outcome.failed_step}: {outcome.defect}", failed_step=None, in_doubt_steps=())
 
 
 def is_legible(kept: object) -> bool:

@@ -69,9 +69,8 @@ def _in_choreography(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
         for topic in (topic for p in stops for topic in ends[p]):
             if topic.fact is not Fact.COMPENSATED or steps[topic.position].timeout_ms is not None:
                 yield Need(position, name, topic, What.STOP)
-        for p in stops:
-            if steps[p].timeout_ms is not None:  # it may come too late, and stay
-                yield Need(position, name, step_topic(plan, p, Fact.COMPENSATION_FAILED), What.STOP)
+        for p in stops:  # it may come too late or be in doubt, and stay
+            yield Need(position, name, step_topic(plan, p, Fact.COMPENSATION_FAILED), What.STOP)
         for topic in (topic for p in after for topic in ends[p]):
             yield Need(position, name, topic, What.UNDO)
         if not after and len(plan.last) > 1:

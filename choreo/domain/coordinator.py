@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.domain.event import Event, Events, Fact, Late, Topic
+from choreo.domain.event import GAVE_UP, Event, Events, Fact, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
@@ -103,7 +103,7 @@ class Coordinator:
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
     def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """A last step that came too late and cannot be undone: the others must hear that the sink is not reached."""
+        """A last step that was given up and cannot be undone: the others must hear that the sink is not reached."""
         cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
@@ -122,7 +122,7 @@ class Coordinator:
         """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
         successors = self.plan.successors
         for position, event in ends.items():
-            if event.topic.fact is FACT_COMPENSATED and event.detail.__class__ is not Late:
+            if event.topic.fact is FACT_COMPENSATED and event.detail.__class__ not in GAVE_UP:
                 for successor in successors[position]:
                     if successor not in ends:
                         return True
@@ -132,9 +132,9 @@ class Coordinator:
         """How many steps were not heard of yet that have ended, or will, although some are stuck.
 
         Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
-        but not what the stuck steps block, nor what would have followed a step that came too late.
+        but not what the stuck steps block, nor what would have followed a step that came too late or is in doubt.
         """
-        late = [p for p, event in ends.items() if event.detail.__class__ is Late]
+        late = [p for p, event in ends.items() if event.detail.__class__ in GAVE_UP]
         undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
         blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is FACT_COMPENSATION_FAILED])
         ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked) if p not in late)]

@@ -82,10 +82,30 @@ class Run(Struct, frozen=True, gc=False):
 
 
 class Defect(Struct, frozen=True, gc=False):
-    """An exception that no service should raise: `summary` in one line, and the `traceback` as text."""
+    """An exception that is not `Refused`: `summary` in one line, and the `traceback` as text.
+
+    `is_undone`: it came from a local transaction, which was undone because nobody knows whether it took effect.
+    """
 
     summary: str
     traceback: str
+    is_undone: bool = False
+
+
+class InDoubt(Struct, frozen=True, gc=False):
+    """A step whose answer is unknown, and whose compensation keeps failing: it may be in force.
+
+    `summary` is the exception of the local transaction in one line, `undo` why the compensation failed; `traceback` has
+    the tracebacks of both, as far as there are any.
+    """
+
+    summary: str
+    traceback: str
+    undo: str
+
+    @property
+    def reason(self) -> str:
+        return f"{self.summary}; it may have taken effect, and its compensation failed: {self.undo}"
 
 
 class Late(Struct, frozen=True, gc=False):
@@ -103,7 +123,7 @@ class Event(Struct, frozen=True, gc=False):
     topic: Topic
     run: Run
     cause: Topic | None = None
-    detail: str | Defect | Late | Outcome | None = None
+    detail: str | Defect | InDoubt | Late | Outcome | None = None
     number: int = 0
     cause_number: int = 0
 
@@ -123,6 +143,9 @@ class Event(Struct, frozen=True, gc=False):
             return detail
         return detail.summary if isinstance(detail, Defect) else detail.reason
 
+
+GAVE_UP = (Late, InDoubt)
+"""Details of a step that was given up before anything could follow it."""
 
 Events = tuple[Event, ...]
 

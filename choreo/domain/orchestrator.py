@@ -109,7 +109,7 @@ class Orchestrator:
         return self._compensate(cell, event, self.plan.predecessors[position][::-1])
 
     def _note_late_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        """It came too late and cannot be undone: it stands, and so does what came before it."""
+        """It came too late, or is in doubt, and cannot be undone: it stands, and so does what came before it."""
         return self._note_failure(replace(cell, standing=cell.standing.add(event.topic.position)), event)
 
     def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:

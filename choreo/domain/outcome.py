@@ -19,8 +19,9 @@ class Outcome(Struct, frozen=True, gc=False):
     `completed_steps` counts the steps of a completed run, and is 0 otherwise. `compensated_steps` lists what was in
     fact compensated, in the order in which it happened. `stuck_step` is the first step whose compensation kept
     failing; that step and whatever came before it are still in force. `reason` is that of the failure, or, where the
-    run is stuck, of the compensation. `defect` is `<step>: <exception>`, where a service raised something other than
-    `Refused`.
+    run is stuck, of the compensation. Where a service raised something other than `Refused`, `failed_step` is its step
+    and `defect` the exception in one line. `in_doubt_steps` are the steps whose local transaction raised such a thing:
+    they were undone where the run is compensated, and may be in force where it is stuck.
     """
 
     state: State
@@ -29,3 +30,5 @@ class Outcome(Struct, frozen=True, gc=False):
     stuck_step: str | None = None
     reason: str | None = None
     defect: str | None = None
+    failed_step: str | None = None
+    in_doubt_steps: tuple[str, ...] = ()

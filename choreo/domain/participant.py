@@ -1,20 +1,26 @@
 """A participant: a service bound to one step of a saga, reacting to its neighbours.
 
 Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but
-in `_execute` and `_compensate`. The rules are those of the neighbour protocol (docs/explanation/protocol.md), one row
-each in `TRANSITIONS`; what has no row changes nothing, which makes the participant an idempotent receiver.
+in `_execute` and `_compensate`. `Refused` is a definite no; any other exception is an unknown answer, and the step is
+undone, with no receipt, before it says that it failed. The rules are those of the neighbour protocol
+(docs/explanation/protocol.md), one row each in `TRANSITIONS`; what has no row changes nothing, which makes the
+participant an idempotent receiver.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
-from choreo.domain.event import Command, Defect, Event, Events, Fact, Run, Timer, Topic
+from msgspec.structs import replace
+
+from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     CANCELLED,
     COMPENSATED,
     FAILED,
+    IN_DOUBT,
     NOTHING,
+    RESUMED,
     STUCK,
     SUCCEEDED,
     WAITING,
@@ -49,9 +55,6 @@ def step_topic(plan: Plan, position: int, fact: Fact | Command | Timer, source: 
 class Participant:
     """Bound to the step at `position`. With `is_quiet` nobody needs to hear that it was cancelled."""
 
-    may_be_late = False
-    """Whether it may take effect after it was given up; then it may be stuck although nothing has followed it."""
-
     def __init__(self, plan: Plan, position: int, service: Service, is_quiet: bool = False) -> None:
         self.position = position
         self.step = plan.steps[position]
@@ -78,7 +81,7 @@ class Participant:
         except NotTheService:
             raise
         except Exception as error:
-            return self._fail(event, defect(error))
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, defect(error)), event)
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
@@ -90,19 +93,37 @@ class Participant:
         return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        run, attempt = event.run, 1
-        while (why := self._try_to_compensate(cell, run)) is not None:
-            if attempt == COMPENSATION_ATTEMPTS:
-                return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, run, event.topic, why),)
-            attempt += 1
-        return CELL_COMPENSATED, (Event(self.compensated, run, event.topic),)
+        why = self._keep_compensating(event.run, cell.receipt)
+        if why is not None:
+            return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, event.run, event.topic, why),)
+        return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
 
-    def _try_to_compensate(self, cell: Cell, run: Run) -> str | Defect | None:
+    def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Undo what may have taken effect; only when that has worked the step has failed."""
+        why = self._keep_compensating(event.run, None)
+        if why is not None:
+            return Cell(STUCK), (self._stuck_in_doubt(cell, event, why),)
+        return self._fail(event, undone(cell.receipt))
+
+    def _stuck_in_doubt(self, cell: Cell, event: Event, why: str | Defect) -> Event:
+        raised: Defect = cell.receipt
+        undo, traceback = (why.summary, why.traceback) if isinstance(why, Defect) else (why, "")
+        detail = InDoubt(raised.summary, raised.traceback + traceback, undo)
+        return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
+
+    def _keep_compensating(self, run: Run, receipt: object) -> str | Defect | None:
+        """Why it did not work as often as it was tried, or None if it did."""
+        attempt = 1
+        while (why := self._try_to_compensate(run, receipt)) is not None and attempt < COMPENSATION_ATTEMPTS:
+            attempt += 1
+        return why
+
+    def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
         """Why it did not work, or None if it did."""
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            self._compensate(run.id + self._suffix, cell.receipt)
+            self._compensate(run.id + self._suffix, receipt)
         except Refused as refusal:
             return str(refusal)
         except NotTheService:
@@ -130,10 +151,14 @@ STANDARD = Terms()
 
 
 TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {
-    Signal.GO: {WAITING: Participant.forward},
+    Signal.GO: {WAITING: Participant.forward, RESUMED: Participant.undo_in_doubt},
     Signal.STOP: {WAITING: Participant.cancel},
     Signal.BACK: {WAITING: Participant.cancel, SUCCEEDED: Participant.backward},
 }
+
+
+def undone(raised: Defect) -> Defect:
+    return replace(raised, is_undone=True)
 
 
 def defect(error: Exception) -> Defect:

@@ -19,8 +19,9 @@ NOTHING: Events = ()
 class Phase(IntEnum):
     """Where a participant stands in one run. A number, because it indexes the transitions.
 
-    The last five are for local transactions that take time: it runs; it runs although its time is up; it runs and is to
-    be undone; its compensation is tried again; so is that of what came too late.
+    Five are for local transactions that take time: it runs; it runs although its time is up; it runs and is to be
+    undone; its compensation is tried again; so is that of what came too late. In doubt: its answer is unknown, and its
+    compensation has not worked yet; resumed: the same, and an operator has it tried once more.
     """
 
     WAITING = 0
@@ -34,6 +35,8 @@ class Phase(IntEnum):
     ABORTED = 8
     UNDOING = 9
     UNDOING_LATE = 10
+    IN_DOUBT = 11
+    RESUMED = 12
 
 
 # Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
@@ -50,14 +53,16 @@ PHASES = tuple(Phase)
     ABORTED,
     UNDOING,
     UNDOING_LATE,
+    IN_DOUBT,
+    RESUMED,
 ) = PHASES
 
 
 class Cell(Struct, frozen=True, gc=False):
     """The memory of one participant of one run.
 
-    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back;
-    `attempt` counts the tries of what is being tried again.
+    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back, or,
+    in doubt, the exception that it raised; `attempt` counts the tries of what is being tried again.
     """
 
     phase: Phase = WAITING

@@ -5,7 +5,7 @@ Laws: reports what was heard, and assumes nothing.
 
 from typing import Any
 
-from choreo.domain.event import Defect, Event, Fact, Topic
+from choreo.domain.event import Defect, Event, Fact, InDoubt, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Plan
 
@@ -50,7 +50,8 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     compensated: list[int] = []
     failed: Event | None = None
     stuck: Event | None = None
-    defect: str | None = None
+    raised: Event | None = None
+    in_doubt: list[int] = []
     for event in ends.values():
         topic = event.topic
         if topic.fact is FACT_COMPENSATED:
@@ -62,11 +63,16 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
             failed = event
         elif topic.fact is FACT_COMPENSATION_FAILED:
             stuck = event
-        if isinstance(event.detail, Defect):
-            defect = f"{topic.step}: {event.detail.summary}"
+        if isinstance(event.detail, Defect | InDoubt):
+            raised = event
+            if isinstance(event.detail, InDoubt) or event.detail.is_undone:
+                in_doubt.append(topic.position)
     compensated.reverse()
     compensated.sort(key=plan.depths.__getitem__, reverse=True)
     steps = tuple(map(plan.steps.__getitem__, compensated))
-    if stuck is None:
-        return Outcome(STATE_COMPENSATED, 0, steps, None, None if failed is None else failed.reason, defect)
-    return Outcome(STATE_STUCK, 0, steps, stuck.topic.step, stuck.reason, defect)
+    state, because = (STATE_COMPENSATED, failed) if stuck is None else (STATE_STUCK, stuck)
+    stuck_step, reason = None if stuck is None else stuck.topic.step, None if because is None else because.reason
+    if raised is None:
+        return Outcome(state, 0, steps, stuck_step, reason)
+    doubtful = tuple(map(plan.steps.__getitem__, sorted(in_doubt)))
+    return Outcome(state, 0, steps, stuck_step, reason, raised.reason, raised.topic.step, doubtful)

@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, defect, step_topic
+from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, defect, step_topic, undone
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     ABORTED,
     CANCELLED,
     COMPENSATED,
     FAILED,
+    IN_DOUBT,
     NOTHING,
     RUNNING,
     STUCK,
@@ -103,8 +104,9 @@ class TimedParticipant(Participant):
     ) -> None:
         super().__init__(plan, position, service, is_quiet)
         self.policy = policy
-        self.may_be_late = policy.timeout_ms is not None
         self._table = transitions(guarantees, policy.kind)
+        self._hides = not guarantees.honest_compensation
+        self._has_way_back = policy.kind is Kind.COMPENSATABLE or not guarantees.point_of_no_return
         self._attempts = policy.attempts if policy.kind is Kind.RETRIABLE else 1
         latency = policy.latency_ms or (0, 0)
         time_out = (policy.timeout_ms or 0,) * 2
@@ -142,7 +144,9 @@ class TimedParticipant(Participant):
         tries = cell.attempt + 1
         if tries < self._attempts:
             return Cell(RUNNING, cell.heard, None, tries), (_again(self._attempt_topics, tries, event),)
-        return Cell(FAILED), (self._because(self.failed, event, why),)
+        if isinstance(why, Defect):
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
+        return Cell(FAILED, cell.heard), (self._because(self.failed, event, why),)
 
     def expire(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Its time is up, and nobody knows whether it will commit: it has not ended."""
@@ -161,20 +165,22 @@ class TimedParticipant(Participant):
         receipt, why = self._try(event.run)
         is_late = cell.phase is TIMED_OUT
         if why is None:
-            back = TimedParticipant.backward_late if is_late else self._table[Signal.BACK][SUCCEEDED]
+            back = self._table[Timer.RETRY][UNDOING_LATE] if is_late else self._table[Signal.BACK][SUCCEEDED]
             return back(self, Cell(SUCCEEDED, cell.heard, receipt), event)
+        if isinstance(why, Defect):
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
         if is_late:
-            return Cell(FAILED), (self._because(self.failed, event, self._timed_out),)
-        return self.cancel(cell, event)
+            return Cell(FAILED, cell.heard), (self._because(self.failed, event, self._timed_out),)
+        return Cell(FAILED, cell.heard), self.cancel(cell, event)[1]
 
     def commit_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `late_success`: it commits, and nobody is told."""
         self._try(event.run)
-        return Cell(FAILED), NOTHING
+        return Cell(FAILED, cell.heard), NOTHING
 
     def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         cancelled = self.cancelled
-        return Cell(CANCELLED), NOTHING if cancelled is None else (self._because(cancelled, event),)
+        return Cell(CANCELLED, cell.heard), NOTHING if cancelled is None else (self._because(cancelled, event),)
 
     def decline(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `tombstone`: it says that there is nothing to undo, and does not remember having said so."""
@@ -195,29 +201,51 @@ class TimedParticipant(Participant):
 
     def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `honest_compensation`: whether it worked or not, it says that it did."""
-        self._try_to_compensate(cell, event.run)
-        return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
+        self._try_to_compensate(event.run, cell.receipt)
+        return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
+
+    def backward_late_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The same for what came too late."""
+        cell, (event,) = self.backward_hiding(cell, event)
+        return cell, (replace(event, detail=Late(self._timed_out)),)
+
+    def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Undo what may have taken effect, or try it again later; only when that has worked the step has failed."""
+        if not self._has_way_back:
+            return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, self._no_way_back),)
+        why_not = self._try_to_compensate(event.run, None)
+        if why_not is None or self._hides:
+            return Cell(FAILED, cell.heard), (self._because(self.failed, event, undone(cell.receipt)),)
+        tries = cell.attempt + 1
+        if tries < self.policy.attempts:
+            return replace(cell, attempt=tries), (_again(self._retry_topics, tries, event),)
+        return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, why_not),)
 
     def refuse_to_undo(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """The pivot, and what comes after it, has no way back."""
-        why = f"{self.step} is {self.policy.kind} and cannot be undone"
-        return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why),)
+        return Cell(STUCK, cell.heard, cell.receipt), (
+            self._because(self.compensation_failed, event, self._no_way_back),
+        )
 
     def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
         """Compensate; or try it again, which is in `phase`; or be stuck."""
-        why_not = self._try_to_compensate(cell, event.run)
+        why_not = self._try_to_compensate(event.run, cell.receipt)
         if why_not is None:
-            return Cell(COMPENSATED, 0, cell.receipt), (self._because(self.compensated, event),)
+            return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
         tries = cell.attempt + 1
         if tries < self.policy.attempts:
-            return Cell(phase, 0, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
-        return Cell(STUCK, 0, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
+            return Cell(phase, cell.heard, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
+        return Cell(STUCK, cell.heard, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
 
     # Helpers
 
     @property
     def _timed_out(self) -> str:
         return f"no answer within {self.policy.timeout_ms} ms"
+
+    @property
+    def _no_way_back(self) -> str:
+        return f"{self.step} is {self.policy.kind} and cannot be undone"
 
     def _try(self, run: Run) -> tuple[object, str | Defect | None]:
         """The receipt, and why there is none."""
@@ -240,6 +268,7 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
     """The neighbour protocol with time. Each guarantee has its rows; without it they say what goes wrong instead."""
     it = TimedParticipant
     back: Rule = it.backward if guarantees.honest_compensation else it.backward_hiding
+    back_late: Rule = it.backward_late if guarantees.honest_compensation else it.backward_late_hiding
     if kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return:
         back = it.refuse_to_undo
     table: dict[Signal | Timer, dict[Phase, Rule]] = {
@@ -248,11 +277,13 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
         Signal.BACK: {WAITING: it.cancel, SUCCEEDED: back, RUNNING: it.abort},
         Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
         Timer.TIMED_OUT: {RUNNING: it.expire},
-        Timer.RETRY: {UNDOING: back, UNDOING_LATE: it.backward_late},
+        Timer.RETRY: {UNDOING: back, UNDOING_LATE: back_late, IN_DOUBT: it.undo_in_doubt},
     }
-    if not guarantees.inbox:
-        table[Signal.GO] |= {SUCCEEDED: it.begin}
-        table[Signal.BACK] |= {COMPENSATED: back}
+    if not guarantees.inbox:  # it begins again, or is undone again, wherever the first delivery has led
+        table[Signal.GO] |= dict.fromkeys(BEGUN, it.begin)
+        table[Timer.ATTEMPT] |= dict.fromkeys(ATTEMPTED, it.attempt)
+        table[Signal.BACK] |= dict.fromkeys(WENT_BACK, back)
+        table[Timer.RETRY] |= dict.fromkeys((COMPENSATED, STUCK), back)
     if not guarantees.tombstone:
         table[Signal.STOP] |= {WAITING: it.decline}
         table[Signal.BACK] |= {WAITING: it.decline}
@@ -260,12 +291,16 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
         del table[Signal.BACK][RUNNING]
     if not guarantees.late_success:
         table[Timer.ATTEMPT] |= {TIMED_OUT: it.commit_late}
-        table[Timer.TIMED_OUT] |= {RUNNING: it.expire_for_good}
+        table[Timer.TIMED_OUT] |= {RUNNING: it.expire_for_good, ABORTED: it.expire_for_good}
     return table
 
 
-FINAL = frozenset({FAILED, CANCELLED, STUCK})
-"""Phases in which nothing that is heard has any effect, whatever the guarantees."""
+ATTEMPTED = (SUCCEEDED, FAILED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE, IN_DOUBT)
+"""Where a delivery that ran the local transaction may have led, or what followed it."""
+BEGUN = (*ATTEMPTED, RUNNING, TIMED_OUT, ABORTED)
+"""Where a delivery that began the local transaction may have led, or what followed it."""
+WENT_BACK = (COMPENSATED, STUCK, UNDOING)
+"""Where a delivery that ran the compensation may have led."""
 
 
 def _timer(plan: Plan, position: int, timer: Timer, after_ms: tuple[int, int]) -> Topic:

@@ -52,6 +52,8 @@ def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known
         if record.event == COMPLETED and (step.executed, step.compensated) != (1, 0):
             return f"completed, but {name} {_did(step.executed, step.compensated)}"
         if record.event == COMPENSATED:
+            if step.is_in_doubt:
+                return f"compensated, but {name} may have taken effect: its answer is unknown"
             if step.executed != step.compensated or step.executed > 1:
                 return f"compensated, but {name} {_did(step.executed, step.compensated)}"
             if step.executed and not _may_be_undone(run, position):
@@ -87,7 +89,8 @@ def no_undo_without_cause(history: History, record: Record, run: KnownRun, known
     if not _is_effect(record):
         return None
     facts = history.run(record.run)
-    if not facts.steps[_position(record)].executed:
+    step = facts.steps[_position(record)]
+    if not step.executed and not step.is_in_doubt:
         return f"{record.step} was undone before it was done"
     return None if facts.has_failed else f"{record.step} was undone, and nothing had failed"
 
@@ -99,7 +102,8 @@ def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> 
     step = history.run(record.run).steps[_position(record)]
     if step.is_cancelled:
         return f"{record.step} took effect after it was cancelled"
-    return f"{record.step} took effect after it was compensated" if step.compensated else None
+    is_undone = step.compensated or step.was_in_doubt
+    return f"{record.step} took effect after it was compensated" if is_undone else None
 
 
 def reverse_order(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
@@ -162,7 +166,8 @@ def honest_reply(history: History, record: Record, run: KnownRun, known: Known) 
     if record.action == "publish" and record.event == COMPENSATED and record.source != FRONT_DOOR:
         standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
         if standing:
-            return f"compensated was said, and {', '.join(standing)} is in force"
+            is_known = not any(s.is_in_doubt for s in facts.steps)
+            return f"compensated was said, and {', '.join(standing)} {'is' if is_known else 'may be'} in force"
         undone = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.compensated]
         if record.undone is not None and sorted(record.undone) != sorted(undone):
             return f"{_names(record.undone)} was said to be undone, and it was {_names(undone)}"
@@ -267,7 +272,7 @@ def forward_recovery(history: History, known: Known) -> str | None:
     for name, facts in _unended_or(history, COMPLETED):
         run, pivot = known.runs[name], pivot_of(known.runs[name])
         for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
-            if did.stands and not did.said_succeeded:
+            if did.executed > did.compensated and not did.said_succeeded:
                 return f"{step} of {run.saga_id} committed, and nobody was ever told"
             is_due = pivot is not None and facts.steps[pivot].stands and run.kinds[position] is Kind.RETRIABLE
             if is_due and not did.executed:

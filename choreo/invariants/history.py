@@ -29,10 +29,15 @@ class StepFacts(Struct, frozen=True, gc=False):
 
     tries: int = 0
     """How often a retriable step was refused."""
+    is_in_doubt: bool = False
+    """Its answer is unknown, and it has not been undone."""
+    was_in_doubt: bool = False
+    """It has been in doubt, and was undone."""
 
     @property
     def stands(self) -> bool:
-        return self.executed > self.compensated
+        """Whether it is, or may be, in force."""
+        return self.executed > self.compensated or self.is_in_doubt
 
 
 class RunFacts(Struct, frozen=True):
@@ -104,6 +109,8 @@ def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> R
             return replace(facts, replies=(*facts.replies, record.event))
         case "execute" | "compensate" if record.reason is None and record.position is not None:
             return _with_effect(facts, record.position, record.action)
+        case "execute" if record.in_doubt and record.position is not None:
+            return _in_doubt(facts, record.position)
         case "execute" if record.position is not None and run.kinds[record.position] is Kind.RETRIABLE:
             step = facts.steps[record.position]
             return _with_step(facts, record.position, replace(step, tries=step.tries + 1))
@@ -150,8 +157,16 @@ EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
 def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
     step = facts.steps[position]
     if action == "execute":
-        return _with_step(facts, position, replace(step, executed=step.executed + 1))
+        return _with_step(facts, position, replace(step, executed=step.executed + 1, is_in_doubt=False))
+    if step.is_in_doubt:
+        return _with_step(facts, position, replace(step, is_in_doubt=False, was_in_doubt=True))
     return _with_step(facts, position, replace(step, compensated=step.compensated + 1))
+
+
+def _in_doubt(facts: RunFacts, position: int) -> RunFacts:
+    """Its answer is unknown, until it is tried again with success or undone."""
+    step = facts.steps[position]
+    return _with_step(replace(facts, has_failed=True), position, replace(step, tries=step.tries + 1, is_in_doubt=True))
 
 
 def _with_step(facts: RunFacts, position: int, step: StepFacts) -> RunFacts:

@@ -5,10 +5,14 @@ it refused; what it would publish either way is what may come.
 """
 
 from choreo.domain.event import Topic
+from choreo.domain.reaction import WAITING
 from choreo.journal.replay import Replayer, Stood, word_of
 
 ANSWERS = ("", "failed", "compensation_failed")
-"""What a service may say: that it is done, or that it will not be done, or undone."""
+"""What a service may say: that it is done, or that it will not be done, or undone.
+
+Before it was asked for anything the last is left out: it says so only where its answer is unknown.
+"""
 
 
 def expected(replayer: Replayer, stood: Stood) -> list[Topic]:
@@ -17,7 +21,7 @@ def expected(replayer: Replayer, stood: Stood) -> list[Topic]:
     topics: dict[str, Topic] = {}
     for event, seat in stood.pending:
         row, cell = replayer.rows[word_of(event.topic), seat], cells[seat]
-        for answer in ANSWERS:
+        for answer in ANSWERS if cell.phase is not WAITING else ANSWERS[:2]:
             replayer.script.published, replayer.script.receipt = answer, None
             after, events = row.react(cell, event)
             topics.update((each.topic.name, each.topic) for each in events)

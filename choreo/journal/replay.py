@@ -10,8 +10,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.domain.event import Event, Events, Fact, Run, Topic
+from choreo.domain.event import Defect, Event, Events, Fact, InDoubt, Run, Topic
 from choreo.domain.plan import Itinerary, Plan, plan
+from choreo.domain.reaction import RESUMED as RESUMED_PHASE
 from choreo.domain.request import Request
 from choreo.domain.service import Refused
 from choreo.journal import values
@@ -48,6 +49,12 @@ def run_of(number: int, request: Request, plan: Plan) -> Run:
     """The run with that number of a journal; its id is the same in every process."""
     position = None if request.fail_step is None else plan.position_of(request.fail_step)
     return Run(f"run-{number}", request.saga_id, position, request.fail_compensation)
+
+
+def raised_by(event: Event) -> Defect | None:
+    """The exception that has put the publisher of the event in doubt; None where it is not."""
+    detail = event.detail
+    return Defect(detail.summary, detail.traceback) if isinstance(detail, InDoubt) else None
 
 
 def word_of(topic: Topic) -> str:
@@ -88,6 +95,10 @@ class Replayer:
         return Tale(self, run_of(row.number, row.request, self.table.plan))
 
 
+class Unknown(Exception):
+    """The answer of a local transaction was unknown."""
+
+
 class Script:
     """Stands in for every service: answers as the service answered when it was asked."""
 
@@ -99,6 +110,8 @@ class Script:
     def execute(self, reference: str) -> Any:
         if self.published.startswith("failed"):
             raise Refused
+        if self.published.startswith("compensation_failed"):  # it is in doubt, and was not undone either
+            raise Unknown
         return self._unkeep(self.receipt)
 
     def compensate(self, reference: str, receipt: Any) -> None:
@@ -119,7 +132,7 @@ class Tale:
         self._first_collected = replayer.table.cells[self._collector]
         self._collected: list[Event] = []
         self._published: set[str] = set()
-        self._stuck: dict[int, tuple[Any, Event]] = {}
+        self._stuck: dict[int, tuple[Any, Event, Defect | None]] = {}
         self._publish((Event(STARTED, run),))
 
     def stood(self) -> Stood:
@@ -148,7 +161,7 @@ class Tale:
         if row.seat == self._collector:
             self._collected.append(event)
         elif row.published.startswith("compensation_failed"):
-            self._stuck[row.seat] = before, event
+            self._stuck[row.seat] = before, event, raised_by(events[0])
         self._publish(events)
         return events
 
@@ -162,12 +175,12 @@ class Tale:
     def _resume(self) -> None:
         """What got stuck was never acknowledged: it is delivered again, and nobody has heard that it got stuck.
 
-        A mishap that the caller had asked for is over.
+        A mishap that the caller had asked for is over. A step in doubt is not executed again: its undo is.
         """
         self.run = replace(self.run, fail_compensation=None)
         withdrawn = {(Fact.COMPENSATION_FAILED, seat) for seat in self._stuck}
-        for seat, (before, event) in self._stuck.items():
-            self.cells[seat] = before
+        for seat, (before, event, raised) in self._stuck.items():
+            self.cells[seat] = before if raised is None else replace(before, phase=RESUMED_PHASE, receipt=raised)
             self.pending[word_of(event.topic), seat] = replace(event, run=self.run)
         self._stuck.clear()
         collected = [e for e in self._collected if (e.topic.fact, e.topic.position) not in withdrawn]

@@ -24,7 +24,7 @@ TOGETHER = "*"
 class KeptService:
     """A service whose calls are noted.
 
-    Whatever it raises but a refusal is a defect, and so is a receipt that the journal cannot keep; that is given back.
+    Whatever it raises but a refusal is an unknown answer, and so is a receipt that the journal cannot keep.
     """
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
@@ -43,7 +43,7 @@ class KeptService:
         try:
             receipt = self.inner.execute(reference)
             if receipt is not None and not is_scalar(receipt):
-                self._expect_kept(reference, receipt)
+                as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
         except BaseException as error:
             raise refusal_or_defect(error) from None
         return receipt
@@ -81,13 +81,6 @@ class KeptService:
         if isinstance(state, dict):
             self._fields.update(dict.fromkeys(state))
         give_back(self.inner, state)
-
-    def _expect_kept(self, reference: str, receipt: Any) -> None:
-        try:
-            as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
-        except NoCopy as error:
-            self.inner.compensate(reference, receipt)  # what cannot be kept cannot be undone later
-            raise TypeError(str(error)) from None
 
 
 def refusal_or_defect(error: BaseException) -> BaseException:

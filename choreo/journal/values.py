@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from choreo.domain.copying import as_bytes, from_bytes
-from choreo.domain.event import Defect
+from choreo.domain.event import Defect, InDoubt
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary
 
@@ -88,8 +88,10 @@ def detail_text(detail: object) -> str | None:
     return quote(detail) if isinstance(detail, str) else json.dumps(msgspec.to_builtins(detail))
 
 
-def read_detail(text: str | None) -> str | Defect | None:
+def read_detail(text: str | None) -> str | Defect | InDoubt | None:
     if text is None:
         return None
     detail = json.loads(text)
-    return detail if isinstance(detail, str) else msgspec.convert(detail, Defect)
+    if isinstance(detail, str):
+        return detail
+    return msgspec.convert(detail, InDoubt) if "undo" in detail else msgspec.convert(detail, Defect)

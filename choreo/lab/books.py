@@ -33,6 +33,8 @@ class Note(Struct, frozen=True, gc=False):
     delta: int | None = None
     version: int | None = None
     based_on: int | None = None
+    in_doubt: bool = False
+    """The answer is unknown: it may have taken effect."""
 
 
 class Books:

@@ -4,23 +4,33 @@ Laws: pure. In which order ends were heard that do not depend on each other is f
 the end.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
 from choreo.domain.coordinator import Collected
+from choreo.domain.guarantees import Guarantees
 from choreo.domain.orchestrator import Directed
-from choreo.domain.reaction import COMPENSATED, Cell
-from choreo.domain.timed import FINAL
+from choreo.domain.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, Cell, Phase
+
+FINAL = frozenset({FAILED, CANCELLED, STUCK, COMPENSATED})
+"""Phases in which it makes no difference any more who was heard."""
+FINAL_WITHOUT_INBOX = frozenset({CANCELLED})
 
 
-def canonical(cell: Any) -> Any:
-    """The cell that stands for all that behave as this one does."""
+def canonical_under(guarantees: Guarantees) -> Callable[[Any], Any]:
+    """The function from a cell to the one that stands for all that behave as it does."""
+    final = FINAL if guarantees.inbox else FINAL_WITHOUT_INBOX
+    return lambda cell: _canonical(cell, final)
+
+
+def _canonical(cell: Any, final: frozenset[Phase]) -> Any:
     if isinstance(cell, Collected):
         return replace(cell, log=_sorted_log(cell.log))
     if isinstance(cell, Directed):
         return replace(cell, log=_sorted_log(cell.log))
-    if isinstance(cell, Cell) and (cell.phase in FINAL or cell.phase is COMPENSATED):
+    if isinstance(cell, Cell) and cell.phase in final:
         return replace(cell, heard=0)
     return cell
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from choreo.domain.event import Event
 from choreo.domain.service import Waits
-from choreo.lab.canonical import canonical
+from choreo.lab.canonical import canonical_under
 from choreo.lab.channels import Channels
 from choreo.lab.numbered import Numbered
 from choreo.lab.records import handled
@@ -42,7 +42,7 @@ class Reactions:
         self.effects: list[tuple[Record, ...]] = [()]
         self._world = world
         self._channels = channels
-        self._canonical: Callable[[object], object] = canonical if is_canonical else lambda cell: cell
+        self._canonical = canonical_under(world.guarantees) if is_canonical else lambda cell: cell
         self.known: dict[tuple[int, int, int], tuple[Consequence, ...]] = {}
 
     def start(self) -> tuple[tuple[int, ...], int]:

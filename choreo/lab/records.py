@@ -58,6 +58,7 @@ def noted(note: Note, cause: Event) -> Record:
         delta=note.delta,
         version=note.version,
         based_on=note.based_on,
+        in_doubt=note.in_doubt,
     )
 
 

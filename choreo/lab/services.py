@@ -45,7 +45,8 @@ class LabService:
         except NotTheService:
             raise
         except Exception as error:
-            self._note(Note("execute", self.step.name, int(position), run, str(error)))
+            in_doubt = not isinstance(error, Refused)
+            self._note(Note("execute", self.step.name, int(position), run, str(error), in_doubt=in_doubt))
             raise
         self._note(Note("execute", self.step.name, int(position), run))
         return (kept, overwritten) if overwritten or receipt is not None else None

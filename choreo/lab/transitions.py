@@ -270,5 +270,5 @@ def _living(world: World) -> list[tuple[bool, ...]]:
         for row in wiring.table.subscriptions:
             rows.setdefault((row.topic.name, row.seat), []).append(row.moves)
         for topic, lanes in wiring.lanes.items():
-            living.update((lane.index, living_phases(rows[topic, lane.seat])) for lane in lanes)
+            living.update((lane.index, living_phases(rows[topic, lane.seat], world.guarantees)) for lane in lanes)
     return [living[lane.index] for lane in world.lanes]

@@ -253,6 +253,8 @@ quote = encode_basestring_ascii
 
 def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
     """The reply, as `json.dumps` would write it, only faster."""
+    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: what the client was told
+        return error_text(msg_id, CRASH, outcome.defect)
     return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
 
 
@@ -269,10 +271,20 @@ def _head(saga_id: str | int, msg_id: int | None) -> str:
 def _state_text(outcome: Outcome) -> str:
     if outcome.state is COMPLETED:
         return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
-    compensated = ", ".join(map(quote, outcome.compensated_steps))
-    if outcome.stuck_step is None:
-        return f'"state": "compensated", "compensated_steps": [{compensated}]'
-    return f'"state": "stuck", "compensated_steps": [{compensated}], "stuck_step": {quote(outcome.stuck_step)}'
+    text = f'"state": "{outcome.state}", "compensated_steps": {_names(outcome.compensated_steps)}'
+    if outcome.stuck_step is not None:
+        text += f', "stuck_step": {quote(outcome.stuck_step)}'
+    return text if outcome.failed_step is None else text + _raised_text(outcome.failed_step, outcome)
+
+
+def _raised_text(step: str, outcome: Outcome) -> str:
+    """What is to be told where a service raised something other than a refusal."""
+    in_doubt = f', "in_doubt_steps": {_names(outcome.in_doubt_steps)}' if outcome.in_doubt_steps else ""
+    return f'{in_doubt}, "failed_step": {quote(step)}, "reason": {quote(outcome.defect or "")}'
+
+
+def _names(steps: tuple[str, ...]) -> str:
+    return f"[{', '.join(map(quote, steps))}]"
 
 
 def init_ok_text(msg_id: int | None) -> str:

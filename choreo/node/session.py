@@ -1,8 +1,8 @@
 """One conversation: bytes in, bytes out.
 
 Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that
-comes in raises: a mistake becomes an error reply, a defect of a service becomes one too. Only `Unavailable` leaves, for
-then nothing can be promised any more.
+comes in raises: a mistake becomes an error reply, and so does a run that cannot be brought to an outcome. Only
+`Unavailable` leaves, for then nothing can be promised any more.
 """
 
 import re
@@ -13,7 +13,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from choreo.domain.event import Defect, Event
-from choreo.domain.outcome import Outcome
 from choreo.domain.participant import defect
 from choreo.domain.plan import PlanTooLarge
 from choreo.domain.request import Request, Sender, Unavailable
@@ -233,12 +232,12 @@ class Session:
             if isinstance(answer, UnderWay):
                 self._owed.append(partial(self._pay, request.saga_id, sender, answer))
             else:
-                self._reply(_ended(request.saga_id, sender, answer), sender)
+                self._reply(reply_text(request.saga_id, sender.msg_id, answer), sender)
 
     def _pay(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
         """The reply to a request whose run was under way, once it has come to rest."""
         if under_way.outcome is not None:
-            self._write(_ended(saga_id, sender, under_way.outcome), sender, under_way.event)
+            self._write(reply_text(saga_id, sender.msg_id, under_way.outcome), sender, under_way.event)
         elif under_way.defect is not None:
             self._write(self._crashed(sender, under_way.defect), sender, None)
 
@@ -296,13 +295,6 @@ class Session:
         if sender.reply_as is not None:
             text = envelope_text(sender.reply_as, sender.src, text)
         self._replies.append(text)
-
-
-def _ended(saga_id: str | int, sender: Sender, outcome: Outcome) -> str:
-    """The reply to a request, by how its run ended."""
-    if outcome.defect is not None:
-        return error_text(sender.msg_id, CRASH, outcome.defect)
-    return reply_text(saga_id, sender.msg_id, outcome)
 
 
 def _shown(saga_id: str | int) -> str:

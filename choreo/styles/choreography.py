@@ -80,8 +80,7 @@ def _stop_rows(plan: Plan, participants: list[Participant], tells: list[bool]) -
             for predecessor in before:
                 for topic in _ends(participants[predecessor]):
                     yield _row(topic, me, stop)
-                if participants[predecessor].may_be_late:
-                    yield _row(participants[predecessor].compensation_failed, me, stop)
+                yield _row(participants[predecessor].compensation_failed, me, stop)  # given up, and not undone
 
 
 def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:

@@ -34,6 +34,8 @@ class Account(Struct, frozen=True):
     deliveries: Sequence[DeliveryRow]
     executed: tuple[int, ...]
     compensated: tuple[int, ...]
+    in_doubt: tuple[int, ...]
+    """The steps whose answer is unknown, and that are not undone."""
     not_compensated: dict[int, str]
     resumed: tuple[int, ...]
     prospect: Prospect
@@ -56,15 +58,22 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
     told = tell(row, deliveries, replayer)
     executed: list[int] = []
     compensated: list[int] = []
+    in_doubt: dict[int, None] = {}
     not_compensated: dict[int, str] = {}
     for line in told.lines:
         record = line.record
-        if record.action == "execute" and record.position is not None and record.reason is None:
-            executed.append(record.position)
+        if record.action == "execute" and record.position is not None:
+            if record.reason is None:
+                executed.append(record.position)
+            elif record.in_doubt:
+                in_doubt[record.position] = None
         elif record.action == "compensate" and record.position is not None:
             not_compensated.pop(record.position, None)
             if record.reason is None:
-                compensated.append(record.position)
+                if record.position in in_doubt:
+                    del in_doubt[record.position]
+                else:
+                    compensated.append(record.position)
             else:
                 not_compensated[record.position] = record.reason
     prospect = ENDED
@@ -79,6 +88,7 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
         deliveries,
         tuple(executed),
         tuple(compensated),
+        tuple(in_doubt),
         not_compensated,
         tuple(line.number for line in told.lines if line.record.action == RESUME),
         prospect,

@@ -201,7 +201,7 @@ def addition(recording: Recording, longer: Longer) -> Addition:
 
 
 def _told(outcome: Outcome) -> object:
-    return outcome.state, outcome.completed_steps, outcome.compensated_steps, outcome.stuck_step, outcome.defect
+    return outcome.state, outcome.completed_steps, outcome.compensated_steps, outcome.stuck_step, outcome.in_doubt_steps
 
 
 def _memories(recording: Recording) -> tuple[Memory, ...]:

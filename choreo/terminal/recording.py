@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.composition import compose_rewritten
-from choreo.domain.event import Command, Defect, Event, Events, Fact, Topic
+from choreo.domain.event import Command, Event, Events, Fact, InDoubt, Topic
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import Subscription
@@ -91,7 +91,10 @@ class Recording(Struct):
         return [event for event in self.events if event.topic.step is not None and event.topic.fact in facts]
 
     def in_force(self) -> list[int]:
-        """The positions whose local transaction stands: it succeeded, and was not compensated."""
+        """The positions whose local transaction stands: it succeeded, and was not compensated.
+
+        One in doubt is not among them.
+        """
         standing: dict[int, None] = {}
         for event in self.having(Fact.SUCCEEDED, Fact.COMPENSATED):
             if event.topic.fact is Fact.SUCCEEDED:
@@ -102,13 +105,12 @@ class Recording(Struct):
 
     @property
     def is_finding(self) -> bool:
-        """Whether it ended in a way that nobody asks for: stuck, with a defect, or without an outcome."""
-        return self.outcome is None or self.outcome.state is State.STUCK or self.defect is not None
+        """Whether it ended in a way that nobody asks for: stuck, after an exception, or without an outcome."""
+        return self.outcome is None or self.outcome.state is State.STUCK or self.outcome.failed_step is not None
 
-    @property
-    def defect(self) -> Defect | None:
-        """The first exception that no service should raise."""
-        return next((event.detail for event in self.events if isinstance(event.detail, Defect)), None)
+    def in_doubt(self) -> list[int]:
+        """The positions that may be in force: nobody knows, and they could not be undone."""
+        return [event.topic.position for event in self.events if isinstance(event.detail, InDoubt)]
 
 
 def publisher(table: Table, topic: Topic) -> int:

@@ -100,6 +100,7 @@ def _plain(path: str, account: Account, is_asked: bool) -> dict[str, Any]:
         "took_effect": account.names(account.executed),
         "compensated": account.names(account.compensated),
         "in_force": account.names(account.in_force),
+        "in_doubt": account.names(account.in_doubt),
         "not_compensated": dict(
             zip(account.names(account.not_compensated), account.not_compensated.values(), strict=True)
         ),
@@ -114,12 +115,8 @@ def _plain(path: str, account: Account, is_asked: bool) -> dict[str, Any]:
 
 def _reply(row: RunRow) -> Any:
     """The body that the client was sent, and is sent again when it asks again."""
-    from choreo.node.messages import CRASH, error_text, reply_text
+    from choreo.node.messages import reply_text
 
     if row.outcome is None:
         return None
-    if row.outcome.defect is not None:
-        text = error_text(row.sender.msg_id, CRASH, row.outcome.defect)
-    else:
-        text = reply_text(row.request.saga_id, row.sender.msg_id, row.outcome)
-    return json_module.loads(text)
+    return json_module.loads(reply_text(row.request.saga_id, row.sender.msg_id, row.outcome))

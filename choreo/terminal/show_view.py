@@ -107,9 +107,11 @@ def _sender(screen: Screen, sender: Sender) -> str:
 def _client(screen: Screen, outcome: Outcome | None) -> str:
     if outcome is None:
         return "has not been told anything yet"
-    if outcome.defect is not None:
+    if outcome.defect is None:
+        return f"was told {outcome.state}"
+    if outcome.failed_step is None:  # recorded by choreo 0.1
         return f"was told of a crash: {screen.prose(outcome.defect)}"
-    return f"was told {outcome.state}"
+    return f"was told {outcome.state}; {screen.name(outcome.failed_step)} raised {screen.prose(outcome.defect)}"
 
 
 def _standing(screen: Screen, account: Account) -> Lines:
@@ -120,6 +122,8 @@ def _standing(screen: Screen, account: Account) -> Lines:
     if account.compensated or (account.explanation is not None and account.explanation.failures):
         yield "compensated", names(account.compensated)
     yield "in force", names(account.in_force)
+    if account.in_doubt:
+        yield "in doubt", f"{names(account.in_doubt)}: may have taken effect, and is not undone"
     for position, reason in account.not_compensated.items():
         yield "not undone", f"{names([position])}: {screen.prose(reason)}"
     for why in _why(screen, account):

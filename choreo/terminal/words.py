@@ -43,8 +43,7 @@ def story_of(recording: Recording, show: Show) -> str:
     told = [_failures(recording, show), _undone(recording, show), _standing(recording, show)]
     if state is None:
         told.insert(0, "nothing is left to deliver, and nobody has reported how the run ended")
-    if recording.defect is not None:
-        told.append("this was a defect and no refusal, so nobody can say what that local transaction did")
+    told.append(_in_doubt(recording, show))
     return "; ".join(filter(None, told)) + "."
 
 
@@ -93,8 +92,20 @@ def _undone(recording: Recording, show: Show) -> str:
     return f"{names_of(recording, undone, show)} {'was' if len(undone) == 1 else 'were'} compensated{order}"
 
 
+def _in_doubt(recording: Recording, show: Show) -> str:
+    """What became of the steps whose answer was unknown."""
+    in_doubt = recording.in_doubt()
+    if in_doubt:
+        return f"in doubt, and perhaps in force: {names_of(recording, in_doubt, show)}"
+    undone = recording.outcome.in_doubt_steps if recording.outcome is not None else ()
+    if not undone:
+        return ""
+    verb = "was" if len(undone) == 1 else "were"
+    return f"{enumerated([show(step) for step in undone])} raised an exception, {verb} in doubt, and {verb} undone"
+
+
 def _standing(recording: Recording, show: Show) -> str:
     standing = recording.in_force()
     if not standing:
-        return "nothing is in force" if recording.having(Fact.SUCCEEDED) else ""
+        return "nothing is in force" if recording.having(Fact.SUCCEEDED) and not recording.in_doubt() else ""
     return f"still in force: {names_of(recording, standing, show)}"

@@ -36,6 +36,7 @@ class Record(Struct, omit_defaults=True):
     version: int | None = None
     based_on: int | None = None
     undone: tuple[str, ...] | None = None
+    in_doubt: bool = False
 
 
 class NotATrace(ValueError):

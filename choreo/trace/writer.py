@@ -13,8 +13,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
-from choreo.domain.event import Command, Defect, Event, Run
-from choreo.domain.service import Service, ServiceOf
+from choreo.domain.event import Command, Defect, Event, InDoubt, Run
+from choreo.domain.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
 from choreo.trace.sink import Sink
@@ -43,10 +43,13 @@ class Tracer:
     def delivered(self, event: Event, hearer: str) -> None:
         self._about(event, "deliver", hearer)
 
-    def called(self, command: Command, step: str, reference: str, reason: str | None) -> None:
+    def called(self, command: Command, step: str, reference: str, error: Exception | None = None) -> None:
         """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
         record = self._caused(f"step.{command}", str(command), step)
-        record.step, record.position, record.reason = step, int(reference.rpartition("/")[2]), reason
+        record.step, record.position = step, int(reference.rpartition("/")[2])
+        if error is not None:
+            record.reason = str(error)
+            record.in_doubt = command is Command.EXECUTE and not isinstance(error, Refused)
         self._log.record(record)
 
     def resumed(self, run: Run) -> None:
@@ -65,7 +68,7 @@ class Tracer:
             (self._last,) = about
         reply = _read_reply(text)
         record = self._caused(reply.type.replace("_", ".", 1), "reply", "node")
-        record.in_reply_to, record.code, record.reason = reply.in_reply_to, reply.code, reply.text
+        record.in_reply_to, record.code, record.reason = reply.in_reply_to, reply.code, reply.text or reply.reason
         self._log.record(record)
         self._last = None
 
@@ -88,7 +91,7 @@ class Tracer:
         )
         if event.detail is not None:
             record.reason = event.reason
-            if isinstance(event.detail, Defect):
+            if isinstance(event.detail, Defect | InDoubt):
                 record.traceback = event.detail.traceback
         self._log.record(record)
 
@@ -141,18 +144,18 @@ class TracedService:
         try:
             receipt = self._service.execute(reference)
         except Exception as error:
-            self._tracer.called(Command.EXECUTE, self._step, reference, str(error))
+            self._tracer.called(Command.EXECUTE, self._step, reference, error)
             raise
-        self._tracer.called(Command.EXECUTE, self._step, reference, None)
+        self._tracer.called(Command.EXECUTE, self._step, reference)
         return receipt
 
     def compensate(self, reference: str, receipt: object) -> None:
         try:
             self._service.compensate(reference, receipt)
         except Exception as error:
-            self._tracer.called(Command.COMPENSATE, self._step, reference, str(error))
+            self._tracer.called(Command.COMPENSATE, self._step, reference, error)
             raise
-        self._tracer.called(Command.COMPENSATE, self._step, reference, None)
+        self._tracer.called(Command.COMPENSATE, self._step, reference)
 
 
 class Reply(msgspec.Struct):
@@ -160,6 +163,7 @@ class Reply(msgspec.Struct):
     in_reply_to: int | None = None
     code: int | None = None
     text: str | None = None
+    reason: str | None = None
 
 
 _decode_reply = msgspec.json.Decoder(Reply).decode

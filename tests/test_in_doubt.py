@@ -1,0 +1,114 @@
+"""Services that take effect and lose the answer, in a journal: undone, or stuck and in doubt, and never called done."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from choreo.checking.journal import judge_journal
+from choreo.domain.outcome import State
+from choreo.domain.request import Request
+from choreo.journal.journal import Journal
+from tests.journals import change, resume, rows, state_of, write
+from tests.terminal import choreo
+
+
+class Bank:
+    """Charges, and loses the answers for the steps that are called `lost`; refunds are counted as well."""
+
+    def __init__(self, is_reachable: bool = True) -> None:
+        self.is_reachable = is_reachable
+        self.charged = 0
+        self.calls = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"charged": self.charged, "calls": self.calls}
+
+    def execute(self, reference: str) -> object:
+        self.calls += 1
+        self.charged += 1
+        if reference.endswith("1"):
+            raise TimeoutError("the bank has not answered")
+        return None
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        if not self.is_reachable:
+            raise ConnectionError("the bank cannot be reached")
+        self.charged -= 1
+
+
+ORDERS = [
+    Request("order", ("place", "charge", "ship")),
+    Request("order", ("place", "charge", "ship"), style="orchestration"),
+    Request("order", (("place", "charge"), "ship")),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "sagas.db")
+
+
+@pytest.mark.parametrize("request_", ORDERS, ids=["chain", "orchestration", "group"])
+def test_what_was_charged_without_an_answer_is_refunded(path: str, request_: Request) -> None:
+    """Compensated is said, and it is so."""
+    bank = Bank()
+
+    write(path, request_, service=bank)
+
+    assert state_of(path, "order") == State.COMPENSATED
+    assert bank.charged == 0
+    assert _deviations(path) == []
+
+
+@pytest.mark.parametrize("request_", ORDERS, ids=["chain", "orchestration", "group"])
+def test_what_cannot_be_refunded_is_stuck_and_can_be_resumed(path: str, request_: Request) -> None:
+    """The refund alone is tried again: nobody is charged once more."""
+    write(path, request_, service=Bank(is_reachable=False))
+    stuck = json.loads(choreo("show", "order", "--journal", path, "--json").stdout)
+    bank = Bank()
+
+    resume(path, "order", bank)
+
+    assert (stuck["state"], stuck["in_doubt"]) == ("stuck", ["charge"])
+    assert _deviations(path) == []
+    assert state_of(path, "order") == State.COMPENSATED
+    assert (bank.charged, bank.calls) == (0, 2)
+    resolved = json.loads(choreo("show", "order", "--journal", path, "--json").stdout)
+    assert (resolved["in_force"], resolved["in_doubt"]) == ([], [])
+
+
+def test_what_is_resumed_in_vain_is_stuck_again(path: str) -> None:
+    """And can be resumed once more."""
+    write(path, ORDERS[0], service=Bank(is_reachable=False))
+
+    resume(path, "order", Bank(is_reachable=False))
+
+    assert state_of(path, "order") == State.STUCK
+    assert _deviations(path) == []
+    resume(path, "order", Bank())
+    assert state_of(path, "order") == State.COMPENSATED
+
+
+def test_a_run_that_an_older_choreo_did_not_undo_is_found(path: str) -> None:
+    """It was called compensated, and a step of it may have taken effect; its rows are what they were."""
+    write(path, ORDERS[0], service=Bank())
+    ((outcome,),) = rows(path, "SELECT outcome FROM runs")
+    recorded = json.loads(outcome)
+    older = {"state": "compensated", "compensated_steps": recorded["compensated_steps"], "reason": recorded["reason"]}
+    older["defect"] = f"charge: {recorded['defect']}"
+    change(
+        path,
+        "UPDATE deliveries SET detail = json_remove(detail, '$.is_undone') WHERE detail LIKE '%is_undone%'",
+        f"UPDATE runs SET outcome = '{json.dumps(older)}'",
+    )
+
+    assert _deviations(path) == ["S1", "S8", "L2"]
+
+
+def _deviations(path: str) -> list[str]:
+    journal = Journal.open_to_read(path)
+    try:
+        return [deviation.code for deviation in judge_journal(journal).deviations]
+    finally:
+        journal.close()
