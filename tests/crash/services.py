@@ -89,9 +89,14 @@ class SoldOut(Ledger):
 
 
 class Broken(Ledger):
+    """Takes effect, and its answer is lost."""
+
     def execute(self, reference: str) -> str:
-        LAST.before()
+        super().execute(reference)
         raise ZeroDivisionError(WHY_BROKEN)
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        super().compensate(reference, f"receipt of {reference}" if receipt is None else "one that nobody handed out")
 
 
 class Clinging(Ledger):

@@ -53,7 +53,10 @@ class Saga(NamedTuple):
 
     @property
     def effects(self) -> list[Entry]:
-        return self.expected.effects
+        """A broken step takes effect as well, and is undone since nobody knows that."""
+        broken = [(step, position) for position, step in enumerate(plan(self.steps).steps) if step == "broken"]
+        in_doubt = [(*each, verb) for each in broken for verb in ("execute", "compensate")]
+        return [*self.expected.effects, *in_doubt]
 
     @property
     def ending(self) -> str:
@@ -69,18 +72,19 @@ class Saga(NamedTuple):
     def reply(self, msg_id: int) -> str:
         """The reply to it, character for character."""
         expected = self.expected
-        if (defective := self._defective(expected)) is not None:
-            text = f"{defective}: ZeroDivisionError: {WHY_BROKEN}"
-            return json.dumps({"type": "error", "in_reply_to": msg_id, "code": 13, "text": text})
         told: dict[str, object] = {"compensated_steps": expected.compensated_steps}
         if expected.state == "completed":
             told = {"completed_steps": expected.completed_steps}
         elif expected.stuck_step is not None:
             told["stuck_step"] = expected.stuck_step
+        if self.way == "broken":
+            told["in_doubt_steps"] = ["broken"]
+        if (raising := self._raising(expected)) is not None:
+            told |= {"failed_step": raising, "reason": f"ZeroDivisionError: {WHY_BROKEN}"}
         head = {"type": f"saga_{expected.state}", "in_reply_to": msg_id, "saga_id": self.saga_id}
         return json.dumps({**head, "state": expected.state, **told})
 
-    def _defective(self, expected: Expected) -> str | None:
+    def _raising(self, expected: Expected) -> str | None:
         if expected.stuck_step == "jammed":
             return "jammed"
         return "broken" if self.way == "broken" else None
