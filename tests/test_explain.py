@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.domain.plan import Itinerary
+from choreo.domain.service import Refused, ServiceOf
 from choreo.styles import STYLES
 from choreo.terminal.explanation import Origin, explain
 from choreo.terminal.recording import Recording
@@ -113,7 +114,8 @@ def planted(trace: str, tmp_path: Path) -> Callable[[Plant], str]:
             """
     saga stuck, run-4: stuck
 
-      b could not be compensated, because c failed: c was told to refuse.
+      b could not be compensated: the compensation of b was told to fail. It was
+      to be compensated, because c failed: c was told to refuse.
         31 b compensation_failed ← 30 c failed
     """,
         ),
@@ -476,3 +478,68 @@ def test_a_huge_integer_has_a_text() -> None:
     """Also one with more digits than Python writes out."""
     assert text_of(10**10_000) == hex(10**10_000)
     assert (text_of(7), text_of("7"), text_of(None)) == ("7", "7", None)
+
+
+# --- what could not be undone -----------------------------------------------------------------------------------------
+
+
+class _Tours:
+    """Two of its bookings are too late to cancel."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def execute(self, reference: str) -> None:
+        if self.step == "pay":
+            raise Refused("pay says no")
+        if self.step == "visa":
+            raise TimeoutError("no answer")
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        if self.step in ("flight", "car", "visa"):
+            raise Refused(f"{self.step} is too late to cancel")
+
+
+def tours() -> ServiceOf:
+    """The services of a tour."""
+    return lambda step: _Tours(step)
+
+
+TOURS = "from tests.test_explain import tours as catalogue\n"
+
+
+def explained(tmp_path: Path, steps: list[Any], style: str) -> str:
+    """What `explain` says of a saga of tours."""
+    (tmp_path / "tour_services.py").write_text(TOURS)
+    file = tmp_path / "trace.jsonl"
+    request = json.dumps({"type": "execute", "saga_id": "tour", "steps": steps, "style": style}).encode()
+    command = [sys.executable, str(ROOT / "main.py"), "--trace", str(file), "--services", "tour_services"]
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path}
+    subprocess.run(command, input=request, stdout=subprocess.DEVNULL, check=True, env=environment)
+    return prose(choreo("explain", str(file), "tour").stdout)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_compensation_that_did_not_work_has_its_own_reason(tmp_path: Path, style: str) -> None:
+    """Two of three in a group: the refusal that turned the saga back is not the reason why they stay."""
+    told = explained(tmp_path, [["flight", "hotel", "car"], "pay"], style)
+
+    for step in ("flight", "car"):
+        assert (
+            f"{step} could not be compensated: {step} is too late to cancel. It was to be compensated, because pay "
+            "failed: pay says no." in told
+        )
+    assert "hotel was compensated, because pay failed: pay says no." in told
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_step_in_doubt_is_the_failure_itself(tmp_path: Path, style: str) -> None:
+    """Nothing failed before it, so the trail of causes ends there, and is complete."""
+    told = explained(tmp_path, [["visa", "hotel"], "pay"], style)
+
+    assert (
+        "visa was in doubt, and could not be undone: TimeoutError: no answer; it may have taken effect, and its "
+        "compensation failed: visa is too late to cancel." in told
+    )
+    assert "none of them is a failure" not in told

@@ -262,8 +262,9 @@ def test_a_stuck_saga_is_shown_with_everything_an_operator_needs(path: str) -> N
       compensated c
       in force    a and b
       not undone  b: the compensation of b was told to fail
-      why         the saga ended stuck, because b could not be compensated, because
-                  d failed: d was told to refuse.
+      why         the saga ended stuck, because b could not be compensated: the
+                  compensation of b was told to fail. It was to be compensated,
+                  because d failed: d was told to refuse.
       next        nothing: waits for an operator
       resume it   choreo resume stuck --journal sagas.db
     """)

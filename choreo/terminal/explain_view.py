@@ -28,6 +28,8 @@ PHRASES = {
     "step.compensate": "the {source} had {step} compensate",
 }
 
+IN_DOUBT = "{step} was in doubt, and could not be undone"
+
 
 def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Explanation]) -> None:
     """One run after the other, a blank line between them."""
@@ -64,14 +66,32 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def sentence_of(chain: Chain, screen: Screen) -> str:
-    """`A was compensated, because B failed: sold out.`, or what is missing for such a sentence."""
+    """`A was compensated, because B failed: sold out.`, or what is missing for such a sentence.
+
+    Of a compensation that did not work its own reason comes first, and then why it was to be.
+    """
+    if not chain.is_stuck:
+        return _because_of(chain, screen)
+    stuck = chain.nearest[0]
+    own = _with_reason(IN_DOUBT.format(step=screen.name(stuck.step or "unknown")), stuck, screen)
+    if chain.is_in_doubt:
+        return own
+    because = _because_of(chain, screen).removeprefix(phrase(stuck, screen)).removeprefix(", ").removeprefix("; ")
+    return f"{_with_reason(phrase(stuck, screen), stuck, screen)} It was to be compensated, {because}"
+
+
+def _with_reason(text: str, record: Record, screen: Screen) -> str:
+    return f"{text}: {screen.prose(record.reason)}." if record.reason else f"{text}."
+
+
+def _because_of(chain: Chain, screen: Screen) -> str:
     told = [phrase(record, screen) for record in chain.nearest if record.event not in COMMANDS]
     shown = told[:BECAUSES_MAX]
     if chain.hops >= len(chain.nearest) or len(told) > BECAUSES_MAX:
         shown.append(f"and so on back to where {phrase(chain.last, screen)}")
     text = ", because ".join(shown).replace(", because and so on", ", and so on")
     if chain.is_known:
-        return f"{text}: {screen.prose(chain.last.reason)}." if chain.last.reason else f"{text}."
+        return _with_reason(text, chain.last, screen)
     return f"{text}; {_lost(chain, screen)}."
 
 
@@ -99,7 +119,7 @@ def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[
         yield "Nothing was compensated, the saga completed."
         return
     for failure in explanation.failures:
-        yield f"{phrase(failure, screen)}" + (f": {screen.prose(failure.reason)}." if failure.reason else ".")
+        yield _with_reason(phrase(failure, screen), failure, screen)
     yield "Nothing was compensated." if outcome is None else "Nothing had to be compensated: nothing was in force."
 
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from choreo.trace.record import Record
 
-FAILURE = "step.failed"
-COMPENSATIONS = ("step.compensated", "step.compensation_failed")
+FAILURE, SUCCESS, COMPENSATION_FAILED = "step.failed", "step.succeeded", "step.compensation_failed"
+COMPENSATIONS = ("step.compensated", COMPENSATION_FAILED)
 OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")
 
 
@@ -42,6 +42,16 @@ class Chain(Struct, frozen=True):
     @property
     def is_known(self) -> bool:
         return self.origin is Origin.FAILURE
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it leads to a compensation that did not work."""
+        return self.nearest[0].event == COMPENSATION_FAILED
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is the failure itself: a step that had never succeeded, and could not be undone."""
+        return self.is_stuck and self.is_known and not self.hops
 
 
 class Explanation(Struct, frozen=True):
@@ -89,6 +99,7 @@ class Trail:
 
     def __init__(self, events: dict[str, Record]) -> None:
         self._events = events
+        self._succeeded = {(each.step, each.position) for each in events.values() if each.event == SUCCESS}
         self._ends: dict[str | None, End] = {}
 
     def chain(self, record: Record, nearest: int) -> Chain:
@@ -114,11 +125,15 @@ class Trail:
             return self._ends[record.id]
         if record.id in path:
             return End(Origin.CIRCLE, record, 0)
-        if record.event == FAILURE:
+        if record.event == FAILURE or self._is_in_doubt(record):
             return End(Origin.FAILURE, record, 0)
         if record.causation_id is None:
             return End(Origin.NO_FAILURE, record, 0)
         return None if record.causation_id in self._events else End(Origin.MISSING, record, 0)
+
+    def _is_in_doubt(self, record: Record) -> bool:
+        """Whether a step could not be undone that had never succeeded: its answer was unknown, or came too late."""
+        return record.event == COMPENSATION_FAILED and (record.step, record.position) not in self._succeeded
 
     def _back(self, record: Record) -> Iterator[Record]:
         """The event, its cause, the cause of that, and so on; round and round in a circle."""

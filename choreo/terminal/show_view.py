@@ -138,7 +138,11 @@ def _why(screen: Screen, account: Account) -> Iterator[str]:
     explanation = account.explanation
     if explanation is None:
         return
-    if explanation.outcome_chain is not None:
+    stuck = [chain for chain in explanation.compensations if chain.is_stuck]
+    if stuck and explanation.outcome is not None:
+        for chain in stuck:
+            yield f"the saga ended stuck, because {sentence_of(chain, screen)}"
+    elif explanation.outcome_chain is not None:
         yield sentence_of(explanation.outcome_chain, screen)
     elif explanation.compensations:
         yield sentence_of(explanation.compensations[-1], screen)
