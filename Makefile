@@ -2,30 +2,44 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help setup run test check lint bench crash-test lock clean
+.PHONY: help setup run test quick check lint bench crash-test lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-setup: .venv/ready ## make the virtual environment .venv
+setup: .venv/dev ## make the virtual environment .venv with everything that development needs
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/run: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("choreo needs Python 3.11 or later; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
 	@echo "setting up .venv, once"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-run: .venv/ready ## run the sample sagas through the node: replies on stdout, the trace beside them on stderr
+.venv/dev: .venv/run requirements-dev.txt
+	@echo "installing what the tests and linters need, once"
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/bench: .venv/dev requirements-bench.txt
+	@echo "installing what choreo is measured against, once"
+	@$(PIP) --require-hashes -r requirements-bench.txt
+	@touch $@
+
+run: .venv/run ## run the sample sagas through the node: replies on stdout, the trace beside them on stderr
 	@$(BIN)/python main.py --trace --trace-format console < docs/samples/sagas.jsonl
-	@echo 'Next: $(BIN)/choreo compare book_flight book_hotel book_car --fail book_car' >&2
+	@echo 'Next: . $(BIN)/activate && choreo lesson 1' >&2
 
-test: .venv/ready ## run all tests
-	@$(BIN)/python -m pytest
+test: .venv/dev ## run all tests, on all cores
+	@$(BIN)/python -m pytest -n auto
 
-lint: .venv/ready ## ruff, ruff format, mypy --strict and the import direction
+quick: .venv/dev ## run the tests of a day's work: without whole explorations, crashes and installations
+	@$(BIN)/python -m pytest -n auto -m "not slow"
+
+lint: .venv/dev ## ruff, ruff format, mypy --strict and the import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -33,16 +47,18 @@ lint: .venv/ready ## ruff, ruff format, mypy --strict and the import direction
 
 check: lint test ## lint, then test
 
-bench: .venv/ready ## measure against the targets; prints a table and writes benchmarks/results.json
+bench: .venv/bench ## measure against the targets; prints a table and writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks
 
-crash-test: .venv/ready ## kill the durable node 400 times under load, and hold its journal against what it promised
+crash-test: .venv/dev ## kill the durable node 400 times under load, and hold its journal against what it promised
 	@$(BIN)/python -m tests.crash
 
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+GROUPS_OF = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["project"]["dependencies"], *(d for g in sys.argv[1:] for d in p["dependency-groups"][g]), sep="\n")'
+
 lock: ## pin all dependencies anew, with hashes (needs uv)
-	@{ sed -n 1p requirements.txt; $(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["project"]["dependencies"], *p["dependency-groups"]["dev"], sep="\n")' \
-	  | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -; } > requirements.new
-	@mv requirements.new requirements.txt
+	@for lock in "requirements build" "requirements-dev build dev" "requirements-bench build dev bench"; do set -- $$lock; file=$$1; shift; \
+	  { sed -n 1p $$file.txt; $(GROUPS_OF) "$$@" | $(COMPILE) -; } > $$file.new && mv $$file.new $$file.txt || exit 1; done
 
 clean: ## remove the virtual environment and all caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
