@@ -78,10 +78,13 @@ def compose_durable(
 
 
 def compose_rewritten(
-    service_of: ServiceOf, rewrite: Callable[[Style], Style], observe: Callable[[Event], None] | None = None
+    service_of: ServiceOf,
+    rewrite: Callable[[Style], Style],
+    observe: Callable[[Event], None] | None = None,
+    origin: str | None = None,
 ) -> InProcessRunner:
     """A runner over these services, its styles rewritten first: with somebody looking on, or with somebody down."""
-    return InProcessRunner(service_of, _rewritten(rewrite), observe)
+    return InProcessRunner(service_of, _rewritten(rewrite), observe, origin)
 
 
 Around = Callable[[ServiceOf], ServiceOf]

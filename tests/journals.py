@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from choreo.domain.keys import execution_key
 from choreo.domain.plan import Itinerary
 from choreo.domain.request import Request, Sender
 from choreo.domain.service import Refused, Service, ServiceOf
@@ -44,7 +45,7 @@ class Desk:
         _obey("deadly-compensate")
         if self.is_closed or _sign("closed").exists():
             raise Refused("the desk is closed")
-        assert receipt == ("receipt", reference)
+        assert receipt == ("receipt", execution_key(reference))
         self.held -= 1
 
 

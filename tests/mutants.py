@@ -15,6 +15,7 @@ from choreo.domain import dead_letter, delivery, front_door, participant, relay,
 from choreo.domain.coordinator import Coordinator
 from choreo.domain.definition import CrashPoint
 from choreo.domain.event import Command, Event, Fact, Timer
+from choreo.domain.keys import read_key
 from choreo.domain.orchestrator import Orchestrator
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.participant import Participant, Signal
@@ -494,8 +495,8 @@ def a_refused_step_has_taken_its_effect(patch: Patch) -> None:
     original = services.LabService.execute
 
     def execute(me: services.LabService, reference: str) -> object:
-        run, _, position = reference.rpartition("/")
-        me._note(books.Note("execute", me.step.name, int(position), run))
+        key = read_key(reference)
+        me._note(books.Note("execute", me.step.name, key.position, key.run))
         return original(me, reference)
 
     patch.setattr(services.LabService, "execute", execute)

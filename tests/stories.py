@@ -14,6 +14,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from choreo.domain.event import Command, Event, Fact, Run
+from choreo.domain.keys import execution_key, read_key
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary, Plan, plan
 from choreo.domain.reaction import Subscription
@@ -78,7 +79,7 @@ class _Recorded:
     def compensate(self, reference: str, receipt: object) -> None:
         position = position_in(reference)
         self._ledger.calls.append((self._step, position, "compensate"))
-        if receipt != (None if position in self._ledger.broken else f"receipt of {reference}"):
+        if receipt != (None if position in self._ledger.broken else f"receipt of {execution_key(reference)}"):
             raise AssertionError(f"{reference} was compensated with the receipt {receipt!r}")
         if position in self._ledger.stubborn:
             raise Refused("")
@@ -86,7 +87,7 @@ class _Recorded:
 
 
 def position_in(reference: str) -> int:
-    return int(reference.rpartition("/")[2])
+    return read_key(reference).position
 
 
 class Story(NamedTuple):
@@ -364,7 +365,7 @@ def deliver(
             standing.append(ledger.standing)
 
     fail_position = None if mishap.fail_step is None else compiled.position_of(mishap.fail_step)
-    run = Run("run-1", "saga-1", fail_position, mishap.fail_compensation)
+    run = Run("run-1", "saga-1", "test.1.", fail_position, mishap.fail_compensation)
     scheduler = AnyOrder(style(compiled, ledger.service_of), run, causal, late, observe)
     scheduler.deliver_all(order)
     return Told(compiled, scheduler.published, ledger, standing)

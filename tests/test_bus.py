@@ -18,7 +18,7 @@ from choreo.styles import STYLES
 from choreo.styles.table import STARTED, Style, Table
 from tests.stories import Ledger, Mishap, sagas, table_of, tell
 
-RUN = Run("run-1", "saga-1")
+RUN = Run("run-1", "saga-1", "test.1.")
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 
@@ -82,7 +82,7 @@ def drained(bus_of: type[Bus], itinerary: Itinerary, style: str, mishap: Mishap)
     ledger = mishap.ledger()
     table = table_of(style, itinerary, ledger)
     fail_position = table.plan.position_of(mishap.fail_step)
-    pending = [Event(STARTED, Run("run-1", "saga-1", fail_position, mishap.fail_compensation))]
+    pending = [Event(STARTED, Run("run-1", "saga-1", "test.1.", fail_position, mishap.fail_compensation))]
     cells = list(table.cells)
     bus_of(table, pending.extend).drain(pending, cells)
     return pending, cells, ledger

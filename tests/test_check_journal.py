@@ -20,6 +20,7 @@ from choreo.checking import journal as checking_journal
 from choreo.checking.journal import judge_journal
 from choreo.checking.journal_records import replayer_of, tell
 from choreo.checking.journal_rows import TITLES
+from choreo.domain.keys import read_key
 from choreo.domain.plan import Itinerary
 from choreo.domain.request import Request
 from choreo.domain.service import Refused
@@ -143,12 +144,12 @@ class Moody(Desk):
         self.refusing, self.stubborn = refusing, stubborn
 
     def execute(self, reference: str) -> tuple[str, str]:
-        if int(reference.rpartition("/")[2]) in self.refusing:
+        if read_key(reference).position in self.refusing:
             raise Refused("sold out")
         return super().execute(reference)
 
     def compensate(self, reference: str, receipt: object) -> None:
-        if int(reference.rpartition("/")[2]) in self.stubborn:
+        if read_key(reference).position in self.stubborn:
             raise ZeroDivisionError
         super().compensate(reference, receipt)
 

@@ -11,7 +11,7 @@ from choreo.styles import STYLES
 from choreo.styles.table import Table
 from tests.stories import Ledger, Mishap, blocked_by, itineraries, positions_of, sagas, table_of, tell
 
-RUN = Run("run-1", "saga-1")
+RUN = Run("run-1", "saga-1", "test.1.")
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 

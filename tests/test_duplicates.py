@@ -25,7 +25,7 @@ def outcome_of(style: str, itinerary: Itinerary, fail_step: str | None, stuck: s
     table = STYLES[style](plan(itinerary), Ledger().service_of)
     fail_position = None if fail_step is None else table.plan.position_of(fail_step)
     cells = list(table.cells)
-    pending = [Event(STARTED, Run("run-1", "saga-1", fail_position, stuck))]
+    pending = [Event(STARTED, Run("run-1", "saga-1", "test.1.", fail_position, stuck))]
     for event in pending:
         for row in (row for row in table.subscriptions if row.topic.name == event.topic.name):
             cells[row.seat], published = row.react(cells[row.seat], event)

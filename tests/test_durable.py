@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from choreo.domain.event import Event
+from choreo.domain.keys import execution_key, read_key
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary, PlanTooLarge, plan
 from choreo.domain.request import Request, Sender
@@ -51,12 +52,12 @@ class Books:
     def compensate(self, reference: str, receipt: object) -> None:
         if _position(reference) in self.stubborn:
             raise Refused(f"stubborn at {reference}")
-        assert receipt == ("receipt", reference)
+        assert receipt == ("receipt", execution_key(reference))
         self.effects.append(("compensate", reference))
 
 
 def _position(reference: str) -> int:
-    return int(reference.rpartition("/")[2])
+    return read_key(reference).position
 
 
 def always(service: Books) -> ServiceOf:
@@ -121,10 +122,10 @@ def test_a_saga_ends_as_it_does_in_memory(saga: tuple[Itinerary, Mishap], style:
     told: list[Event] = []
     kept: list[Event] = []
 
-    expected = InProcessRunner(always(here), observe=told.append).execute(
+    expected = InProcessRunner(always(here), observe=told.append, origin="one").execute(
         "saga-1", steps, mishap.fail_step, mishap.fail_compensation, style
     )
-    with journal_file() as path, durable(path, always(there), observe=kept.append) as runner:
+    with journal_file() as path, durable(path, always(there), observe=kept.append, origin="one") as runner:
         outcome = runner.execute("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
 
     assert outcome == expected
@@ -145,18 +146,18 @@ def test_a_saga_that_is_cut_anywhere_ends_as_if_nothing_had_been(
     steps, mishap = saga
     untouched = Books(mishap)
     request = Request("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
-    expected = InProcessRunner(always(untouched)).begin(request)
+    expected = InProcessRunner(always(untouched), origin="one").begin(request)
 
     with journal_file() as path:
         for cut in cuts:
-            with durable(path, always(Books(mishap))) as runner:
+            with durable(path, always(Books(mishap)), origin="one") as runner:
                 dying(cut)(runner)
                 try:
                     _all_of(runner, request)
                 except Died:
                     continue
         books = Books(mishap)
-        with durable(path, always(books)) as runner:
+        with durable(path, always(books), origin="one") as runner:
             outcome = _all_of(runner, request)
             again = _all_of(runner, request)
         row = _only_run(path)
@@ -220,16 +221,20 @@ def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again == []
 
 
-def test_references_are_never_given_out_twice() -> None:
-    """A service of another company may know a transaction by its reference: it is unique as long as the journal is."""
+def test_keys_are_never_given_out_twice() -> None:
+    """A service of another company may know a transaction by its key: each process begins runs under an origin."""
     with journal_file() as path:
         for number in range(3):
             books = Books()
-            with durable(path, always(books)) as runner:
+            with durable(path, always(books), origin=f"process{number}") as runner:
                 runner.execute(f"trip-{number}", ("a", "b"))
             seen = [reference for _, reference in books.effects]
 
-    assert seen == ["run-1/0", "run-1/1", "run-2/0", "run-2/1", "run-3/0", "run-3/1"]
+    assert seen == [
+        *("process0.1.0", "process0.1.1"),
+        *("process1.2.0", "process1.2.1"),
+        *("process2.3.0", "process2.3.1"),
+    ]
 
 
 # --- asked again ------------------------------------------------------------------------------------------------------
@@ -334,7 +339,7 @@ def test_a_stuck_run_ends_compensated_once_its_compensations_work(
     assert again == first, "a request has one reply, for ever"
     assert row.state == row.resolution.state == State.COMPENSATED
     done = [reference for what, reference in books.effects if what == "execute"]
-    undone = [reference for what, reference in books.effects if what == "compensate"]
+    undone = [execution_key(reference) for what, reference in books.effects if what == "compensate"]
     assert sorted(done) == sorted(undone)
     assert len(set(done)) == len(done)
     _assert_reverse(plan(steps), [_position(reference) for reference in undone])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from choreo.domain.keys import execution_key
 from choreo.domain.outcome import State
 from choreo.domain.request import Request
 from choreo.journal.errors import JournalError
@@ -253,4 +254,4 @@ class Paired:
         return reference, 1
 
     def compensate(self, reference: str, receipt: object) -> None:
-        assert receipt == (reference, 1)
+        assert receipt == (execution_key(reference), 1)

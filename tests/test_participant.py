@@ -11,9 +11,9 @@ from tests.stories import Ledger
 
 PLAN = plan(("a", "b", "c"))
 POSITION = 1
-RUN = Run("run-7", "saga-1")
+RUN = Run("run-7", "saga-1", "test.7.")
 HEARD = Topic("step/a/succeeded", Fact.SUCCEEDED, "a", "a", 0)
-RECEIPT = "receipt of run-7/1"
+RECEIPT = "receipt of test.7.1"
 
 
 class Failing:
@@ -243,7 +243,9 @@ def test_a_run_may_ask_for_a_refusal() -> None:
     """The step at the run's `fail_position` refuses, and its service is not asked."""
     ledger = Ledger()
 
-    cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO, run=Run("run-7", "s", fail_position=1))
+    cell, (event,) = react(
+        participant_of(ledger.service_of("b")), Signal.GO, run=Run("run-7", "s", "test.7.", fail_position=1)
+    )
 
     assert cell.phase is Phase.FAILED
     assert event.reason == "b was told to refuse"
@@ -300,7 +302,7 @@ def test_a_compensation_that_works_in_the_end_is_a_compensation(works_at: int) -
 def test_a_run_may_ask_for_a_compensation_that_keeps_failing() -> None:
     """The compensation of the run's `fail_compensation` fails, and its service is not asked."""
     ledger = Ledger()
-    run = Run("run-7", "saga-1", fail_compensation="b")
+    run = Run("run-7", "saga-1", "test.7.", fail_compensation="b")
 
     cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.BACK, Cell(Phase.SUCCEEDED), run)
 
@@ -312,7 +314,7 @@ def test_a_run_may_ask_for_a_compensation_that_keeps_failing() -> None:
 
 def test_the_mishaps_of_another_step_are_none_of_its_business() -> None:
     """A participant refuses at its own position only, and fails to compensate under its own name only."""
-    run = Run("run-7", "saga-1", fail_position=2, fail_compensation="c")
+    run = Run("run-7", "saga-1", "test.7.", fail_position=2, fail_compensation="c")
     participant = participant_of(Ledger().service_of("b"))
 
     succeeded, _ = react(participant, Signal.GO, run=run)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from choreo.domain.copying import NoCopy
+from choreo.domain.keys import execution_key, read_key
 from choreo.domain.outcome import State
 from choreo.domain.service import Refused, Service, ServiceOf, Waits
 from choreo.journal.errors import JournalError
@@ -32,7 +33,7 @@ class Process:
 
     def __init__(self, path: Path, service_of: ServiceOf) -> None:
         self.journal = Journal.open(str(path))
-        self.runner = DurableRunner(service_of, self.journal, lambda: 0)
+        self.runner = DurableRunner(service_of, self.journal, lambda: 0, origin="test")
 
     def __enter__(self) -> DurableRunner:
         return self.runner
@@ -153,7 +154,7 @@ def test_what_services_share_stays_shared_with_one_that_is_used_later(tmp_path: 
     assert isinstance(a, Till)
     assert isinstance(b, Till)
     assert a.till is b.till
-    assert a.till == ["run-1/0", "run-2/0", "run-3/0", "run-3/1"]
+    assert a.till == ["test.1.0", "test.2.0", "test.3.0", "test.3.1"]
 
 
 class Till:
@@ -167,7 +168,7 @@ class Till:
         return None
 
     def compensate(self, reference: str, receipt: object) -> None:
-        self.till.remove(reference)
+        self.till.remove(execution_key(reference))
 
 
 def test_a_service_that_cannot_be_kept_is_told_before_anything_is_begun(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ class Opening(Counter):
 
     def execute(self, reference: str) -> object:
         self.count += 1
-        return threading.Lock() if reference.endswith("/1") else None
+        return threading.Lock() if read_key(reference).position == 1 else None
 
     def compensate(self, reference: str, receipt: object) -> None:
         self.count -= 1

@@ -247,19 +247,19 @@ def test_the_reference_is_the_order_number() -> None:
     """A reference is unique already, so the order book needs no numbers of its own."""
     orders = Orders()
 
-    number = orders.execute("run-7/0")
+    number = orders.execute("origin.7.0")
 
-    assert number == "run-7/0"
+    assert number == "origin.7.0"
     assert orders.placed == 1
 
 
 def test_an_order_can_be_cancelled_while_the_shop_is_closed() -> None:
     """A compensation must not be refused for what refuses an execution."""
     orders = Orders()
-    number = orders.execute("run-7/0")
+    number = orders.execute("origin.7.0")
     orders.is_open = False
 
-    orders.compensate("run-7/0", number)
+    orders.compensate("origin.7.0.undo", number)
 
     assert orders.placed == 0
 

@@ -262,6 +262,15 @@ def test_what_is_equal_to_itself_alone_is_compared_by_its_kind() -> None:
     assert differing_records({"a": Counter(odd=object())}, {"a": Counter(odd=7)}) != {}
 
 
+def test_records_of_keys_are_the_same() -> None:
+    """Two runs never share a key: what differs in the origins of the keys alone does not differ."""
+    first, second = Counter(odd={"aaaa.1.0": ["aaaa.1.1"]}), Counter(odd={"bbbb.1.0": ["bbbb.1.1"]})
+
+    assert differing_records({"a": first}, {"a": second}, ("aaaa", "bbbb")) == {}
+    assert differing_records({"a": first}, {"a": second}, ("aaaa", "cccc")) != {}
+    assert differing_records({"a": first}, {"a": Counter(odd=["bbbb.1.1"])}, ("aaaa", "bbbb")) != {}
+
+
 def test_the_record_of_a_service_is_all_its_fields() -> None:
     """Those in slots as well; a service that serves two steps has one record."""
     both = Counter(2)

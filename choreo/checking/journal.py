@@ -168,10 +168,10 @@ def _goes_on(row: RunRow, told: RunTale) -> bool:
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
     """All that a verdict depends on; None for a run that is like no other, or cannot be read."""
-    _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution = columns
+    _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution, origin = columns
     if len(deliveries) > ALIKE_DELIVERIES_MAX:
         return None
     if not all(map(is_legible, (saga_id, src, msg_id, reply_as))) or not all(is_legible(d.receipt) for d in deliveries):
         return None
     rows = tuple((each.number, each.seat, each.heard, each.published, each.detail) for each in deliveries)
-    return (style, steps, *mishaps, state, ended_ms is None, outcome, resolution, rows)
+    return (style, steps, *mishaps, state, ended_ms is None, outcome, resolution, origin, rows)

@@ -80,7 +80,7 @@ class _Teller:
         self._row = row
         self._table, self._topics = replayer.table, replayer.topics
         self._tale: Tale | None = replayer.tale(row)
-        self._run = run_of(row.number, row.request, replayer.table.plan)
+        self._run = run_of(row.number, row.request, replayer.table.plan, row.key_prefix)
         self._told = RunTale([], [], [])
         self._published: dict[str, Record] = {}
         self._number, self._at_ms, self._time = 0, -1, ""

@@ -70,13 +70,15 @@ class Topic(Struct, frozen=True, gc=False):
 class Run(Struct, frozen=True, gc=False):
     """One execution of a saga.
 
-    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `fail_position` is the
-    position whose local transaction is to refuse, `fail_compensation` the name of the steps whose compensation is to
-    keep failing: the two mishaps that a caller may ask for.
+    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `key_prefix` is what the
+    idempotency keys of its calls begin with (`choreo/domain/keys.py`). `fail_position` is the position whose local
+    transaction is to refuse, `fail_compensation` the name of the steps whose compensation is to keep failing: the two
+    mishaps that a caller may ask for.
     """
 
     id: str
     saga_id: str | int
+    key_prefix: str
     fail_position: int | None = None
     fail_compensation: str | None = None
 

@@ -13,6 +13,7 @@ from enum import Enum
 from msgspec.structs import replace
 
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
+from choreo.domain.keys import compensation_key
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
     CANCELLED,
@@ -65,7 +66,7 @@ class Participant:
         self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
         self._execute = service.execute
         self._compensate = service.compensate
-        self._suffix = f"/{position}"
+        self._place = str(position)
 
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
@@ -75,7 +76,7 @@ class Participant:
         if run.fail_position == self.position:
             return self._fail(event, f"{self.step} was told to refuse")
         try:
-            receipt = self._execute(run.id + self._suffix)
+            receipt = self._execute(run.key_prefix + self._place)
         except Refused as refusal:
             return self._fail(event, str(refusal))
         except NotTheService:
@@ -123,7 +124,7 @@ class Participant:
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            self._compensate(run.id + self._suffix, receipt)
+            self._compensate(compensation_key(run.key_prefix + self._place), receipt)
         except Refused as refusal:
             return str(refusal)
         except NotTheService:

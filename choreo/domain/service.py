@@ -23,17 +23,18 @@ class Waits(NotTheService):
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` names one execution of one step, the same in both calls. It is unique within one runner: in memory it
-    starts again with the process, with a journal it never does, and after a crash the same call may come again under
-    it. What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so a
-    service need not remember the runs that it served.
+    `reference` is an idempotency key: the same for every attempt of this call, also after a crash, and different for
+    everything else, in any run, journal and process. Hand it on to whatever is done outside. The key of a compensation
+    is that of its local transaction with `.undo` behind it, so both can be told apart where both are sent to one place
+    (`choreo/domain/keys.py`). What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so
+    a service need not remember the runs that it served.
     """
 
     def execute(self, reference: str) -> object:
         """Run the local transaction, or raise `Refused` and change nothing."""
 
     def compensate(self, reference: str, receipt: Any) -> None:
-        """Undo what `execute` did under this reference.
+        """Undo what `execute` did, whose key was `reference.removesuffix(".undo")`.
 
         It must be safe to repeat: an exception, `Refused` like any other, counts as a failed attempt, and the
         participant tries again at once, three times in all. Then the saga is stuck.

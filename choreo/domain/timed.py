@@ -252,7 +252,7 @@ class TimedParticipant(Participant):
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
-            return self._execute(run.id + self._suffix), None
+            return self._execute(run.key_prefix + self._place), None
         except Refused as refusal:
             return None, str(refusal)
         except NotTheService:

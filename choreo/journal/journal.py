@@ -58,8 +58,13 @@ PRUNABLE_COUNT = (
     "AND run < (SELECT max(run) FROM runs)"
 )
 KEPT_COUNT = "SELECT count(*) FROM runs WHERE state IN ('running', 'stuck') AND begun_ms < ?"
+UNUSED_ORIGINS = (
+    "DELETE FROM origins WHERE first_run < "
+    "(SELECT max(first_run) FROM origins WHERE first_run <= (SELECT min(run) FROM runs))"
+)
 ASKED = "SELECT number, run FROM resumptions WHERE done_ms IS NULL ORDER BY number"
 ANSWER = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE number = ?"
+KEEP_ORIGIN = "INSERT OR REPLACE INTO origins VALUES (?, ?)"
 KEEP_RECORDS = (
     "INSERT INTO services VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, records = excluded.records"
@@ -127,6 +132,13 @@ class Journal:
             self._connection.rollback()
             raise
 
+    def keep_origin(self, first_run: int, origin: str) -> None:
+        """The origin of the idempotency keys of this run and of those after it; part of the transaction of `begin`."""
+        try:
+            self._execute(KEEP_ORIGIN, (first_run, origin))
+        except sqlite3.Error as error:
+            raise self._failed(error, "written") from error
+
     def prune(self, before_ms: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
         """Forget up to so many runs, above `after`, that completed or were compensated before then.
 
@@ -137,6 +149,7 @@ class Journal:
         with self._transaction():
             for table in ("deliveries", "resumptions", "runs"):
                 self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
+            self._execute(UNUSED_ORIGINS)
         return len(pruned), pruned[-1] if pruned else 0
 
     def prunable(self, before_ms: int) -> tuple[int, int]:

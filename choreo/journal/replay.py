@@ -45,10 +45,10 @@ class Stood(Struct):
     handled: int
 
 
-def run_of(number: int, request: Request, plan: Plan) -> Run:
-    """The run with that number of a journal; its id is the same in every process."""
+def run_of(number: int, request: Request, plan: Plan, key_prefix: str) -> Run:
+    """The run with that number of a journal; its id, and the keys of its calls, are the same in every process."""
     position = None if request.fail_step is None else plan.position_of(request.fail_step)
-    return Run(f"run-{number}", request.saga_id, position, request.fail_compensation)
+    return Run(f"run-{number}", request.saga_id, key_prefix, position, request.fail_compensation)
 
 
 def raised_by(event: Event) -> Defect | None:
@@ -92,7 +92,7 @@ class Replayer:
 
     def tale(self, row: RunRow) -> "Tale":
         """The run before its first delivery."""
-        return Tale(self, run_of(row.number, row.request, self.table.plan))
+        return Tale(self, run_of(row.number, row.request, self.table.plan, row.key_prefix))
 
 
 class Unknown(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from choreo.domain.keys import checked_origin, key_prefix
 from choreo.domain.outcome import Outcome
 from choreo.domain.request import Request, Sender
 from choreo.journal import values
@@ -29,14 +30,16 @@ RecordsRow = tuple[str, str, str | bytes]
 """The records of a service: name, kind, and what it holds."""
 
 BEGUN_COLUMNS = "run, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms"
-RUN_COLUMNS = f"{BEGUN_COLUMNS}, state, ended_ms, outcome, resolution"
+ORIGIN = "(SELECT origin FROM origins WHERE first_run <= run ORDER BY first_run DESC LIMIT 1)"
+RUN_COLUMNS = f"{BEGUN_COLUMNS}, state, ended_ms, outcome, resolution, {ORIGIN}"
 
 
 class RunRow(Struct, frozen=True):
     """One run; times in milliseconds since 1970, UTC.
 
     `outcome` is what its client was told, and is told again; `resolution` is the outcome that it has come to since,
-    where it was stuck and an operator had it go on.
+    where it was stuck and an operator had it go on. `origin` is that of its idempotency keys; None for a run that was
+    begun by a choreo without origins.
     """
 
     number: int
@@ -47,6 +50,12 @@ class RunRow(Struct, frozen=True):
     ended_ms: int | None
     outcome: Outcome | None
     resolution: Outcome | None = None
+    origin: str | None = None
+
+    @property
+    def key_prefix(self) -> str:
+        """The common beginning of the idempotency keys of its calls."""
+        return key_prefix(self.origin, self.number)
 
     @property
     def latest_outcome(self) -> Outcome | None:
@@ -95,7 +104,7 @@ def begun_row(number: int, saga_id: str, request: Request, steps: str, sender: S
 def read_run(row: Sequence[Any]) -> RunRow:
     """A row of `RUN_COLUMNS`. Raises `ValueError`, or whatever comes of values that no node has written."""
     number, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms = row[:10]
-    state, ended_ms, outcome, resolution = row[10:]
+    state, ended_ms, outcome, resolution, origin = row[10:]
     if begun_ms.__class__ is not int or state.__class__ is not str or ended_ms.__class__ not in (int, NoneType):
         raise ValueError(f"expected times and a state, got {begun_ms!r}, {ended_ms!r} and {state!r}")
     read = values.read_or_none
@@ -108,4 +117,5 @@ def read_run(row: Sequence[Any]) -> RunRow:
         ended_ms,
         None if outcome is None else values.read_outcome(outcome),
         None if resolution is None else values.read_outcome(resolution),
+        None if origin is None else checked_origin(origin),
     )

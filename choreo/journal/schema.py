@@ -52,6 +52,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX resumptions_asked ON resumptions (number) WHERE done_ms IS NULL",
     ),
     ("CREATE TABLE catalogue (module TEXT NOT NULL)",),
+    ("CREATE TABLE origins (first_run INTEGER PRIMARY KEY, origin TEXT NOT NULL)",),
 )
 """What makes version 1 of an empty file, version 2 of version 1, and so on."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from choreo.domain.copying import as_bytes, from_bytes
 from choreo.domain.definition import Fails, Kind, Step
+from choreo.domain.keys import read_key
 from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
 
@@ -33,7 +34,8 @@ class LabService:
         self._has_books = bool(step.effect or step.reads or step.writes or step.locks)
 
     def execute(self, reference: str) -> object:
-        run, _, position = reference.rpartition("/")
+        key = read_key(reference)
+        run, position = key.run, key.position
         try:
             if self._fails(self.step.fails, reference, "execute"):
                 raise Refused(f"{self.step.name} was told to refuse")
@@ -41,33 +43,34 @@ class LabService:
                 self._books.check(self.step, run)
             receipt = None if self.inner is None else self.inner.execute(reference)
             kept = _kept(receipt)
-            overwritten = self._books.execute(self.step, run, int(position)) if self._has_books else ()
+            overwritten = self._books.execute(self.step, run, position) if self._has_books else ()
         except NotTheService:
             raise
         except Exception as error:
             in_doubt = not isinstance(error, Refused)
-            self._note(Note("execute", self.step.name, int(position), run, str(error), in_doubt=in_doubt))
+            self._note(Note("execute", self.step.name, position, run, str(error), in_doubt=in_doubt))
             raise
-        self._note(Note("execute", self.step.name, int(position), run))
+        self._note(Note("execute", self.step.name, position, run))
         return (kept, overwritten) if overwritten or receipt is not None else None
 
     def compensate(self, reference: str, receipt: Any) -> None:
-        run, _, position = reference.rpartition("/")
+        key = read_key(reference)
+        run, position = key.run, key.position
         kept, overwritten = receipt or (None, ())
         try:
             if self._fails(self.step.compensation_fails, reference, "compensate"):
                 raise Refused(f"the compensation of {self.step.name} was told to fail")
             if self._undoes_nothing:
-                self._note(Note("compensate", self.step.name, int(position), run, "there is nothing that undoes it"))
+                self._note(Note("compensate", self.step.name, position, run, "there is nothing that undoes it"))
                 return
             if self.inner is not None:
                 self.inner.compensate(reference, _restored(kept))
         except Exception as error:
-            self._note(Note("compensate", self.step.name, int(position), run, str(error)))
+            self._note(Note("compensate", self.step.name, position, run, str(error)))
             raise
         if self._has_books:
-            self._books.compensate(self.step, run, int(position), overwritten)
-        self._note(Note("compensate", self.step.name, int(position), run))
+            self._books.compensate(self.step, run, position, overwritten)
+        self._note(Note("compensate", self.step.name, position, run))
 
     def _fails(self, fails: Fails, reference: str, what: str) -> bool:
         if fails == "never":
@@ -75,7 +78,7 @@ class LabService:
         if fails == "always":
             return True
         if fails == "may":
-            return self._oracle(f"{what} {self.step.name} in {reference.rpartition('/')[0]}:")
+            return self._oracle(f"{what} {self.step.name} in {read_key(reference).run}:")
         return self._books.count(reference, what) <= int(fails)
 
 

@@ -18,6 +18,7 @@ from choreo.domain.delivery import Remains, after_crash, is_put_aside, is_resent
 from choreo.domain.event import Event, Events, Fact, Run, Timer
 from choreo.domain.front_door import NAME as FRONT_DOOR
 from choreo.domain.front_door import asks_again
+from choreo.domain.keys import key_prefix
 from choreo.domain.outcome import Outcome
 from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
@@ -28,6 +29,8 @@ from choreo.lab.wiring import wired
 from choreo.styles.table import STARTED, Table
 
 SIMULATED_SERVICE = "simulated"
+ORIGIN = "lab"
+"""Of all idempotency keys in the lab: fixed, so that one seed is one history, and like none that a runner draws."""
 DEFAULT_LATENCY_MS = (1, 1)
 
 
@@ -234,10 +237,14 @@ def _specs(definition: Definition) -> list[tuple[Run, RunOf, bool]]:
     """Every run that there may be: those to start, and after each the one that a repeated request would start."""
     specs: list[tuple[Run, RunOf, bool]] = []
     for number, spec in enumerate(definition.all_runs(), start=1):
-        specs.append((Run(f"run-{number}", spec.saga_id), spec, False))
+        specs.append((_run(f"run-{number}", spec), spec, False))
         if spec.ask_again_ms is not None:
-            specs.append((Run(f"run-{number}-again", spec.saga_id), spec, True))
+            specs.append((_run(f"run-{number}-again", spec), spec, True))
     return specs
+
+
+def _run(run: str, spec: RunOf) -> Run:
+    return Run(run, spec.saga_id, key_prefix(ORIGIN, run))
 
 
 def _again(specs: list[tuple[Run, RunOf, bool]], index: int) -> Run | None:

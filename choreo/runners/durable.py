@@ -20,6 +20,7 @@ from choreo.domain.delivery import after_crash, is_resent
 from choreo.domain.event import Event, Events, Run
 from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
+from choreo.domain.keys import checked_origin, key_prefix
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.participant import defect
 from choreo.domain.plan import Itinerary
@@ -34,6 +35,7 @@ from choreo.journal.service_records import ServiceRecords
 from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
 from choreo.runners.conflict import difference
 from choreo.runners.in_process import NoOutcome
+from choreo.runners.origins import new_origin
 from choreo.runners.runner import Conflict, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
@@ -83,7 +85,10 @@ class DurableRunner:
 
     `observe` is shown every event when it is decided upon; it is committed before anybody but the collector hears it.
     `now_ms` is the clock, in milliseconds since 1970; the journal has its times from there, and nothing depends on
-    them. `around` puts something around every service, such as a tracer that looks on.
+    them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
+    idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
+    was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
+    process keeps the origin that the journal has for it.
     """
 
     def __init__(
@@ -96,8 +101,12 @@ class DurableRunner:
         guarantees: Guarantees = ALL_ON,
         around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
         resumed: Callable[[Run], None] | None = None,
+        origin: str | None = None,
     ) -> None:
-        """The services get back what the journal has of them. Raises `JournalError`."""
+        """The services get back what the journal has of them.
+
+        Raises `JournalError`, and `ValueError` for an origin that makes no keys.
+        """
         self._journal = journal
         self._now_ms = now_ms
         self._styles = styles
@@ -110,6 +119,8 @@ class DurableRunner:
         self._wirings = Wirings(self._wire)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
         self._runs = journal.last_run()
+        self._origin = new_origin() if origin is None else checked_origin(origin)
+        self._has_begun = False
         self._live: dict[str, Live] = {}
         """By the saga's id, as it stands in the journal."""
         self._published: list[Event] = []
@@ -224,15 +235,28 @@ class DurableRunner:
         return under_way
 
     def attend(self) -> None:
-        """Resume what an operator has asked for since this was called last."""
+        """Resume what an operator has asked for since this was called last.
+
+        Raises `JournalError`, also where another file was put in the journal's place meanwhile.
+        """
         if not self._journal.has_changed():
             return
+        self._expect_my_runs()
         for question, number in self._journal.asked_to_resume():
             row, failure = self._journal.run(number), None
             if row is not None and row.state == State.STUCK:
                 under_way = self.resume(row)
                 failure = None if under_way.defect is None else under_way.defect.summary
             self._journal.answer(question, self._now_ms(), failure)
+
+    def _expect_my_runs(self) -> None:
+        """Nothing that others may do with a journal that a node has takes the newest run away (see `prune`)."""
+        newest = self._journal.last_run()
+        if newest != self._runs:
+            raise JournalError(
+                f"expected {self._journal.path!r} to have run-{self._runs}, which was committed, as the newest, got "
+                f"run-{newest}: a copy was put back while a node has the journal. Stop the node before that"
+            )
 
     def _revived(self, row: RunRow) -> UnderWay:
         """The run as it stood, with the deliveries that are still to be made."""
@@ -261,7 +285,10 @@ class DurableRunner:
     def _begin(self, request: Request, sender: Sender) -> UnderWay:
         wiring = self._wirings.of(request.style, request.steps)
         self._runs += 1
-        run = run_of(self._runs, request, wiring.table.plan)
+        if not self._has_begun:
+            self._journal.keep_origin(self._runs, self._origin)
+            self._has_begun = True
+        run = run_of(self._runs, request, wiring.table.plan, key_prefix(self._origin, self._runs))
         live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), UnderWay())
         self._live[live.key] = live
         self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
@@ -275,7 +302,7 @@ class DurableRunner:
         if recorded != request:
             raise Conflict(difference(recorded, request))
         outcome = None if row is None else row.outcome
-        run = Run("again", request.saga_id)
+        run = Run("again", request.saga_id, "")  # it calls no service
         cell = Cell() if outcome is None else Cell(SUCCEEDED, 0, outcome)
         reaction = FrontDoor(self._guarantees, STARTED, run).heard_request[cell.phase]
         events = () if reaction is None else reaction(cell, Event(REQUESTED, run))[1]

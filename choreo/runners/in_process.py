@@ -10,10 +10,12 @@ from msgspec import Struct
 
 from choreo.bus import Bus
 from choreo.domain.event import Event, Run
+from choreo.domain.keys import key_prefix
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
+from choreo.runners.origins import Origin
 from choreo.runners.runner import NoRecord
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
@@ -35,7 +37,8 @@ class InProcessRunner:
     """Executes sagas over an in-process bus.
 
     `observe` is shown every event in the order of publication, just before it is emitted. `styles` are the styles by
-    name; wrapping one is how a caller watches, or disturbs, what happens on the bus.
+    name; wrapping one is how a caller watches, or disturbs, what happens on the bus. `origin` is what all idempotency
+    keys begin with, for tests that need the same keys again; by default it is drawn, so that no other runner has it.
     """
 
     def __init__(
@@ -43,7 +46,10 @@ class InProcessRunner:
         service_of: ServiceOf,
         styles: Mapping[str, Style] = STYLES,
         observe: Callable[[Event], None] | None = None,
+        origin: str | None = None,
     ) -> None:
+        """Raises `ValueError` for an origin that makes no keys."""
+        self._origin = Origin(origin)
         self._service_of = service_of
         self._styles = styles
         self._observe = observe
@@ -87,7 +93,8 @@ class InProcessRunner:
         table, pending = wiring.table, self._pending
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
-        run = Run(f"run-{self._runs}", saga_id, fail_position, fail_compensation)
+        keys = key_prefix(self._origin.text, self._runs)
+        run = Run(f"run-{self._runs}", saga_id, keys, fail_position, fail_compensation)
         cells = list(table.cells)
         pending.append(Event(STARTED, run))
         try:

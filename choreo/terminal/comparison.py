@@ -121,7 +121,8 @@ def compare(saga: Saga, separate_services: Sequence[ServiceOf]) -> Comparison:
     one, other = (record(saga, style, services) for style, services in zip(STYLES, for_runs, strict=True))
     absences = [record_absent(saga, style, services) for style, services in zip(STYLES, for_absences, strict=True)]
     first, second = (figures(*pair, longer) for pair in zip((one, other), absences, strict=True))
-    return Comparison((one, other), (first, second), differing_records(one.services, other.services))
+    differing = differing_records(one.services, other.services, (one.origin, other.origin))
+    return Comparison((one, other), (first, second), differing)
 
 
 def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -> Figures:

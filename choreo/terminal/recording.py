@@ -16,6 +16,7 @@ from choreo.domain.plan import Plan
 from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
 from choreo.runners.in_process import NoOutcome
+from choreo.runners.origins import new_origin
 from choreo.styles import STYLES, Style, Table
 from choreo.styles.watched import observed, with_down
 from choreo.terminal.arguments import Saga
@@ -45,7 +46,8 @@ class Message(Struct, frozen=True):
 
 
 class Recording(Struct):
-    """What a run did. Events are numbered from 1; `outcome` is None where nobody reported one.
+    """What a run did. Events are numbered from 1; `outcome` is None where nobody reported one. `origin` is that of the
+    idempotency keys under which its services were called.
 
     `held` and `holds` have, for each seat, the names of the fields of its cell that held something during the run, and
     after it.
@@ -59,6 +61,7 @@ class Recording(Struct):
     held: list[dict[str, None]]
     holds: list[dict[str, None]]
     outcome: Outcome | None = None
+    origin: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -128,7 +131,7 @@ def record(
     services = {step: service_of(step) for step in saga.plan.steps}
     table = STYLES[style](saga.plan, services.__getitem__)
     nothing: list[dict[str, None]] = [{} for _ in table.cells]
-    recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells])
+    recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells], origin=new_origin())
 
     def publish(event: Event) -> None:
         recording.events.append(event)
@@ -144,7 +147,7 @@ def record(
     def rewrite(style: Style) -> Style:
         return observed(style if down is None else with_down(style, down), react)
 
-    runner = compose_rewritten(services.__getitem__, rewrite, publish)
+    runner = compose_rewritten(services.__getitem__, rewrite, publish, recording.origin)
     with suppress(NoOutcome):  # then nobody said how the run ended, and that is what is reported
         recording.outcome = runner.execute(SAGA_ID, saga.itinerary, saga.fail_step, saga.fail_compensation, style)
     return recording

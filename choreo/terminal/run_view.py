@@ -38,7 +38,8 @@ def is_same(recordings: Sequence[Recording]) -> bool:
     """Whether all the runs ended with the same outcome and the same records."""
     first = recordings[0]
     return all(
-        is_same_outcome(first.outcome, other.outcome) and not differing_records(first.services, other.services)
+        is_same_outcome(first.outcome, other.outcome)
+        and not differing_records(first.services, other.services, (first.origin, other.origin))
         for other in recordings[1:]
     )
 

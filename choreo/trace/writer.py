@@ -14,6 +14,7 @@ import structlog
 from structlog.typing import EventDict
 
 from choreo.domain.event import Command, Defect, Event, InDoubt, Run
+from choreo.domain.keys import read_key
 from choreo.domain.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
@@ -46,7 +47,7 @@ class Tracer:
     def called(self, command: Command, step: str, reference: str, error: Exception | None = None) -> None:
         """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
         record = self._caused(f"step.{command}", str(command), step)
-        record.step, record.position = step, int(reference.rpartition("/")[2])
+        record.step, record.position = step, read_key(reference).position
         if error is not None:
             record.reason = str(error)
             record.in_doubt = command is Command.EXECUTE and not isinstance(error, Refused)

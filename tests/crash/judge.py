@@ -89,6 +89,7 @@ class Effects:
     def __init__(self, path: Path, open_catalogue: Callable[[], ServiceOf] = catalogue) -> None:
         with closing(Journal.open_to_read(str(path))) as journal:
             rows = list(journal.records())
+            self._prefixes = {row.number: row.key_prefix for row in journal.runs(limit=journal.last_run() + 1)}
         records = ServiceRecords(open_catalogue(), rows)
         steps = {step for name, _, state in rows if isinstance(state, str) for step in [json.loads(name)]}
         ledgers = [step for step in steps if step.startswith("ledger") or step in SPECIAL]
@@ -115,7 +116,7 @@ class Effects:
                 if step in REAL:
                     held[step] += 1 if verb == "execute" else -1
                 else:
-                    reference = f"run-{run}/{position}"
+                    reference = f"{self._prefixes.get(run or 0, '?')}{position}"
                     expected[reference] = expected.get(reference, "") + MARKS[verb]
         for reference in expected | self.marks:
             if expected.get(reference) != self.marks.get(reference):

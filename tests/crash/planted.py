@@ -175,6 +175,12 @@ def numbers_of_runs_begin_again(patch: Patch) -> None:
     patch.setattr(Journal, "last_run", lambda self: 0)
 
 
+@bug
+def origins_are_not_written(patch: Patch) -> None:
+    """A run that is resumed goes on under other keys than it was begun under."""
+    patch.setattr(Journal, "keep_origin", lambda self, first_run, origin: None)
+
+
 def catalogue() -> ServiceOf:
     """The services of the siege, in a node that has the bug."""
     if (name := os.environ.get(PLANTED)) is not None:

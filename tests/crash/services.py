@@ -8,6 +8,7 @@ import os
 import signal
 from typing import Any
 
+from choreo.domain.keys import execution_key
 from choreo.domain.service import Refused, Service, ServiceOf
 from services import catalogue as real_catalogue
 
@@ -52,9 +53,9 @@ class Ledger:
 
     def compensate(self, reference: str, receipt: object) -> None:
         LAST.before()
-        if receipt != f"receipt of {reference}":
+        if receipt != f"receipt of {execution_key(reference)}":
             raise AssertionError(f"{reference} came back with the receipt {receipt!r}")
-        self._mark(reference, "-")
+        self._mark(execution_key(reference), "-")
         LAST.after()
 
     def _mark(self, reference: str, mark: str) -> None:
@@ -76,9 +77,10 @@ class Shelf:
 
     def compensate(self, reference: str, receipt: Any) -> None:
         LAST.before()
-        if receipt != ("receipt", [reference]):
+        executed = execution_key(reference)
+        if receipt != ("receipt", [executed]):
             raise AssertionError(f"{reference} came back with the receipt {receipt!r}")
-        self.marks[reference] += "-"
+        self.marks[executed] += "-"
         LAST.after()
 
 
@@ -96,7 +98,9 @@ class Broken(Ledger):
         raise ZeroDivisionError(WHY_BROKEN)
 
     def compensate(self, reference: str, receipt: object) -> None:
-        super().compensate(reference, f"receipt of {reference}" if receipt is None else "one that nobody handed out")
+        super().compensate(
+            reference, f"receipt of {execution_key(reference)}" if receipt is None else "one that nobody handed out"
+        )
 
 
 class Clinging(Ledger):
