@@ -17,6 +17,13 @@ class DamagedJournal(JournalError):
     """SQLite finds that the file is not what it has written."""
 
 
+class LeftAsItLies(JournalError):
+    """The files of the journal do not fit together any more, and whoever writes them makes it worse.
+
+    The process ends without closing them: to close them, SQLite would write what is left of the log into the journal.
+    """
+
+
 WHAT_HAPPENED = {
     sqlite3.SQLITE_FULL: "there is no room left for it",
     sqlite3.SQLITE_READONLY: "it is read-only",

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from choreo.journal.errors import DamagedJournal, JournalError, JournalInUse, explained
+from choreo.journal.log_watch import LogWatch
 from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 BUSY_TIMEOUT_S = 10.0
@@ -37,6 +38,7 @@ class Lock:
         self._path = os.path.realpath(path) + LOCK_SUFFIX
         self._journal = os.path.realpath(path)
         self._inode: int | None = None
+        self._log: LogWatch | None = None
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
@@ -62,16 +64,27 @@ class Lock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+        self._own_inode = os.fstat(self._descriptor).st_ino
         os.register_at_fork(after_in_child=self._forget)
 
+    def watch_log(self) -> None:
+        """Watch SQLite's log as well, from now on, for the journal is open. Raises `JournalError`."""
+        self._log = LogWatch(self._journal)
+
+    def expect_log(self) -> None:
+        """Raises `JournalError` if what was committed is not in SQLite's log any more, where that is watched."""
+        if self._log is not None:
+            self._log.expect_whole()
+
     def expect_held(self) -> None:
-        """Raises `JournalError` if the journal, or the lock, is not any more the file that it was when this began.
+        """Raises `JournalError` if the journal, its log or the lock is not any more the file that it was.
 
         Somebody has moved or removed it, and another node may have another journal under the same name.
         """
+        self.expect_log()
         try:
             inode = os.stat(self._journal).st_ino
-            is_held = os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
+            is_held = os.stat(self._path).st_ino == self._own_inode
         except OSError:
             inode, is_held = 0, False
         self._inode = self._inode or inode

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
 def _serve_durably(options: Options) -> int:
     """The same node with a journal, which it holds until it ends."""
     from choreo.composition import compose_durable
-    from choreo.journal.errors import JournalError
+    from choreo.journal.errors import JournalError, LeftAsItLies
     from choreo.journal.journal import Journal
     from choreo.journal.opening import expect_no_other_file
 
@@ -69,6 +69,7 @@ def _serve_durably(options: Options) -> int:
                 f"--trace: expected another file than the journal and what lies beside it, got {options.trace!r}"
             )
         journal = Journal.open(path)
+        lock.watch_log()
         tracer = _open_tracer(options)
         runner = compose_durable(options.services, journal, tracer, _is_debug(options))
     except JournalError as error:
@@ -78,6 +79,9 @@ def _serve_durably(options: Options) -> int:
         return INTERRUPTED
     try:
         return _serve(options, runner, tracer, lock)
+    except LeftAsItLies as error:
+        log(f"choreo node: the journal fails, and nothing more is written to it: {error}")
+        os._exit(FAILED)
     except JournalError as error:
         log(f"choreo node: the journal fails, and what it has not got was not promised: {error}")
         return FAILED
@@ -174,6 +178,7 @@ class Guarded:
     def __init__(self, conversation: Conversation, lock: "Lock") -> None:
         self._conversation = conversation
         self._lock = lock
+        self._has_just_looked = False
         lock.expect_held()
 
     def recover(self) -> Iterator[bytes]:
@@ -182,15 +187,20 @@ class Guarded:
             yield replies
 
     def attend(self) -> None:
-        self._lock.expect_held()
+        if not self._has_just_looked:
+            self._lock.expect_held()
+        self._has_just_looked = False
         self._conversation.attend()
 
     def feed(self, data: bytes) -> bytes:
+        self._lock.expect_log()  # what is appended to a log that was cut off hides that it was
         replies = self._conversation.feed(data)
         self._lock.expect_held()
+        self._has_just_looked = True
         return replies
 
     def end(self) -> bytes:
+        self._lock.expect_log()
         replies = self._conversation.end()
         self._lock.expect_held()
         return replies

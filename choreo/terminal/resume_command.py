@@ -115,7 +115,10 @@ class Resumption:
         try:
             journal = Journal.open(self._path)
             try:
-                return self._driven(journal, question)
+                lock.watch_log()
+                done = self._driven(journal, question)
+                lock.expect_held()
+                return done
             finally:
                 journal.close()
         finally:
