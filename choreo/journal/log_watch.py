@@ -42,6 +42,8 @@ class LogWatch:
                 f"expected a journal with its log beside it, got {journal!r}: {error.filename} cannot be opened "
                 f"({error.strerror})"
             ) from None
+        self._header = b""
+        """The header of the index when the log was seen to be whole."""
         self._salts, self._end, self._frame = b"", 0, b""
         """Of the last frame that was seen to be committed: the salts, where it ends, and what is in it."""
         self.expect_whole()
@@ -67,6 +69,11 @@ class LogWatch:
                 f"{self._log_path} was cut off or written over, and what was committed last is not in it"
             )
 
+    def expect_uncut(self) -> None:
+        """The same, in less time: whether the log was cut off since it was seen to be whole."""
+        if os.pread(self._index, INDEX_HEADER_BYTES, 0) != self._header or os.fstat(self._log).st_size < self._end:
+            self.expect_whole()
+
     def _is_whole_now(self) -> bool:
         return self._is_whole(os.fstat(self._log).st_size)
 
@@ -81,6 +88,7 @@ class LogWatch:
         if version != INDEX_VERSION or not is_used:
             return True
         if frames == 0:
+            self._header, self._salts, self._end = b"", b"", 0
             return True
         frame_bytes = FRAME_HEADER_BYTES + (page if page != 1 else 65536)
         end = LOG_HEADER_BYTES + frames * frame_bytes
@@ -90,10 +98,12 @@ class LogWatch:
             if end < self._end or self._read(len(self._frame), self._end) != self._frame:
                 return False
             if end == self._end:
+                self._header = header[:INDEX_HEADER_BYTES]
                 return True
         frame = self._read(frame_bytes, end)
         if frame[FRAME_SALTS] != salts:
             return False
+        self._header = header[:INDEX_HEADER_BYTES]
         self._salts, self._end, self._frame = salts, end, frame
         return True
 

@@ -71,17 +71,18 @@ class Lock:
         """Watch SQLite's log as well, from now on, for the journal is open. Raises `JournalError`."""
         self._log = LogWatch(self._journal)
 
-    def expect_log(self) -> None:
-        """Raises `JournalError` if what was committed is not in SQLite's log any more, where that is watched."""
+    def expect_uncut(self) -> None:
+        """Raises `JournalError` if SQLite's log was cut off since `expect_held`: what is appended would hide it."""
         if self._log is not None:
-            self._log.expect_whole()
+            self._log.expect_uncut()
 
     def expect_held(self) -> None:
         """Raises `JournalError` if the journal, its log or the lock is not any more the file that it was.
 
         Somebody has moved or removed it, and another node may have another journal under the same name.
         """
-        self.expect_log()
+        if self._log is not None:
+            self._log.expect_whole()
         try:
             inode = os.stat(self._journal).st_ino
             is_held = os.stat(self._path).st_ino == self._own_inode

@@ -193,14 +193,14 @@ class Guarded:
         self._conversation.attend()
 
     def feed(self, data: bytes) -> bytes:
-        self._lock.expect_log()  # what is appended to a log that was cut off hides that it was
+        self._lock.expect_uncut()
         replies = self._conversation.feed(data)
         self._lock.expect_held()
         self._has_just_looked = True
         return replies
 
     def end(self) -> bytes:
-        self._lock.expect_log()
+        self._lock.expect_uncut()
         replies = self._conversation.end()
         self._lock.expect_held()
         return replies

@@ -93,8 +93,9 @@ class InProcessRunner:
         table, pending = wiring.table, self._pending
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
-        keys = key_prefix(self._origin.text, self._runs)
-        run = Run(f"run-{self._runs}", saga_id, keys, fail_position, fail_compensation)
+        number = str(self._runs)
+        keys = key_prefix(self._origin.text, number)
+        run = Run("run-" + number, saga_id, keys, fail_position, fail_compensation)
         cells = list(table.cells)
         pending.append(Event(STARTED, run))
         try:

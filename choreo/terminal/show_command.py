@@ -91,6 +91,7 @@ def _plain(path: str, account: Account, is_asked: bool) -> dict[str, Any]:
         "steps": request.steps,
         "fail_step": request.fail_step,
         "fail_compensation": request.fail_compensation,
+        "key_prefix": row.key_prefix,
         "sender": msgspec.to_builtins(row.sender),
         "begun": time_text(row.begun_ms),
         "ended": None if row.ended_ms is None else time_text(row.ended_ms),
