@@ -319,6 +319,7 @@ def test_a_run_is_told_to_programs_whole(path: str) -> None:
     }
     assert (told["took_effect"], told["compensated"], told["in_force"]) == (["a", "b", "c"], ["c"], ["a", "b"])
     assert told["not_compensated"] == {"b": "the compensation of b was told to fail"}
+    assert rows(path, "SELECT origin || '.1.' FROM origins") == [(told["key_prefix"],)]
     assert told["explanation"]["explained"] is True
     assert [record["seq"] for record in told["records"]] == list(range(1, len(told["records"]) + 1))
 
