@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from choreo.domain.calling import checked
 from choreo.domain.event import Event
 from choreo.domain.service import ServiceOf
 from choreo.runners.in_process import InProcessRunner
@@ -43,7 +44,7 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         service_of: ServiceOf = catalogue()
     except Exception as error:
         raise NoServices(f"services: {module}.catalogue() failed ({_in_a_line(error)})") from error
-    return service_of
+    return checked(service_of)
 
 
 def _in_a_line(error: Exception) -> str:

@@ -34,7 +34,7 @@ budget = 1
 
 SCHEMA = {
     *("verdict", "style", "invariants", "events", "faults_fired", "outcomes", "counterexample"),
-    *("stopped", "never_fired", "elapsed_s"),
+    *("stopped", "never_fired", "simulated", "elapsed_s"),
 }
 
 

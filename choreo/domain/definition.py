@@ -71,6 +71,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     attempts: int = 3
     timeout_ms: int | None = None
     latency_ms: Milliseconds | None = None
+    may_raise: bool = False
 
 
 class Resource(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
+from choreo.domain.calling import ran
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
@@ -75,7 +76,7 @@ class Participant:
         if run.fail_position == self.position:
             return self._fail(event, f"{self.step} was told to refuse")
         try:
-            receipt = self._execute(run.id + self._suffix)
+            receipt = ran(self._execute(run.id + self._suffix))
         except Refused as refusal:
             return self._fail(event, str(refusal))
         except NotTheService:
@@ -123,7 +124,7 @@ class Participant:
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            self._compensate(run.id + self._suffix, receipt)
+            ran(self._compensate(run.id + self._suffix, receipt))
         except Refused as refusal:
             return str(refusal)
         except NotTheService:

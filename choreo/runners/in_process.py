@@ -9,6 +9,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from choreo.bus import Bus
+from choreo.domain.calling import checked
 from choreo.domain.event import Event, Run
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary
@@ -44,7 +45,7 @@ class InProcessRunner:
         styles: Mapping[str, Style] = STYLES,
         observe: Callable[[Event], None] | None = None,
     ) -> None:
-        self._service_of = service_of
+        self._service_of = checked(service_of)
         self._styles = styles
         self._observe = observe
         self._pending: list[Event] = []

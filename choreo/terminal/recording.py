@@ -19,6 +19,7 @@ from choreo.runners.in_process import NoOutcome
 from choreo.styles import STYLES, Style, Table
 from choreo.styles.watched import observed, with_down
 from choreo.terminal.arguments import Saga
+from choreo.terminal.served import simulated_of
 
 SAGA_ID = "saga-1"
 
@@ -59,6 +60,8 @@ class Recording(Struct):
     held: list[dict[str, None]]
     holds: list[dict[str, None]]
     outcome: Outcome | None = None
+    simulated: tuple[str, ...] = ()
+    """The steps that none of the services given serves."""
 
     @property
     def plan(self) -> Plan:
@@ -129,6 +132,7 @@ def record(
     table = STYLES[style](saga.plan, services.__getitem__)
     nothing: list[dict[str, None]] = [{} for _ in table.cells]
     recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells])
+    recording.simulated = simulated_of(service_of)
 
     def publish(event: Event) -> None:
         recording.events.append(event)

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
+from choreo.domain.calling import ran
 from choreo.domain.event import Command, Defect, Event, InDoubt, Run
 from choreo.domain.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
@@ -142,7 +143,7 @@ class TracedService:
 
     def execute(self, reference: str) -> object:
         try:
-            receipt = self._service.execute(reference)
+            receipt = ran(self._service.execute(reference))
         except Exception as error:
             self._tracer.called(Command.EXECUTE, self._step, reference, error)
             raise
@@ -151,7 +152,7 @@ class TracedService:
 
     def compensate(self, reference: str, receipt: object) -> None:
         try:
-            self._service.compensate(reference, receipt)
+            ran(self._service.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
         except Exception as error:
             self._tracer.called(Command.COMPENSATE, self._step, reference, error)
             raise
