@@ -43,5 +43,5 @@ def _show(screen: Screen, definition: Definition, style: str, found: list[Findin
     count = f"{len(found)} finding{'' if len(found) == 1 else 's'}" if found else "nothing found"
     screen.one_line((f"{screen.name(definition.name)}, {style}", TITLE), f": {count}")
     for finding in found:
-        screen.one_line("  ", (finding.rule.value, "bold red"), " ", (finding.where, FAINT))
+        screen.one_line("  ", (finding.rule.value, "bold red"), " ", (screen.prose(finding.where), FAINT))
         screen.sentence(f"    {screen.prose(finding.sentence)}", indent=4)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.terminal.history_view import history_diagram
-from choreo.terminal.names import enumerated
+from choreo.terminal.names import enumerated, visible
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.terminal.served import told_of
 
@@ -31,7 +31,7 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
     if report.counterexample is not None:
         _show_traceback(screen, report.counterexample)
         show_counterexample(screen, report)
-        screen.one_line(f"  again: {again}")
+        screen.one_line(f"  again: {visible(again, characters_max=len(again))}")
     _show_counts(screen, report)
 
 

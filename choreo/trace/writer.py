@@ -179,10 +179,4 @@ def _read_reply(text: str) -> Reply:
 
 def to_json(logger: object, method: str, entry: EventDict) -> Any:
     """A structlog processor: the record as a JSON line."""
-    record: Record = entry["record"]
-    try:
-        return encode_record(record)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
-        return json.dumps(
-            {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
-        ).encode()
+    return encode_record(entry["record"])
