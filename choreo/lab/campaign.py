@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from time import perf_counter
 
@@ -188,6 +189,8 @@ def simulate(
                 break
     except KeyboardInterrupt:
         stopped = "it was interrupted"
+    except BrokenProcessPool:
+        stopped = "a process of it ended before its time; a service may have ended it"
     counterexample: Counterexample | None = None
     broken: tuple[Broken, ...] = ()
     if tally.first is not None:
