@@ -11,9 +11,9 @@ from typing import NamedTuple
 from choreo.composition import SERVICES, NoServices, open_services
 from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
 from choreo.domain.calling import UnfitService
-from choreo.domain.lookup import UnknownService, known_service, stand_in_of
+from choreo.domain.lookup import UnknownService, known_service
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
-from choreo.domain.service import Service, ServiceOf
+from choreo.domain.service import Service, ServiceOf, stand_in_of
 from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
 from choreo.terminal.served import Served, Simulated
