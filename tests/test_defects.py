@@ -322,3 +322,15 @@ def test_a_step_that_a_stand_in_serves_is_marked(folder: Path) -> None:
     assert "  simulated: book_hotle\n" in printed
     assert "%% simulated: book_hotle\n" in choreo("run", "book_flight", "book_hotle", "--mermaid").stdout
     assert "simulated" not in choreo("run", "book_flight", "book_hotel").stdout
+
+
+def test_one_service_for_every_step_stands_in_for_nobody(folder: Path) -> None:
+    """A catalogue that has one service, whatever it is asked for, serves each step with it."""
+    _, _, module = arguments = written(folder, "pass", more="")
+    (folder / f"{module}.py").write_text(
+        SERVICES.format(execute="pass").partition("def catalogue")[0]
+        + "def catalogue():\n    till = Till()\n    return lambda name: till\n"
+    )
+
+    assert choreo("explore", *arguments).exit_code == 0
+    assert "simulated" not in choreo("run", "pay", "charge", "--services", module).stdout

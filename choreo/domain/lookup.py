@@ -4,7 +4,7 @@ Laws: pure. A catalogue is any function from name to service; the names that it 
 and for suggestions only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -19,10 +19,27 @@ class UnknownService(ValueError):
     """A definition names a service that the services given do not know."""
 
 
-def known_service(service_of: ServiceOf, name: str) -> Service:
-    """The service of that name, which is no stand-in. Raises `UnknownService`, with the nearest name."""
+def known_services(service_of: ServiceOf, names: Iterable[str]) -> dict[str, Service]:
+    """The service of each name, which is no stand-in. Raises `UnknownService`, with the nearest name."""
+    services = {name: _service(service_of, name) for name in names}
+    stand_in = stand_in_of(service_of)
+    if stand_in is None or serves_every_name(service_of, services.values()):
+        return services
+    for name, service in services.items():
+        if service is stand_in:
+            raise UnknownService(f"{_expected(name)}{_known(service_of, name)}")
+    return services
+
+
+def serves_every_name(service_of: ServiceOf, services: Iterable[Service]) -> bool:
+    """Whether a catalogue has one service for whatever it is asked for: then that stands in for nobody."""
+    stand_in = stand_in_of(service_of)
+    return all(service is stand_in for service in services) and next(_names_of(service_of), None) is None
+
+
+def _service(service_of: ServiceOf, name: str) -> Service:
     try:
-        service = service_of(name)
+        service: Service | None = service_of(name)
     except UnfitService:
         raise
     except KeyError:
@@ -30,7 +47,7 @@ def known_service(service_of: ServiceOf, name: str) -> Service:
     except (Exception, SystemExit) as error:  # whatever somebody else's catalogue raises
         why = f"{type(error).__name__}: {_words_of(error)}"
         raise UnknownService(f"{_expected(name)} ({why}){_known(service_of, name)}") from None
-    if service is None or stand_in_of(service_of) is service:
+    if service is None:
         raise UnknownService(f"{_expected(name)}{_known(service_of, name)}")
     return service
 

@@ -51,5 +51,5 @@ def stand_in_of(service_of: ServiceOf) -> Service | None:
     """Return the service that takes the steps that no other service claims; None where there is none."""
     try:
         return service_of(NO_NAME)
-    except Exception:  # whatever somebody else's catalogue raises
+    except (Exception, SystemExit):  # whatever somebody else's catalogue raises
         return None

@@ -19,7 +19,7 @@ from choreo.domain.delivery import Remains, after_crash, is_put_aside, is_resent
 from choreo.domain.event import Event, Events, Fact, Run, Timer
 from choreo.domain.front_door import NAME as FRONT_DOOR
 from choreo.domain.front_door import asks_again
-from choreo.domain.lookup import known_service
+from choreo.domain.lookup import known_services
 from choreo.domain.outcome import Outcome
 from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
@@ -255,12 +255,10 @@ def is_simulated(step: Step) -> bool:
 
 def _inner_services(definition: Definition, service_of: ServiceOf) -> dict[str, Service | None]:
     """The author's service of each step that names one."""
-    named: dict[str, Service] = {}
-    inner: dict[str, Service | None] = {}
-    for step in definition.steps:
-        inner[step.name] = None
-        if step.service is not None and not is_simulated(step):
-            if step.service not in named:
-                named[step.service] = fit(known_service(service_of, step.service), step.service)
-            inner[step.name] = named[step.service]
-    return inner
+    names = {
+        step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)
+    }
+    known = known_services(service_of, dict.fromkeys(names.values()))
+    for name, service in known.items():
+        fit(service, name)
+    return {step.name: known[names[step.name]] if step.name in names else None for step in definition.steps}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from choreo.composition import SERVICES, NoServices, open_services
 from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
 from choreo.domain.calling import UnfitService
-from choreo.domain.lookup import UnknownService, known_service
+from choreo.domain.lookup import UnknownService, known_services, serves_every_name
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.domain.service import Service, ServiceOf, stand_in_of
 from choreo.terminal.names import enumerated
@@ -97,14 +97,25 @@ def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, 
         service_of = open_services(SERVICES if module is None else module)
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+    services = _services(service_of, steps, service_names, module)
     stand_in = stand_in_of(service_of)
+    is_general = serves_every_name(service_of, services.values())
+    simulated = [step for step in steps if step not in services or (services[step] is stand_in and not is_general)]
     fallback = Simulated() if stand_in is None else stand_in
-    services: dict[str, Service] = {}
-    for step in steps:
-        name = service_names.get(step)
-        services[step] = fallback if name == SIMULATED else _service(service_of, step, name, module)
-    simulated = [step for step, service in services.items() if service is fallback]
-    return Served(services, simulated)
+    return Served({step: services.get(step, fallback) for step in steps}, tuple(dict.fromkeys(simulated)))
+
+
+def _services(
+    service_of: ServiceOf, steps: Sequence[str], service_names: Mapping[str, str], module: str | None
+) -> dict[str, Service]:
+    """The service of each step but those that a definition has simulated. Raises `WrongUse`."""
+    named = {step: service_names[step] for step in steps if service_names.get(step, SIMULATED) != SIMULATED}
+    services = {step: _service(service_of, step, module) for step in steps if step not in service_names}
+    try:
+        known = known_services(service_of, dict.fromkeys(named.values()))
+    except (UnknownService, UnfitService) as error:
+        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+    return services | {step: known[name] for step, name in named.items()}
 
 
 def in_module(module: str | None) -> str:
@@ -113,11 +124,11 @@ def in_module(module: str | None) -> str:
     return f" (in module {SERVICES if module is None else module!r}{more})"
 
 
-def _service(service_of: ServiceOf, step: str, name: str | None, module: str | None) -> Service:
-    """The service that a definition names; else that of the step's own name, or what stands in for it."""
+def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
+    """The service of a step, or what stands in for it."""
     try:
-        return service_of(step) if name is None else known_service(service_of, name)
-    except (UnknownService, UnfitService) as error:
+        return service_of(step)
+    except UnfitService as error:
         raise WrongUse("--services", f"{error}{in_module(module)}") from None
     except (Exception, SystemExit) as error:  # whatever somebody else's module raises
         expected = f"expected a service with execute() and compensate() for {quoted(step)}"

@@ -13,7 +13,7 @@ from choreo.composition import SERVICES, NoServices, open_services
 from choreo.domain.calling import UnfitService
 from choreo.domain.copying import NoCopy
 from choreo.domain.definition import Definition
-from choreo.domain.lookup import UnknownService, known_service
+from choreo.domain.lookup import UnknownService, known_services
 from choreo.domain.service import ServiceOf
 from choreo.lab.world import World, is_simulated
 from choreo.styles import STYLES
@@ -50,8 +50,8 @@ def check_names(definition: Definition, module: str | None) -> None:
     """Whether the module has the services that the definition names. Raises `WrongUse`."""
     service_of = open_given(module)
     try:
-        for name in dict.fromkeys(step.service for step in definition.steps if not is_simulated(step)):
-            known_service(service_of, str(name))
+        names = (step.service for step in definition.steps if step.service is not None and not is_simulated(step))
+        known_services(service_of, dict.fromkeys(names))
     except (UnknownService, UnfitService) as error:
         raise WrongUse(OPTION, f"{error}{in_module(module)}") from None
 
