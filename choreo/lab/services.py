@@ -47,7 +47,7 @@ class LabService:
         except NotTheService:
             raise
         except Raised as raised:
-            self._note(Note("execute", self.step.name, int(position), run, raised.summary, traceback=raised.traceback))
+            self._note(raised.note("execute", self.step.name, int(position), run))
             raise raised.error from None
         except Exception as error:
             in_doubt = not isinstance(error, Refused)
@@ -68,8 +68,7 @@ class LabService:
             if self.inner is not None:
                 self._called(self.inner.compensate, reference, _restored(kept))
         except Raised as raised:
-            note = Note("compensate", self.step.name, int(position), run, raised.summary, traceback=raised.traceback)
-            self._note(note)
+            self._note(raised.note("compensate", self.step.name, int(position), run))
             raise raised.error from None
         except Exception as error:
             self._note(Note("compensate", self.step.name, int(position), run, str(error)))
@@ -107,6 +106,11 @@ class Raised(Exception):
         super().__init__(self.summary)
         is_plain = isinstance(error, Exception) and not isinstance(error, NotTheService)
         self.error = error if is_plain else RuntimeError(self.summary)
+
+    def note(self, action: str, step: str, position: int, run: str) -> Note:
+        """What it was that raised it; of a local transaction the answer is unknown."""
+        is_in_doubt = action == "execute"
+        return Note(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
 
 
 def _kept(receipt: object, service: Service | None) -> object:
