@@ -32,7 +32,7 @@ def escaped(text: str) -> str:
 
 def _lines(recording: Recording, show_all: bool) -> Iterator[str]:
     if recording.simulated:
-        yield f"%% {told_of(recording.simulated, shown)}"
+        yield f"%% {told_of(recording.simulated, escaped)}"
     seats = seats_in_order(recording)
     alias = {seat: f"p{index}" for index, seat in enumerate(seats)}
     names = numbered(recording.table.hearers)
