@@ -12,7 +12,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from choreo.domain.calling import ran
+from choreo.domain.calling import SCALARS, ran
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.plan import Plan
 from choreo.domain.reaction import (
@@ -76,7 +76,9 @@ class Participant:
         if run.fail_position == self.position:
             return self._fail(event, f"{self.step} was told to refuse")
         try:
-            receipt = ran(self._execute(run.id + self._suffix))
+            receipt = self._execute(run.id + self._suffix)
+            if receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
+                ran(receipt)
         except Refused as refusal:
             return self._fail(event, str(refusal))
         except NotTheService:
