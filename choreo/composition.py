@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from choreo.domain.calling import checked
 from choreo.domain.event import Event
 from choreo.domain.service import ServiceOf
 from choreo.runners.in_process import InProcessRunner
@@ -33,7 +34,7 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         sys.path.insert(0, here)
     try:
         catalogue = getattr(importlib.import_module(module), "catalogue", None)
-    except Exception as error:  # whatever somebody else's module raises
+    except (Exception, SystemExit) as error:  # whatever somebody else's module raises
         raise NoServices(
             f"services: expected a module that can be imported, got {module!r} ({_in_a_line(error)})"
         ) from error
@@ -41,12 +42,12 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")
     try:
         service_of: ServiceOf = catalogue()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NoServices(f"services: {module}.catalogue() failed ({_in_a_line(error)})") from error
-    return service_of
+    return checked(service_of)
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

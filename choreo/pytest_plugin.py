@@ -6,9 +6,12 @@ picture and the command that shows it again, and nothing of choreo's own stack.
 
 from __future__ import annotations
 
+import os
 import re
+import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from choreo.domain.service import Service, ServiceOf
     from choreo.lab.report import Report
 
-KEPT, SERVICES, INTERRUPTED = "choreo", "services", "it was interrupted"
+    Saga = Definition | str | Sequence[str | Sequence[str]]
+
+KEPT, INTERRUPTED = "choreo", "it was interrupted"
+NAME_MAX = 60
 WIDTH = 100
 
 
@@ -42,16 +48,18 @@ class Checked:
 
 
 class Choreo:
-    """What a test may ask for. `folder` is where definitions are kept that a command is to read again."""
+    """What a test may ask for. `folder` is where definitions are kept for a command; `test` is the id of the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, test: str) -> None:
         self._folder = folder
+        self._test = test
+        self._kept = 0
 
     def explore(
         self,
-        saga: Definition | str | Sequence[str],
+        saga: Saga,
         *,
-        services: ServiceOf | Mapping[str, Service] | str = SERVICES,
+        services: ServiceOf | Mapping[str, Service] | str | None = None,
         faults: Sequence[str] | None = None,
         max_faults: int | None = None,
         without: Sequence[str] = (),
@@ -59,8 +67,9 @@ class Choreo:
     ) -> Checked:
         """Look at every state that the saga can reach.
 
-        `saga`: a definition, what names one on the command line, or step names, each with the service of that name.
-        `services`: a module with `catalogue()`, a function from name to service, or services by name. `faults` and
+        `saga`: a definition, what names one on the command line, or step names; a list within is a group in parallel.
+        `services`: a module with `catalogue()`, a function from name to service, or services by name; where some are
+        given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
         `max_faults` as for `choreo explore`; by default what the definition says. Raises `WrongDefinition` for whatever
         of that makes no sense.
         """
@@ -68,21 +77,24 @@ class Choreo:
 
         definition = _faulty(_defined(saga, without, services), faults, max_faults)
         words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
+        with _as_wrong_definition():
+            reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
         return self._checked(
             "explore",
             saga,
             definition,
-            [Explorer(definition, name, _services(services)).explore() for name in _styles(style)],
+            reports,
             definition.faults.budget if definition.faults.kinds else 0,
             [*words, *_without(without, saga), *_module(services)],
+            is_repeatable=services is None or isinstance(services, str),
         )
 
     def simulate(
         self,
-        saga: Definition | str | Sequence[str],
+        saga: Saga,
         *,
         seeds: int = 1000,
-        services: ServiceOf | Mapping[str, Service] | str = SERVICES,
+        services: ServiceOf | Mapping[str, Service] | str | None = None,
         faults: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
         style: str = "both",
@@ -93,41 +105,54 @@ class Choreo:
         definition = _defined(saga, without, services)
         rates = None if faults is None else _rates(faults)
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
+        with _as_wrong_definition():
+            reports = [
+                simulate(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
+                for name in _styles(style)
+            ]
         return self._checked(
             "simulate",
             saga,
             definition,
-            [
-                simulate(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
-                for name in _styles(style)
-            ],
+            reports,
             None,
             [*_option("--faults", told), *_without(without, saga), *_module(services)],
+            is_repeatable=services is None or isinstance(services, str),
         )
 
     def _checked(
         self,
         command: str,
-        saga: Definition | str | Sequence[str],
+        saga: Saga,
         definition: Definition,
         reports: Sequence[Report],
         budget: int | None,
         words: Sequence[str],
+        *,
+        is_repeatable: bool,
     ) -> Checked:
         if any(report.stopped == INTERRUPTED for report in reports):
             raise KeyboardInterrupt  # it is for pytest to say so
         if not any(report.is_finding for report in reports):
             return Checked(reports, "")
+        if not is_repeatable:  # no command opens services that a test has made
+            return Checked(reports, _told(definition, reports, budget, lambda report: ["pytest", self._test]))
         source = saga if isinstance(saga, str) else self._keep(definition)
-        return Checked(reports, _told(definition, reports, budget, ["choreo", command, source, *words]))
+        again = ["choreo", command, source, *words]
+        return Checked(reports, _told(definition, reports, budget, lambda report: [*again, *_of_report(report)]))
 
     def _keep(self, definition: Definition) -> str:
-        """Where the definition is written, so that a command can read it."""
+        """Where the definition is written, so that a command can read it: a file of this test alone."""
         from choreo.definitions.writing import as_toml
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{re.sub(r'[^A-Za-z0-9_-]', '_', definition.name)}.toml"
-        path.write_text(as_toml(definition), encoding="utf-8")
+        self._kept += 1
+        number = f"-{self._kept}" if self._kept > 1 else ""
+        name = f"{_bare(definition.name)}-{_bare(self._test.rpartition('::')[2])}"
+        path = self._folder / f"{name}-{zlib.crc32(self._test.encode(errors='replace')):08x}{number}.toml"
+        whole = path.with_suffix(f".{os.getpid()}")  # another worker may run the same test
+        whole.write_text(as_toml(definition), encoding="utf-8")
+        whole.replace(path)
         try:
             return str(path.relative_to(Path.cwd()))
         except ValueError:
@@ -137,27 +162,47 @@ class Choreo:
 @pytest.fixture
 def choreo(request: pytest.FixtureRequest) -> Choreo:
     """Explore or simulate a saga: `choreo.explore("order.toml", max_faults=1).assert_safe()`."""
-    return Choreo(request.config.rootpath / ".pytest_cache" / KEPT)
+    return Choreo(request.config.rootpath / ".pytest_cache" / KEPT, request.node.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
-    """Of a saga that is not safe the counterexample is told, without a stack of choreo's."""
+    """Of a saga that is not safe, or makes no sense, that is told, without a stack of choreo's."""
     report = yield
-    if call.excinfo is not None and call.excinfo.errisinstance(NotSafe):
-        text = str(call.excinfo.value)
-        report.longrepr = f"{_where(call.excinfo)}: not safe\n\n{text}"
+    if call.excinfo is not None:
+        if call.excinfo.errisinstance(NotSafe):
+            report.longrepr = f"{_where(call.excinfo)}: not safe\n\n{call.excinfo.value}"
+        elif type(call.excinfo.value).__name__ == "WrongDefinition" and _is_ours(call.excinfo):
+            report.longrepr = f"{_where(call.excinfo)}: WrongDefinition: {call.excinfo.value}"
     return report
+
+
+def _is_ours(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+    return any(Path(entry.path) == Path(__file__) for entry in excinfo.traceback)
 
 
 def _where(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     """The line of the test that asked."""
-    entries = [entry for entry in excinfo.traceback if Path(entry.path) != Path(__file__)]
+    entries = list(takewhile(lambda entry: Path(entry.path) != Path(__file__), excinfo.traceback))
     entry = entries[-1] if entries else excinfo.traceback[-1]
     return f"{Path(entry.path).name}:{entry.lineno + 1}"
 
 
-def _told(definition: Definition, reports: Sequence[Report], budget: int | None, words: list[str]) -> str:
+def _bare(name: str) -> str:
+    """As much of a name as any file system takes."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_MAX]
+
+
+def _of_report(report: Report) -> list[str]:
+    """What shows this report again, and no other."""
+    found = report.counterexample
+    seed = ["--seed", str(found.seed)] if found is not None and found.seed is not None else []
+    return [*seed, "--style", report.style]
+
+
+def _told(
+    definition: Definition, reports: Sequence[Report], budget: int | None, again_of: Callable[[Report], list[str]]
+) -> str:
     import shlex
 
     from choreo.terminal.report_view import show_report
@@ -168,29 +213,42 @@ def _told(definition: Definition, reports: Sequence[Report], budget: int | None,
     with screen.capture() as captured:
         for report in reports:
             if report.is_finding:
-                found = report.counterexample
-                seed = ["--seed", str(found.seed)] if found is not None and found.seed is not None else []
-                again = shlex.join([*words, *seed, "--style", report.style])
-                show_report(screen, definition.name, report, budget, again)
+                show_report(screen, definition.name, report, budget, shlex.join(again_of(report)))
     return captured.get()
 
 
-def _defined(saga: Definition | str | Sequence[str], without: Sequence[str], services: object) -> Definition:
+def _defined(saga: Saga, without: Sequence[str], services: object) -> Definition:
     from choreo.definitions import check, read_definition
-    from choreo.domain.definition import Definition, SagaName, Step
+    from choreo.domain.definition import Definition
     from choreo.terminal.lab_options import with_guarantees
+    from choreo.terminal.service_options import with_services
 
     if isinstance(saga, str):
         definition = read_definition(saga)
     elif isinstance(saga, Definition):
         definition = saga
     else:
-        own = services != SERVICES  # of ours, a step that has none is simulated
-        definition = Definition(SagaName("saga"), tuple(Step(name, service=name if own else None) for name in saga))
+        definition = _of_names(saga)
     with _as_wrong_definition():
-        definition = with_guarantees(definition, None, list(without))
+        definition = with_services(with_guarantees(definition, None, list(without)), services)
     check(definition)
     return definition
+
+
+def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
+    """The steps of these names; those of a list within run in parallel, as in a message to the node."""
+    from choreo.definitions import WrongDefinition
+    from choreo.domain.definition import Definition, SagaName, Step
+
+    steps: list[Step] = []
+    before: tuple[str, ...] = ()
+    for index, group in enumerate(saga):
+        names = (group,) if isinstance(group, str) else group
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
+        steps += (Step(name, after=before) for name in names)
+        before = tuple(names) or before
+    return Definition(SagaName("saga"), tuple(steps))
 
 
 def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
@@ -210,32 +268,26 @@ def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
 @contextmanager
 def _as_wrong_definition() -> Iterator[None]:
     """What the command line would call wrong use."""
+    from choreo.composition import NoServices
     from choreo.definitions import WrongDefinition
+    from choreo.domain.calling import UnfitService
+    from choreo.domain.copying import NoCopy
+    from choreo.domain.lookup import UnknownService
     from choreo.terminal.arguments import WrongUse
 
     try:
         yield
-    except WrongUse as error:
+    except (WrongUse, NoServices, UnknownService, UnfitService, NoCopy) as error:
         raise WrongDefinition(str(error).removeprefix("--")) from None
 
 
-def _services(services: ServiceOf | Mapping[str, Service] | str) -> ServiceOf:
-    from choreo.composition import open_services
+def _services(services: ServiceOf | Mapping[str, Service] | str | None) -> ServiceOf:
+    from choreo.composition import SERVICES, open_services
+    from choreo.domain.calling import checked
 
-    if isinstance(services, str):
-        return open_services(services)
-    if isinstance(services, Mapping):
-        return _by_name(services)
-    return services
-
-
-def _by_name(services: Mapping[str, Service]) -> Callable[[str], Service]:
-    def service_of(name: str) -> Service:
-        if name not in services:
-            raise LookupError(f"services: expected a service for {name!r}, got {', '.join(map(repr, services))}")
-        return services[name]
-
-    return service_of
+    if services is None or isinstance(services, str):
+        return open_services(SERVICES if services is None else services)
+    return checked(services.__getitem__ if isinstance(services, Mapping) else services)
 
 
 def _styles(style: str) -> tuple[str, ...]:
@@ -254,4 +306,4 @@ def _without(names: Sequence[str], saga: object) -> list[str]:
 
 
 def _module(services: object) -> list[str]:
-    return ["--services", services] if isinstance(services, str) and services != SERVICES else []
+    return ["--services", services] if isinstance(services, str) else []

@@ -9,6 +9,7 @@ from importlib import import_module
 from os import listdir
 from typing import Protocol
 
+from choreo.domain.calling import fit
 from choreo.domain.service import Service, ServiceOf
 from services.simulated import Simulated
 
@@ -32,6 +33,7 @@ def catalogue() -> ServiceOf:
     by_name: dict[str, Service] = {}
     for kind in _kinds():
         service = kind()
+        fit(service, kind.__name__.lower())
         for step in service.steps:
             if step in by_step:
                 raise ValueError(f"{step!r}: expected one service, got {_name(type(by_step[step]))} and {_name(kind)}")

@@ -650,6 +650,8 @@ def test_paths_and_meanings() -> None:
     assert at({"a.b": 1, "a": {"b": 2}}, "a.b") == 1
     assert at({"a": [{"b": 2}]}, "a.0.b") == 2
     assert at({"a": 1}, "a.b") is None
+    assert at({"a": [1]}, f"a.{'1' * 5000}") is None
+    assert at({"a": [1]}, f"a.{'0' * 5000}") is None
     for words, meaning in {
         "succeeded": ("publish", "step.succeeded", None),
         "step.failed": ("publish", "step.failed", None),
@@ -685,6 +687,10 @@ def test_paths_and_meanings() -> None:
             "expected the id of saga.started, got none",
         ),
         ("[" * 100_000 + "\n", "trace.jsonl:1: expected a JSON object"),
+        (
+            '{"seq": "\\ud800", "time": 1, "event": "saga.started", "action": "publish"}\n',
+            "trace.jsonl:1: expected a record of a choreo trace",
+        ),
     ],
 )
 def test_what_is_no_trace_is_wrong_use(content: str, why: str, write: Callable[..., str]) -> None:
@@ -693,6 +699,38 @@ def test_what_is_no_trace_is_wrong_use(content: str, why: str, write: Callable[.
 
     assert done.exit_code == 2
     assert why in prose(done.stderr)
+
+
+@pytest.mark.parametrize("form", ["choreo", "cloudevents", "json"])
+def test_a_lone_surrogate_anywhere_is_read_as_any_other_character(form: str, write: Callable[..., str]) -> None:
+    """JSON can spell it: in a name, a word and a key; what people and programs are told is printable."""
+    lone = "\ud800"
+    made = {
+        "choreo": [record | {lone: lone, "reason": lone} for record in node([{"saga_id": lone, "steps": ["a", lone]}])],
+        "cloudevents": [
+            {
+                "specversion": "1.0",
+                "id": f"{lone}{number}",
+                "source": lone,
+                "type": type_,
+                "correlationid": lone,
+                lone: lone,
+            }
+            | {"data": {"step": step}, "subject": lone}
+            for number, (type_, step) in enumerate([("saga.started", lone), ("step.succeeded", lone), (lone, lone)])
+        ],
+        "json": [{"order": lone, "what": word, "step": lone, lone: lone} for word in ("ok", "fin", lone)],
+    }[form]
+    mapping = (
+        '[fields]\nrun = "order"\nfact = "what"\nstep = "step"\n[facts]\nok = "succeeded"\nfin = "saga completed"\n'
+    )
+    options = ("--mapping", write(mapping, "mapping.toml")) if form == "json" else ()
+
+    for output in ((), ("--json",)):
+        done = choreo("check", write(made), *options, *output)
+        assert done.exit_code in (0, 1), done.stderr
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+        assert all(each == "\n" or each.isprintable() for each in done.stdout)
 
 
 def test_a_bad_line_in_the_middle_is_named(write: Callable[..., str]) -> None:

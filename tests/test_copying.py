@@ -89,11 +89,13 @@ def test_every_branch_begins_with_its_own(make: Callable[[], Any]) -> None:
 
 def test_a_service_that_cannot_be_copied_is_named() -> None:
     """Before anything is explored."""
-    with pytest.raises(NoCopy, match="service Locked: expected what can be copied"):
+    with pytest.raises(
+        NoCopy, match=r"service Locked: expected what can be copied, got the field .*, a lock .TypeError.*__getstate__"
+    ):
         explored(Locked)
 
 
 def test_a_receipt_that_cannot_be_copied_is_told() -> None:
     """It is no defect of the saga, and no verdict is given."""
-    with pytest.raises(NoCopy, match="a receipt: expected what can be copied"):
+    with pytest.raises(NoCopy, match="a receipt of service Unkept: expected what can be copied"):
         explored(Unkept)

@@ -480,6 +480,30 @@ def test_a_huge_integer_has_a_text() -> None:
     assert (text_of(7), text_of("7"), text_of(None)) == ("7", "7", None)
 
 
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x1b[2J", "\ud800"], ids=ascii)
+def test_hostile_events_in_a_trace_stay_text(character: str, tmp_path: Path) -> None:
+    """Also in the line with the chain of causes, and where the trail is lost."""
+    chain = [
+        {"event": "saga.started", "source": "client"},
+        {"event": f"other.{character}", "source": "x", "step": "a"},
+        {"event": f"{character}.other", "source": "x"},
+        {"event": "step.compensated", "source": "a", "step": "a", "position": 0},
+    ]
+    records = [
+        {"seq": number, "time": 0, "action": "publish", "saga_id": "s", "run": "run-1", "id": str(number)}
+        | ({"causation_id": str(number - 1)} if number > 1 else {})
+        | record
+        for number, record in enumerate(chain, start=1)
+    ]
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+    printed = choreo("explain", str(path), "s").stdout
+
+    assert "compensated" in printed
+    assert all(each == "\n" or each.isprintable() for each in printed)
+
+
 # --- what could not be undone -----------------------------------------------------------------------------------------
 
 

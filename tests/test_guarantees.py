@@ -48,7 +48,7 @@ def beside_a_failure(step: Step) -> tuple[Step, ...]:
 
 A = Step("a")
 FAILING = Step("b", fails="always")
-IN_DOUBT = Step("a", service="unanswering", compensation_fails=1)
+IN_DOUBT = Step("a", service="unanswering", may_raise=True, compensation_fails=1)
 UNDO_FAILS = "always"
 
 PLANTED = {
@@ -74,7 +74,7 @@ PLANTED = {
         "S1",
     ),
     ("honest_compensation", "it is in doubt"): (
-        of("honest_compensation", Step("a", service="unanswering", compensation_fails=UNDO_FAILS)),
+        of("honest_compensation", Step("a", service="unanswering", may_raise=True, compensation_fails=UNDO_FAILS)),
         "S1",
     ),
     ("late_success", "its time was up"): (of("late_success", Step("a", timeout_ms=5)), "S1"),
@@ -84,7 +84,7 @@ PLANTED = {
         "S6",
     ),
     ("point_of_no_return", "it is in doubt"): (
-        of("point_of_no_return", A, Step("p", kind=Kind.PIVOT, service="unanswering")),
+        of("point_of_no_return", A, Step("p", kind=Kind.PIVOT, service="unanswering", may_raise=True)),
         "S1",
     ),
 }

@@ -102,7 +102,7 @@ def in_doubt() -> Iterator[Definition]:
         steps = definition.steps
         for step in steps if len(steps) <= DOUBT_STEPS_MAX else ():
             for undo in ("never", 1, "always") if step.fails == "always" else ():
-                doubtful = replace(step, fails="never", service="unanswering", compensation_fails=undo)
+                doubtful = replace(step, fails="never", service="unanswering", may_raise=True, compensation_fails=undo)
                 yield replace(definition, steps=tuple(doubtful if each is step else each for each in steps))
 
 

@@ -123,7 +123,9 @@ def test_order(choreo):
 
     assert status == 1
     assert "L1 every run ends" in printed
-    again = re.search(r"again: choreo simulate (\S*my_order\.toml) --faults drop=0.3 --seed \d+ --style orch", printed)
+    again = re.search(
+        r"again: choreo simulate (\S*my_order-test_order-\w+\.toml) --faults drop=0.3 --seed \d+ --style orch", printed
+    )
     assert again is not None, printed
     assert (tmp_path / again[1]).exists()
 
@@ -182,7 +184,7 @@ def test_services(choreo):
     assert "did you mean 'inbox'?" in printed
     assert "did you mean 'drop'?" in printed
     assert "expected a rate from 0 to 1" in printed
-    assert "expected one that is known, got 'out'" in printed
+    assert "test_mine.py:18: WrongDefinition: service: expected one of the services given, got 'out'" in printed
     assert "6 failed" in printed
 
 
@@ -222,3 +224,127 @@ def test_any_name_can_be_written(name: str) -> None:
 
 def read_back(definition: Definition) -> Definition:
     return definition_from(tomllib.loads(as_toml(definition)))
+
+
+def test_groups_are_written_as_in_a_message_to_the_node(tmp_path: Path) -> None:
+    """A list within the list runs in parallel; what is neither is said to be wrong."""
+    status, printed = run(
+        tmp_path,
+        """
+import pytest
+from choreo.definitions import WrongDefinition
+
+def test_group(choreo):
+    found = choreo.explore([["a", "b"], "c"], faults=["duplicate"])
+    found.assert_safe()
+    assert found.reports[0].states > choreo.explore(["a", "b", "c"], faults=["duplicate"]).reports[0].states
+
+def test_simulated(choreo):
+    choreo.simulate(("a", ("b", "c"), []), seeds=5, faults={"drop": 0.5}).assert_safe()
+
+def test_wrong(choreo):
+    with pytest.raises(WrongDefinition, match="steps.1.: expected a step name or a list of step names, got 7"):
+        choreo.explore(["a", 7])
+    with pytest.raises(WrongDefinition, match="steps.0.: expected a step name or a list of step names, got .*"):
+        choreo.explore([["a", ["b"]]])
+""",
+    )
+
+    assert status == 0, printed
+
+
+def test_a_defect_of_a_service_fails_the_test(tmp_path: Path) -> None:
+    """With its traceback, and the test itself as what shows it again: no command opens services that a test made."""
+    status, printed = run(
+        tmp_path,
+        """
+import sys
+
+class Broken:
+    def execute(self, reference):
+        sys.exit(0)
+
+    def compensate(self, reference, receipt):
+        pass
+
+def test_explored(choreo):
+    choreo.explore(["out"], services={"out": Broken()}).assert_safe()
+
+def test_simulated(choreo):
+    choreo.simulate(["out"], services={"out": Broken()}, seeds=3, faults={"drop": 0.5}).assert_safe()
+""",
+    )
+
+    assert status == 1
+    assert printed.count("D1 a service raised an exception: execute of out raised SystemExit: 0") == 4
+    assert "        sys.exit(0)\n" in printed
+    assert "again: pytest test_mine.py::test_explored\n" in printed
+
+
+def test_no_test_overwrites_what_another_has_kept(tmp_path: Path) -> None:
+    """Each test has files of its own, also one with parameters, and one that asks twice."""
+    status, printed = run(
+        tmp_path,
+        """
+import pytest
+from choreo.domain.definition import Definition, SagaName, Step
+
+def saga(name):
+    return Definition(SagaName("order"), (Step(name), Step("last")))
+
+@pytest.mark.parametrize("name", ["a/b", "a_b", "../up"])
+def test_one(choreo, name):
+    choreo.explore(saga(name), faults=["duplicate"], without=["inbox"], style="orchestration").assert_safe()
+
+def test_two(choreo):
+    choreo.explore(saga("first"), faults=["duplicate"], without=["inbox"], style="orchestration")
+    choreo.explore(saga("second"), faults=["duplicate"], without=["inbox"], style="orchestration").assert_safe()
+""",
+    )
+
+    assert status == 1
+    kept = re.findall(r"again: choreo explore (\S+)", printed)
+    assert len(set(kept)) == 4
+    texts = [(tmp_path / file).read_text() for file in kept]
+    assert [re.findall(r'name = "(.*)"', text)[1] for text in texts] == ["a/b", "a_b", "../up", "second"]
+    folder = tmp_path / ".pytest_cache" / "choreo"
+    assert {path.suffix for path in folder.iterdir()} == {".toml"}
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_a_service_that_cannot_be_copied_is_told_in_a_line(tmp_path: Path) -> None:
+    """Its name, its field and what to do, without a stack; and what is told to do helps."""
+    status, printed = run(
+        tmp_path,
+        """
+import sqlite3
+from ferries import Ferries
+
+class Connected(Ferries):
+    def __init__(self):
+        super().__init__(1)
+        self.rows = sqlite3.connect(":memory:")
+
+    def execute(self, reference):
+        self.rows.execute("select 1")
+        super().execute(reference)
+
+class Left(Connected):
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "rows"}
+
+def test_connected(choreo):
+    choreo.explore(["out"], services={"out": Connected()})
+
+def test_left_out(choreo):
+    choreo.explore(["out", "out2"], services={"out": Left(), "out2": Left()}, faults=["duplicate"]).assert_safe()
+""",
+    )
+
+    assert status == 1
+    assert "1 failed, 1 passed" in printed
+    assert (
+        "WrongDefinition: service Connected: expected what can be copied, got the field 'rows', a Connection" in printed
+    )
+    assert "leave it out with __getstate__()" in printed
+    assert "copying.py" not in printed

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from choreo.definitions.linting import NO_SERVICE
+from choreo.styles import STYLES
+from choreo.styles.watched import observed
+from choreo.terminal.defined import read_steps
 from tests.terminal import CHOREO, ROOT, choreo, environment, on_a_terminal, prose, spawn
 
 ORDER = """
@@ -34,7 +38,7 @@ budget = 1
 
 SCHEMA = {
     *("verdict", "style", "invariants", "events", "faults_fired", "outcomes", "counterexample"),
-    *("stopped", "never_fired", "elapsed_s"),
+    *("stopped", "never_fired", "simulated", "elapsed_s"),
 }
 
 
@@ -241,3 +245,74 @@ def test_colour_appears_in_a_terminal_only(order: str) -> None:
     assert "\x1b[" in on_a_terminal("explore", order)
     assert b"\x1b[" not in spawn("explore", order).stdout
     assert spawn("explore", order).stderr == b""
+
+
+def joins(width: int, count: int) -> str:
+    """A definition of so many steps side by side, and so many joins, each after all of them."""
+    first = [f"f{number}" for number in range(width)]
+    steps = [f'[[step]]\nname = "{name}"\nafter = []\n' for name in first]
+    steps += [f'[[step]]\nname = "j{number}"\nafter = {json.dumps(first)}\n' for number in range(count)]
+    return "\n".join(['[saga]\nname = "joins"\n', *steps])
+
+
+def test_what_is_made_of_a_join_grows_with_its_edges(tmp_path: Path) -> None:
+    """A table with somebody looking on has one function a row more than without, and no more for each phase."""
+    path = tmp_path / "joins.toml"
+    path.write_text(joins(30, 100))
+    saga = read_steps([str(path)], (), ())
+
+    for style in STYLES:
+        plain = STYLES[style](saga.plan, lambda step: NO_SERVICE)
+        watching = observed(STYLES[style], lambda *reaction: None)(saga.plan, lambda step: NO_SERVICE)
+        rows = list(zip(plain.subscriptions, watching.subscriptions, strict=True))
+        assert all(len(set(map(id, row.moves))) == 1 for _, row in rows)
+        assert all((one.topic, one.seat, one.hearer) == (other.topic, other.seat, other.hearer) for one, other in rows)
+
+
+def test_a_trace_of_names_that_utf_8_cannot_spell_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON spells them."""
+    module = "surrogates_of_the_lab"
+    (tmp_path / f"{module}.py").write_text(
+        "from choreo.domain.definition import Definition, SagaName, Step\n"
+        'saga = Definition(SagaName("\\ud800"), (Step("a\\ud800"),))\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trace = tmp_path / "trace.jsonl"
+
+    result = choreo("simulate", f"{module}:saga", "--seed", "1", "--trace", str(trace))
+
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(trace.read_text().splitlines()[0])["saga_id"] == "\ud800"
+
+
+@pytest.mark.parametrize(
+    "command", [("explore",), ("simulate",), ("run",), ("compare",), ("lint",)], ids=lambda c: c[0]
+)
+@pytest.mark.parametrize(
+    "catalogue",
+    [
+        "raise SystemExit(0)",
+        "def catalogue():\n    raise SystemExit(0)",
+        "def catalogue():\n    return None",
+        "def catalogue():\n    return {}",
+        "def catalogue():\n    return lambda name: 1 / 0",
+        "def catalogue():\n    return lambda name: __import__('sys').exit(0)",
+        "def catalogue():\n    return lambda name: None",
+        "def catalogue():\n    return {'a': 7}.get",
+    ],
+)
+def test_whatever_a_module_of_services_does_is_wrong_use(
+    command: tuple[str, ...], catalogue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that names the module, and status 2."""
+    module = f"module_{re.sub('[^a-z0-9]', '_', tmp_path.name)}"
+    (tmp_path / f"{module}.py").write_text(catalogue)
+    (tmp_path / "a.toml").write_text('[saga]\nname = "a"\n[[step]]\nname = "a"\nservice = "a"\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    result = choreo(*command, str(tmp_path / "a.toml"), "--services", module)
+
+    assert result.exit_code == 2, result.stdout
+    assert isinstance(result.exception, SystemExit)
+    assert module in prose(result.stderr)
+    assert "--services" in prose(result.stderr)

@@ -59,6 +59,7 @@ def test_a_diagram_is_printed_and_nothing_else() -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == lines("""
     sequenceDiagram
+        %% simulated: a#59;b, #101;nd and c
         actor p0 as client
         participant p1 as a#59;b
         participant p2 as #101;nd

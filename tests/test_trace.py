@@ -171,6 +171,30 @@ def test_the_console_format_has_a_line_a_record_and_no_colour_in_a_pipe() -> Non
     assert "b was told to refuse" in lines[2]
 
 
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x9b", "\x07", "\u200b", "\ue000"], ids=ascii)
+def test_no_character_in_the_console_format_turns_a_line_around_or_ends_it(character: str) -> None:
+    """Neither in a step's name, nor in a saga's, nor in a reason, nor in what a defect logs."""
+    name = f"a{character}b"
+    node = run_node(request(steps=["x", name], fail_step=name, saga_id=name), "--trace", "--trace-format", "console")
+
+    printed = node.stderr.decode()
+    assert all(each == "\n" or each.isprintable() for each in printed)
+    assert len(printed.splitlines()) == len(printed.split("\n")) - 1 == 6
+    assert ascii(character)[1:-1] in printed
+
+
+def test_a_number_of_very_many_digits_is_traced() -> None:
+    """As far as it fits."""
+    node = run_node(
+        b'{"type": "execute", "msg_id": 1, "saga_id": %s, "steps": ["a"]}' % (b"7" * 5000),
+        "--trace",
+        "--trace-format",
+        "console",
+    )
+
+    assert b"Traceback" not in node.stderr
+
+
 @pytest.mark.parametrize("place", ["missing/trace.jsonl", "."])
 def test_a_trace_file_that_cannot_be_opened_ends_the_node_before_it_reads(tmp_path: Path, place: str) -> None:
     """Exit status 2, a clear word on stderr, nothing on stdout."""

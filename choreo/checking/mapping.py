@@ -13,6 +13,9 @@ from msgspec import Struct
 from choreo.checking.words import Meaning
 from choreo.definitions.wrong import quoted, suggestion, told
 
+DIGITS_MAX = 12
+"""No array has a place whose number is longer; Python itself reads no more than some thousand digits."""
+
 
 class WrongMapping(ValueError):
     """A mapping that cannot be read, or makes no sense."""
@@ -63,7 +66,7 @@ def at(value: Any, path: str) -> Any:
         key, _, rest = rest.partition(".")
         if isinstance(value, dict):
             value = value.get(key)
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+        elif isinstance(value, list) and key.isdecimal() and len(key) <= DIGITS_MAX and int(key) < len(value):
             value = value[int(key)]
         else:
             return None

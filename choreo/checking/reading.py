@@ -86,8 +86,8 @@ class ChoreoReader:
 
     def read(self, value: Any, number: int, where: str) -> None:
         try:
-            record = msgspec.convert(value, Record)
-        except msgspec.ValidationError as error:
+            record = msgspec.convert({key: value[key] for key in Record.__struct_fields__ if key in value}, Record)
+        except (msgspec.ValidationError, ValueError) as error:  # a lone surrogate is a ValueError
             raise NotATrace(f"{where}: expected a record of a choreo trace, got something else ({error})") from None
         self._count(record, where)
         if record.event not in EVENTS or record.action not in ACTIONS:

@@ -5,7 +5,7 @@ services share stay shared.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from choreo.domain.service import NotTheService, Service
@@ -20,8 +20,38 @@ def as_bytes(value: object, what: str) -> bytes:
     try:
         return pickle.dumps(value)
     except Exception as error:  # whatever somebody else's object raises
-        why = f"{type(error).__name__}: {error}"
-        raise NoCopy(f"{what}: expected what can be copied, got {why}") from None
+        raise NoCopy(f"{what}: expected what can be copied, got {_in_words(error)}") from None
+
+
+def expect_copy(service: Service, state: object) -> None:
+    """Raises `NoCopy`, which names the service and its field, where what it holds cannot be copied."""
+    try:
+        pickle.dumps(state)
+    except Exception as error:  # whatever somebody else's object raises
+        raise NoCopy(no_copy(service, state, pickle.dumps, error)) from None
+
+
+def no_copy(service: Service, state: object, copy: Callable[[object], object], error: Exception) -> str:
+    """Which field of a service cannot be copied, and what to do; `error` is why the whole cannot."""
+    expected = f"service {type(service).__name__}: expected what can be copied"
+    for name, value in _fields_of(state):
+        try:
+            copy(value)
+        except Exception as why:  # whatever somebody else's object raises
+            got = f"the field {name!r}, a {type(value).__name__} ({_in_words(why)})"
+            return f"{expected}, got {got}; leave it out with __getstate__(), or make it in each call that needs it"
+    return f"{expected}, got {_in_words(error)}"
+
+
+def _fields_of(state: object) -> Iterator[tuple[object, object]]:
+    """The fields and slots in what `__getstate__` has returned."""
+    for part in state if isinstance(state, tuple) else (state,):
+        if isinstance(part, dict):
+            yield from part.items()
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def from_bytes(data: bytes) -> Any:
@@ -37,7 +67,7 @@ def copy_services(services: Sequence[Service]) -> bytes:
         return pickle.dumps(states)
     except Exception:  # then find out whose it is
         for service, state in zip(services, states, strict=True):
-            as_bytes(state, f"service {type(service).__name__}")
+            expect_copy(service, state)
         raise
 
 
@@ -60,7 +90,12 @@ def give_back(service: Service, state: Any) -> None:
 
 
 def _empty(service: Service) -> None:
-    """Without a field or a slot, as it was before it was made."""
+    """Without a field or a slot, as it was before it was made; what its `__getstate__` leaves out stays."""
+    if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
+        for name, _ in list(_fields_of(service.__getstate__())):
+            if hasattr(service, str(name)):
+                delattr(service, str(name))
+        return
     if hasattr(service, "__dict__"):
         vars(service).clear()
     for kind in type(service).__mro__:

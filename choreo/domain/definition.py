@@ -71,6 +71,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     attempts: int = 3
     timeout_ms: int | None = None
     latency_ms: Milliseconds | None = None
+    may_raise: bool = False
 
 
 class Resource(Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,11 +146,12 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         taken = [by_name[name] for name in names]
         if run.steps is None:
             return tuple(taken)
+        originals, known = {step.name: step for step in self.steps}, frozenset(names)
         previous: tuple[str, ...] = ()
         steps = []
         for step in taken:  # of a run's own list each step follows the one before it, unless `after` says otherwise
-            original = next(each for each in self.steps if each.name == step.name)
-            after = previous if original.after is None else tuple(a for a in original.after if a in names)
+            after_of = originals[step.name].after
+            after = previous if after_of is None else tuple(a for a in after_of if a in known)
             steps.append(replace(step, after=after))
             previous = (step.name,)
         return tuple(steps)

@@ -12,6 +12,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
+from choreo.domain.calling import SCALARS, ran
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.keys import compensation_key
 from choreo.domain.plan import Plan
@@ -77,6 +78,8 @@ class Participant:
             return self._fail(event, f"{self.step} was told to refuse")
         try:
             receipt = self._execute(run.key_prefix + self._place)
+            if receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
+                ran(receipt)
         except Refused as refusal:
             return self._fail(event, str(refusal))
         except NotTheService:
@@ -124,7 +127,7 @@ class Participant:
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            self._compensate(compensation_key(run.key_prefix + self._place), receipt)
+            ran(self._compensate(compensation_key(run.key_prefix + self._place), receipt))
         except Refused as refusal:
             return str(refusal)
         except NotTheService:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from choreo.domain.calling import ran
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import ALL_ON, Guarantees
@@ -252,7 +253,7 @@ class TimedParticipant(Participant):
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
-            return self._execute(run.key_prefix + self._place), None
+            return ran(self._execute(run.key_prefix + self._place)), None
         except Refused as refusal:
             return None, str(refusal)
         except NotTheService:

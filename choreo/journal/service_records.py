@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from choreo.domain.copying import NoCopy, as_bytes, give_back
+from choreo.domain.calling import checked, ran
+from choreo.domain.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy
 from choreo.domain.service import NotTheService, Refused, Service, ServiceOf
 from choreo.journal.errors import JournalError
 from choreo.journal.rows import RecordsRow
@@ -41,7 +42,7 @@ class KeptService:
     def execute(self, reference: str) -> Any:
         self._touched[self.step] = None
         try:
-            receipt = self.inner.execute(reference)
+            receipt = ran(self.inner.execute(reference))
             if receipt is not None and not is_scalar(receipt):
                 as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
         except BaseException as error:
@@ -51,7 +52,7 @@ class KeptService:
     def compensate(self, reference: str, receipt: Any) -> None:
         self._touched[self.step] = None
         try:
-            self.inner.compensate(reference, receipt)
+            ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
         except BaseException as error:
             raise refusal_or_defect(error) from None
 
@@ -113,7 +114,7 @@ class ServiceRecords:
 
     def __init__(self, service_of: ServiceOf, rows: Iterable[RecordsRow]) -> None:
         """Gives the services back what they held. Raises `JournalError` where one cannot take it."""
-        self._service_of = service_of
+        self._service_of = checked(service_of)
         self._services: dict[str, KeptService] = {}
         self._by_identity: dict[int, KeptService] = {}
         self._touched: dict[str, None] = {}
@@ -187,12 +188,12 @@ class ServiceRecords:
                 try:
                     StatePickler(BytesIO(), self._by_identity).dump(states[each.step])
                 except Exception as why:
-                    name = type(each.inner).__name__
-                    raise JournalError(
-                        f"service {name}: expected what can be copied, as when it was begun with, got {_told(why)}"
-                    ) from why
+                    raise JournalError(no_copy(each.inner, states[each.step], self._dumped, why)) from why
             raise JournalError(f"expected what can be copied, got {_told(error)}") from error
         return file.getvalue()
+
+    def _dumped(self, value: object) -> None:
+        StatePickler(BytesIO(), self._by_identity).dump(value)
 
     def _share_again(self, service: Service) -> None:
         """What it has in common with a service that was given something else back, it has in common with it still."""
@@ -266,7 +267,7 @@ class StateUnpickler(pickle.Unpickler):
 def _expect_state(service: Service) -> None:
     """Raises `NoCopy` for a service that could not be kept, or not be given back what was kept."""
     name, state = f"service {type(service).__name__}", service.__getstate__()
-    as_bytes(state, name)
+    expect_copy(service, state)
     is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
     if not is_plain and not hasattr(service, "__setstate__"):
         raise NoCopy(f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}")

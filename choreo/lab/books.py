@@ -35,6 +35,7 @@ class Note(Struct, frozen=True, gc=False):
     based_on: int | None = None
     in_doubt: bool = False
     """The answer is unknown: it may have taken effect."""
+    traceback: str | None = None
 
 
 class Books:

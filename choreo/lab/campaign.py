@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from time import perf_counter
 
@@ -16,15 +17,16 @@ from msgspec.structs import replace
 
 from choreo.domain.definition import Definition, FaultKind
 from choreo.domain.service import ServiceOf
-from choreo.invariants.checkers import INVARIANTS, Broken
+from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.lab.defects import no_defect, noticing_ctrl_c
 from choreo.lab.explorer import outcomes_of
 from choreo.lab.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.shrink import fewest
 from choreo.lab.simulator import Fired, Simulation
-from choreo.lab.world import World
+from choreo.lab.world import World, simulated_steps
 from choreo.trace.record import Record
 
 SEEDS_OF_A_TASK = 100
@@ -92,7 +94,7 @@ class Lab:
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf, rates: Rates) -> None:
         self.definition = definition
         self.world = World(definition, style, service_of)
-        self.monitor = Monitor(known_of(definition))
+        self.monitor = Monitor(known_of(definition), invariants_of(definition))
         self._rates = rates
         self._until_ms = faults_until_ms(definition)
         self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
@@ -102,7 +104,8 @@ class Lab:
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
         plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
-        simulation = Simulation(self.world, plan).run()
+        with noticing_ctrl_c():
+            simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
         told = self.monitor.begin()
         broken: tuple[Broken, ...] = ()
@@ -130,6 +133,11 @@ class Lab:
             if verdict in script and earlier != script and breaks(earlier):
                 script = earlier
         return self.play(history.seed, fewest(script, breaks))
+
+
+def invariants_of(definition: Definition) -> tuple[Invariant, ...]:
+    """Those that every history is held against."""
+    return (*INVARIANTS, no_defect(definition))
 
 
 def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict]:
@@ -181,6 +189,8 @@ def simulate(
                 break
     except KeyboardInterrupt:
         stopped = "it was interrupted"
+    except BrokenProcessPool:
+        stopped = "a process of it ended before its time; a service may have ended it"
     counterexample: Counterexample | None = None
     broken: tuple[Broken, ...] = ()
     if tally.first is not None:
@@ -194,8 +204,8 @@ def simulate(
     return Report(
         Conclusion.VIOLATED if counterexample else verdict,
         style,
-        tuple(invariant.code for invariant in INVARIANTS),
-        broken,
+        tuple(invariant.code for invariant in invariants_of(definition)),
+        tuple(dict.fromkeys(broken)),
         tally.events,
         dict(tally.fired),
         dict(sorted(tally.outcomes.items())),
@@ -204,6 +214,7 @@ def simulate(
         counterexample=counterexample,
         stopped=stopped,
         never_fired=() if counterexample or stopped else tuple(k for k, count in tally.fired.items() if not count),
+        simulated=simulated_steps(definition),
     )
 
 

@@ -23,12 +23,13 @@ from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.acts import NAMES, decoded
 from choreo.lab.counterexample import Replay, first_records
+from choreo.lab.defects import no_defect, noticing_ctrl_c
 from choreo.lab.graph import traps
 from choreo.lab.numbered import Numbered
 from choreo.lab.reactions import NO_EFFECT
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.transitions import TooMuchUnderWay, Transition, Transitions
-from choreo.lab.world import World
+from choreo.lab.world import World, simulated_steps
 
 STATES_MAX = 5_000_000
 MEMORY_MB_MAX = 4_000
@@ -76,7 +77,8 @@ class Explorer:
         progress: Progress | None = None,
     ) -> None:
         self.style = style
-        self.monitor = Monitor(known_of(definition), invariants)
+        self.monitor = Monitor(known_of(definition), (*invariants, no_defect(definition)))
+        self._simulated = simulated_steps(definition)
         self.transitions = Transitions(World(definition, style, service_of), is_reduced)
         self._befell = [0] * len(NAMES)
         self.outcomes: dict[str, int] = {}
@@ -107,7 +109,7 @@ class Explorer:
         stopped: str | None = None
         violation: Violation | None = None
         try:
-            with without_collecting():
+            with without_collecting(), noticing_ctrl_c():
                 self._begin()
                 stopped = self._search()
                 if stopped is None:
@@ -248,7 +250,7 @@ class Explorer:
             Conclusion.VIOLATED if violation else verdict,
             self.style,
             tuple(invariant.code for invariant in self.monitor.invariants),
-            violation.broken if violation else (),
+            tuple(dict.fromkeys(violation.broken)) if violation else (),
             self.events,
             self.fired,
             dict(sorted(self.outcomes.items())),
@@ -258,6 +260,7 @@ class Explorer:
             stopped=stopped,
             never_fired=() if violation or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
+            simulated=self._simulated,
         )
 
     @property

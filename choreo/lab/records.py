@@ -53,6 +53,7 @@ def noted(note: Note, cause: Event) -> Record:
         None,
         cause.id,
         note.reason,
+        traceback=note.traceback,
         resource=note.resource,
         value=note.value,
         delta=note.delta,

@@ -51,6 +51,8 @@ class Report(Struct, frozen=True):
     stopped: str | None = None
     never_fired: tuple[str, ...] = ()
     bytes_per_state: float | None = None
+    simulated: tuple[str, ...] = ()
+    """The steps that no service of an author's serves."""
 
     @property
     def is_finding(self) -> bool:
@@ -75,5 +77,6 @@ class Report(Struct, frozen=True):
             "counterexample": None if counterexample is None else msgspec.to_builtins(counterexample),
             "stopped": self.stopped,
             "never_fired": self.never_fired,
+            "simulated": self.simulated,
             "elapsed_s": round(self.elapsed_s, 3),
         }

@@ -9,11 +9,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from choreo.domain.calling import ran
 from choreo.domain.copying import as_bytes, from_bytes
 from choreo.domain.definition import Fails, Kind, Step
 from choreo.domain.keys import read_key
 from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
+from choreo.lab.defects import is_ctrl_c, reason_of, summary_of, traceback_of
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, which it is told by a name: whether this fails."""
@@ -41,11 +43,14 @@ class LabService:
                 raise Refused(f"{self.step.name} was told to refuse")
             if self._has_books:
                 self._books.check(self.step, run)
-            receipt = None if self.inner is None else self.inner.execute(reference)
-            kept = _kept(receipt)
+            receipt = None if self.inner is None else self._called(self.inner.execute, reference)
+            kept = _kept(receipt, self.inner)
             overwritten = self._books.execute(self.step, run, position) if self._has_books else ()
         except NotTheService:
             raise
+        except Raised as raised:
+            self._note(raised.note("execute", self.step.name, position, run))
+            raise raised.error from None
         except Exception as error:
             in_doubt = not isinstance(error, Refused)
             self._note(Note("execute", self.step.name, position, run, str(error), in_doubt=in_doubt))
@@ -64,13 +69,27 @@ class LabService:
                 self._note(Note("compensate", self.step.name, position, run, "there is nothing that undoes it"))
                 return
             if self.inner is not None:
-                self.inner.compensate(reference, _restored(kept))
+                self._called(self.inner.compensate, reference, _restored(kept))
+        except Raised as raised:
+            self._note(raised.note("compensate", self.step.name, position, run))
+            raise raised.error from None
         except Exception as error:
             self._note(Note("compensate", self.step.name, position, run, str(error)))
             raise
         if self._has_books:
             self._books.compensate(self.step, run, position, overwritten)
         self._note(Note("compensate", self.step.name, position, run))
+
+    def _called(self, call: Callable[..., object], *arguments: object) -> object:
+        """What the author's service returns. Raises `Refused`, or `Raised` for any other exception."""
+        try:
+            return ran(call(*arguments))
+        except Refused as refusal:
+            raise Refused(reason_of(refusal)) from None
+        except BaseException as error:  # it ends neither the lab nor the proof
+            if is_ctrl_c(error):
+                raise
+            raise Raised(error) from None
 
     def _fails(self, fails: Fails, reference: str, what: str) -> bool:
         if fails == "never":
@@ -82,11 +101,26 @@ class LabService:
         return self._books.count(reference, what) <= int(fails)
 
 
-def _kept(receipt: object) -> object:
+class Raised(Exception):
+    """An exception of the author's service that is no refusal, in words; `error` is what a participant is to see."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.summary, self.traceback = summary_of(error), traceback_of(error)
+        super().__init__(self.summary)
+        is_plain = isinstance(error, Exception) and not isinstance(error, NotTheService)
+        self.error = error if is_plain else RuntimeError(self.summary)
+
+    def note(self, action: str, step: str, position: int, run: str) -> Note:
+        """What it was that raised it; of a local transaction the answer is unknown."""
+        is_in_doubt = action == "execute"
+        return Note(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
+
+
+def _kept(receipt: object, service: Service | None) -> object:
     """A receipt as a value, so that what is done with it in one history is not seen in another."""
     if receipt is None or type(receipt) is int or type(receipt) is str:
         return receipt
-    return Kept(as_bytes(receipt, "a receipt"))
+    return Kept(as_bytes(receipt, f"a receipt of service {type(service).__name__}"))
 
 
 def _restored(kept: object) -> object:

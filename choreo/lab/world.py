@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.bus import Bus
+from choreo.domain.calling import fit
 from choreo.domain.copying import copy_services, restore_services
 from choreo.domain.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.domain.definition import CrashPoint, Definition, RunOf, Step
@@ -19,6 +20,7 @@ from choreo.domain.event import Event, Events, Fact, Run, Timer
 from choreo.domain.front_door import NAME as FRONT_DOOR
 from choreo.domain.front_door import asks_again
 from choreo.domain.keys import key_prefix
+from choreo.domain.lookup import known_services
 from choreo.domain.outcome import Outcome
 from choreo.domain.reaction import Subscription
 from choreo.domain.service import Service, ServiceOf
@@ -74,18 +76,11 @@ class RunOfWorld(Struct, frozen=True, eq=False):
     is_repeat: bool
 
 
-NO_NAME = "\0 nobody is called so"
-
-
-class UnknownService(ValueError):
-    """A definition names a service that the services given do not know."""
-
-
 class World:
     """What is there now: `cells` of each run, and the books; both are changed by `deliver` alone."""
 
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf) -> None:
-        """Raises `ValueError` for steps in a circle, `UnknownService`, and `NoCopy` for a service without a copy."""
+        """Raises `ValueError` for steps in a circle, `UnknownService`, `UnfitService`, and `NoCopy`."""
         self.definition = definition
         self.style = style
         self.guarantees = definition.guarantees
@@ -256,28 +251,21 @@ def _locks(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in steps for name in step.locks))
 
 
+def simulated_steps(definition: Definition) -> tuple[str, ...]:
+    """The names of the steps that nobody's service serves."""
+    return tuple(step.name for step in definition.steps if is_simulated(step))
+
+
+def is_simulated(step: Step) -> bool:
+    return step.service is None or step.service == SIMULATED_SERVICE
+
+
 def _inner_services(definition: Definition, service_of: ServiceOf) -> dict[str, Service | None]:
     """The author's service of each step that names one."""
-    named: dict[str, Service] = {}
-    inner: dict[str, Service | None] = {}
-    for step in definition.steps:
-        inner[step.name] = None
-        if step.service is not None and step.service != SIMULATED_SERVICE:
-            if step.service not in named:
-                named[step.service] = _known_service(step.service, service_of)
-            inner[step.name] = named[step.service]
-    return inner
-
-
-def _known_service(name: str, service_of: ServiceOf) -> Service:
-    """The service of that name; not the one that stands in for all names that nobody knows."""
-    try:
-        service = service_of(name)
-    except LookupError as error:
-        raise UnknownService(f"service: expected one that is known, got {name!r} ({error})") from None
-    try:
-        if service_of(NO_NAME) is service:
-            raise UnknownService(f"service: expected one of the services given, got {name!r}, which they do not know")
-    except LookupError:
-        pass
-    return service
+    names = {
+        step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)
+    }
+    known = known_services(service_of, dict.fromkeys(names.values()))
+    for name, service in known.items():
+        fit(service, name)
+    return {step.name: known[names[step.name]] if step.name in names else None for step in definition.steps}

@@ -132,6 +132,9 @@ def _serve(options: Options, runner: Runner, tracer: "Tracer | None", lock: "Loc
 
 def log(text: str) -> None:
     """A line for people on stderr, if there still is one."""
+    from choreo.domain.visible import visible_lines  # seldom needed
+
+    text = visible_lines(text)
     with suppress(OSError, ValueError):
         os.write(STDERR, f"{text}\n".encode("utf-8", "backslashreplace"))
 

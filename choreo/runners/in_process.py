@@ -9,6 +9,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from choreo.bus import Bus
+from choreo.domain.calling import checked
 from choreo.domain.event import Event, Run
 from choreo.domain.keys import key_prefix
 from choreo.domain.outcome import Outcome
@@ -50,7 +51,7 @@ class InProcessRunner:
     ) -> None:
         """Raises `ValueError` for an origin that makes no keys."""
         self._origin = Origin(origin)
-        self._service_of = service_of
+        self._service_of = checked(service_of)
         self._styles = styles
         self._observe = observe
         self._pending: list[Event] = []

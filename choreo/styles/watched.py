@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from choreo.domain.event import Event, Events
 from choreo.domain.plan import Plan
-from choreo.domain.reaction import NOTHING, Reaction, Subscription
+from choreo.domain.reaction import Reaction, Subscription
 from choreo.domain.service import ServiceOf
 from choreo.styles.table import Style, Table
 
@@ -58,26 +58,25 @@ def _rewritten(table: Table, rewrite: Callable[[Subscription], Subscription]) ->
 
 
 def _watch(row: Subscription, delivered: Delivered) -> Subscription:
-    def watch(reaction: Reaction | None) -> Reaction:
-        def react(cell: Any, event: Event) -> tuple[Any, Events]:
-            delivered(event, row.hearer)
-            return (cell, NOTHING) if reaction is None else reaction(cell, event)
+    def react(cell: Any, event: Event) -> tuple[Any, Events]:
+        delivered(event, row.hearer)
+        return row.react(cell, event)
 
-        return react
-
-    return replace(row, moves=tuple(map(watch, row.moves)))
+    return _always(row, react)
 
 
 def _observe(row: Subscription, reacted: Reacted) -> Subscription:
-    def observe(reaction: Reaction | None) -> Reaction:
-        def react(cell: Any, event: Event) -> tuple[Any, Events]:
-            after, events = (cell, NOTHING) if reaction is None else reaction(cell, event)
-            reacted(event, row, cell, after, events)
-            return after, events
+    def react(cell: Any, event: Event) -> tuple[Any, Events]:
+        after, events = row.react(cell, event)
+        reacted(event, row, cell, after, events)
+        return after, events
 
-        return react
+    return _always(row, react)
 
-    return replace(row, moves=tuple(map(observe, row.moves)))
+
+def _always(row: Subscription, react: Reaction) -> Subscription:
+    """The row with this reaction, whatever the phase: one function a row, since a join has very many rows."""
+    return Subscription(row.topic, row.seat, row.hearer, (react,) * len(row.moves))
 
 
 def _silence(row: Subscription) -> Subscription:

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from choreo.composition import SERVICES
 from choreo.domain.service import ServiceOf
 from choreo.styles import STYLES
 from choreo.terminal.arguments import Saga, WrongUse, open_separately
@@ -32,6 +31,7 @@ from choreo.terminal.resume_command import register as register_resume
 from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
 from choreo.terminal.sagas_command import register as register_sagas
 from choreo.terminal.screen import Screen, fall_silent
+from choreo.terminal.service_options import Services
 from choreo.terminal.show_command import register as register_show
 from choreo.terminal.trace_file import events_of_saga
 
@@ -93,9 +93,6 @@ FailCompensation = Annotated[
     list[str] | None,
     typer.Option("--fail-compensation", metavar="STEP", help="The step whose compensation keeps failing."),
 ]
-Services = Annotated[
-    str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
-]
 All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
 
 
@@ -110,11 +107,11 @@ def run(
     ] = False,
     json: Json = False,
     show_all: All = False,
-    services: Services = SERVICES,
+    services: Services = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or ())
+        saga = read_steps(steps, fail or (), fail_compensation or (), services)
         form = _form(mermaid, json, style)
         sets = open_separately(services, saga.plan.steps, len(style.styles), saga.service_names)
     recordings = [
@@ -147,11 +144,11 @@ def compare(
     fail_compensation: FailCompensation = None,
     json: Json = False,
     show_all: All = False,
-    services: Services = SERVICES,
+    services: Services = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or ())
+        saga = read_steps(steps, fail or (), fail_compensation or (), services)
         sets = open_separately(services, saga.plan.steps, 2 * len(STYLES), saga.service_names)
         comparison = compare_styles(saga, sets)
     if json:

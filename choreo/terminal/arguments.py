@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from choreo.composition import NoServices, open_services
+from choreo.composition import SERVICES, NoServices, open_services
 from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
+from choreo.domain.calling import UnfitService
+from choreo.domain.lookup import UnknownService, known_services, serves_every_name
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
-from choreo.domain.service import Service, ServiceOf
+from choreo.domain.service import Service, ServiceOf, stand_in_of
 from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
+from choreo.terminal.served import Served, Simulated
+
+SIMULATED = "simulated"
 
 
 class WrongUse(Exception):
@@ -32,7 +37,7 @@ class Saga(NamedTuple):
     fail_step: str | None = None
     fail_compensation: str | None = None
     service_names: Mapping[str, str] = MappingProxyType({})
-    """Of a step that has a service under another name than its own."""
+    """Of a definition: the service that each step names, or `SIMULATED`."""
 
 
 def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Saga:
@@ -76,34 +81,58 @@ def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None
 
 
 def open_separately(
-    module: str, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
-) -> list[ServiceOf]:
+    module: str | None, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
+) -> list[Served]:
     """So many separate sets of services from the module, each with a service for every step. Raises `WrongUse`."""
     sets = [_open(module, steps, service_names) for _ in range(count)]
     for step in steps if count > 1 else ():
-        if sets[0][step] is sets[1][step] and record_of(sets[0][step]):
+        if sets[0](step) is sets[1](step) and record_of(sets[0](step)):
             why = f"expected fresh services from each catalogue(), got the same one for {quoted(step)} twice"
             raise WrongUse("--services", why)
-    return [services.__getitem__ for services in sets]
+    return sets
 
 
-def _open(module: str, steps: Sequence[str], service_names: Mapping[str, str]) -> dict[str, Service]:
+def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, str]) -> Served:
     try:
-        service_of = open_services(module)
+        service_of = open_services(SERVICES if module is None else module)
     except NoServices as error:
         raise WrongUse("--services", str(error).removeprefix("services: ")) from None
-    return {step: _service(service_of, service_names.get(step, step)) for step in steps}
+    services = _services(service_of, steps, service_names, module)
+    stand_in = stand_in_of(service_of)
+    is_general = serves_every_name(service_of, services.values())
+    simulated = [step for step in steps if step not in services or (services[step] is stand_in and not is_general)]
+    fallback = Simulated() if stand_in is None else stand_in
+    return Served({step: services.get(step, fallback) for step in steps}, tuple(dict.fromkeys(simulated)))
 
 
-def _service(service_of: ServiceOf, step: str) -> Service:
-    expected = f"expected a service with execute() and compensate() for {quoted(step)}"
+def _services(
+    service_of: ServiceOf, steps: Sequence[str], service_names: Mapping[str, str], module: str | None
+) -> dict[str, Service]:
+    """The service of each step but those that a definition has simulated. Raises `WrongUse`."""
+    named = {step: service_names[step] for step in steps if service_names.get(step, SIMULATED) != SIMULATED}
+    services = {step: _service(service_of, step, module) for step in steps if step not in service_names}
     try:
-        service = service_of(step)
-    except Exception as error:  # whatever somebody else's module raises
+        known = known_services(service_of, dict.fromkeys(named.values()))
+    except (UnknownService, UnfitService) as error:
+        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+    return services | {step: known[name] for step, name in named.items()}
+
+
+def in_module(module: str | None) -> str:
+    """In which module a service was looked for, and how to have another."""
+    more = "; --services names another" if module is None else ""
+    return f" (in module {SERVICES if module is None else module!r}{more})"
+
+
+def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
+    """The service of a step, or what stands in for it."""
+    try:
+        return service_of(step)
+    except UnfitService as error:
+        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+    except (Exception, SystemExit) as error:  # whatever somebody else's module raises
+        expected = f"expected a service with execute() and compensate() for {quoted(step)}"
         raise WrongUse("--services", f"{expected}, got {type(error).__name__}: {error}") from None
-    if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
-        raise WrongUse("--services", f"{expected}, got {service!r}")
-    return service
 
 
 def _read_array(word: str, where: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ def run_as_json(saga: Saga, recording: Recording) -> dict[str, Any]:
         "in_force": [recording.plan.steps[position] for position in recording.in_force()],
         "events": _messages(recording),
         "records": _records(recording),
+        "simulated": recording.simulated,
     }
 
 
@@ -34,6 +35,7 @@ def comparison_as_json(saga: Saga, comparison: Comparison) -> dict[str, Any]:
     styles = zip((one, other), comparison.figures, strict=True)
     return {
         **_asked(saga),
+        "simulated": one.simulated,
         "same_outcome": comparison.is_same_outcome,
         "same_records": not comparison.differing,
         "differing_records": {

@@ -70,7 +70,7 @@ def _show_sameness(screen: Screen, saga: Saga, comparison: Comparison) -> None:
 
 def _show_records(screen: Screen, recording: Recording) -> None:
     for service, record in records_of(recording.services).items():
-        screen.sentence(f"  {service}: {screen.prose(_fields(record))}", indent=4)
+        screen.sentence(f"  {screen.name(service)}: {screen.prose(_fields(record))}", indent=4)
 
 
 def _fields(record: Record) -> str:

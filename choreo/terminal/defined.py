@@ -11,11 +11,11 @@ from choreo.definitions import WrongDefinition, read_definition
 from choreo.definitions.reading import is_definition
 from choreo.domain.definition import Definition, Fails, Kind, Step
 from choreo.domain.plan import Itinerary, Plan, plan
-from choreo.terminal.arguments import Saga, WrongUse, one_of, read_saga
+from choreo.terminal.arguments import SIMULATED, Saga, WrongUse, one_of, read_saga
 from choreo.terminal.names import enumerated, shown
+from choreo.terminal.service_options import with_services
 
 DEFINITION = "DEFINITION"
-SIMULATED = "simulated"
 
 
 def open_definition(source: str) -> Definition:
@@ -26,15 +26,20 @@ def open_definition(source: str) -> Definition:
         raise WrongUse(DEFINITION, str(error)) from None
 
 
-def read_steps(words: list[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Saga:
-    """The saga of these steps; a single word that has the form of a definition names one. Raises `WrongUse`."""
+def read_steps(
+    words: list[str], fail: Sequence[str], fail_compensation: Sequence[str], services: str | None = None
+) -> Saga:
+    """The saga of these steps; a single word that has the form of a definition names one. Raises `WrongUse`.
+
+    Where `services` are given, a step of a definition that names no service has the one of its own name.
+    """
     if len(words) != 1 or not is_definition(words[0]):
         return read_saga(words, fail, fail_compensation)
     try:
         definition = read_definition(words[0])
     except WrongDefinition as error:
         raise WrongUse(DEFINITION, f"{error}; a step of that name is written {json.dumps(words)}") from None
-    return _saga(definition, fail, fail_compensation)
+    return _saga(with_services(definition, services), fail, fail_compensation)
 
 
 def _saga(definition: Definition, fail: Sequence[str], fail_compensation: Sequence[str]) -> Saga:

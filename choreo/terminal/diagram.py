@@ -9,6 +9,7 @@ from choreo.terminal.lanes import draw, lay_out, seats_in_order
 from choreo.terminal.names import numbered
 from choreo.terminal.recording import Recording
 from choreo.terminal.screen import FAINT, Screen
+from choreo.terminal.served import told_of
 from choreo.terminal.steps import draw_steps
 
 
@@ -27,7 +28,8 @@ def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = F
     else:
         drawing = draw(messages, lanes, screen, width)
         explained = _legend(names, lanes.names, screen, width)
-    return [*drawing, Text(), *_signs(screen, lanes is not None, show_all, width), *explained]
+    signs = _signs(screen, lanes is not None, show_all, width)
+    return [*drawing, Text(), *signs, *explained, *_simulated(recording, screen, width)]
 
 
 def _signs(screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list[Text]:
@@ -37,6 +39,12 @@ def _signs(screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
     signs.append(f"{glyphs.in_force} in force")
     return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
+
+
+def _simulated(recording: Recording, screen: Screen, width: int) -> list[Text]:
+    """The steps that no service of the author's serves."""
+    told = told_of(recording.simulated, screen.name)
+    return screen.wrapped(Text(f"  {told}", FAINT), 4, width) if told else []
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:

@@ -102,7 +102,7 @@ def phrase(record: Record, screen: Screen) -> str:
 
 
 def _lost(chain: Chain, screen: Screen) -> str:
-    last = f"{chain.last.seq} {chain.last.event}"
+    last = f"{chain.last.seq} {screen.name(chain.last.event)}"
     if chain.origin is Origin.MISSING:
         return f"the cause of {last}, {screen.name(chain.missing or '')}, is not in the trace"
     if chain.origin is Origin.CIRCLE:
@@ -148,7 +148,7 @@ def _in_lines(links: Sequence[str], screen: Screen) -> Iterator[str]:
 
 
 def _link(record: Record, screen: Screen) -> str:
-    fact = record.event.rpartition(".")[2]
+    fact = screen.prose(record.event.rpartition(".")[2])
     if record.step is None:
         return f"{record.seq} saga {fact}"
     name = screen.name(record.step)

@@ -13,13 +13,12 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from choreo.composition import SERVICES, NoServices, open_services
+from choreo.composition import SERVICES, open_services
 from choreo.domain.copying import NoCopy
 from choreo.domain.definition import Definition
 from choreo.lab.campaign import Lab, simulate
 from choreo.lab.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
 from choreo.lab.report import Counterexample, Report
-from choreo.lab.world import UnknownService, World
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.defined import open_definition
@@ -36,6 +35,7 @@ from choreo.terminal.lab_options import (
 )
 from choreo.terminal.report_view import any_finding, show_report
 from choreo.terminal.screen import Screen
+from choreo.terminal.service_options import Services, check_services, with_services
 from choreo.trace.record import encode_record
 
 EXPLORE_HELP = (
@@ -56,9 +56,6 @@ SIMULATE_EPILOG = """[bold]Examples[/]
 SEEDS = 1000
 SEEDS_MAX = 10_000_000
 
-Services = Annotated[
-    str, typer.Option("--services", metavar="MODULE", help="A module with catalogue(), which opens services afresh.")
-]
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
@@ -95,21 +92,22 @@ def _explore(
         int, typer.Option("--memory", metavar="MB", help="Stop beyond so much memory.")
     ] = MEMORY_MB_MAX,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Stop after so long.")] = SECONDS_MAX,
-    services: Services = SERVICES,
+    services: Services = None,
     json: Json = False,
     mermaid: MermaidOption = False,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        read = with_faults(with_guarantees(open_definition(definition), with_, without), faults, max_faults)
+        read = with_services(open_definition(definition), services)
+        read = with_faults(with_guarantees(read, with_, without), faults, max_faults)
         check_services(read, services)
         _one_form(json, mermaid)
-    limits = Limits(states, memory_mb, seconds)
+    limits, module = Limits(states, memory_mb, seconds), SERVICES if services is None else services
     reports = []
     switched = ("--without", without), ("--with", with_)
     for name in style.styles:
         with state_counter(f"exploring, {name}") as counter:
-            explorer = Explorer(read, name, open_services(services), not no_reduction, limits, progress=counter)
+            explorer = Explorer(read, name, open_services(module), not no_reduction, limits, progress=counter)
             with wrong_use(), _copied():
                 reports.append(explorer.explore())
         more = ("--max-faults", max_faults), ("--faults", faults), ("--no-reduction", no_reduction)
@@ -133,7 +131,7 @@ def _simulate(
     processes: Annotated[
         int | None, typer.Option("--processes", metavar="N", help="How many at once (default: all cores).", min=1)
     ] = None,
-    services: Services = SERVICES,
+    services: Services = None,
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="With --seed: write the trace, as JSON lines.")
     ] = None,
@@ -142,18 +140,19 @@ def _simulate(
 ) -> None:
     screen = Screen()
     with wrong_use():
-        read = with_guarantees(open_definition(definition), with_, without)
+        read = with_guarantees(with_services(open_definition(definition), services), with_, without)
         wanted = rates(read, faults)
         check_services(read, services)
         _one_form(json, mermaid)
         chosen = _seeds(seeds, seed)
         if trace is not None:
             _check_trace(trace, seed, style)
+    module = SERVICES if services is None else services
     reports = []
     switched = ("--without", without), ("--with", with_)
     for name in style.styles:
         with progress_bar(f"simulating, {name}") as bar:
-            open_services_here = partial(open_services, services)
+            open_services_here = partial(open_services, module)
             with wrong_use(), _copied():
                 report = simulate(read, name, open_services_here, chosen, wanted, processes, bar.move)
         reports.append(report)
@@ -161,7 +160,7 @@ def _simulate(
         chosen_seed = ("--seed", seed if found is None else found.seed)
         options = ("--faults", faults), *switched, ("--services", services), chosen_seed
         again = _again("simulate", definition, name, *options)
-        history = None if seed is None else Lab(read, name, open_services(services), wanted).play(seed)
+        history = None if seed is None else Lab(read, name, open_services(module), wanted).play(seed)
         if history is not None:
             report = replace(report, never_fired=())  # one history was asked for, and is shown
             reports[-1] = report
@@ -209,16 +208,6 @@ def _show_history(screen: Screen, history: Counterexample, mermaid: bool) -> Non
     screen.lines(history_diagram(history.records, screen, screen.width))
 
 
-def check_services(definition: Definition, services: str) -> None:
-    """Whether the module has the services that the definition names, and they can be copied. Raises `WrongUse`."""
-    try:
-        World(definition, Shown.CHOREOGRAPHY.value, open_services(services))
-    except NoServices as error:
-        raise WrongUse("--services", str(error).removeprefix("services: ")) from None
-    except (UnknownService, NoCopy) as error:
-        raise WrongUse("--services", f"{error} (in module {services!r})") from None
-
-
 @contextmanager
 def _copied() -> Iterator[None]:
     """A receipt that cannot be copied turns up only when it is handed back."""
@@ -257,4 +246,4 @@ def _again(command: str, definition: str, style: str, *options: tuple[str, objec
     return shlex.join(words)
 
 
-BY_DEFAULT = {"--style": Shown.CHOREOGRAPHY.value, "--services": SERVICES}
+BY_DEFAULT = {"--style": Shown.CHOREOGRAPHY.value}

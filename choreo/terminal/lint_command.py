@@ -7,6 +7,7 @@ from choreo.domain.definition import Definition
 from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.defined import open_definition
 from choreo.terminal.screen import FAINT, TITLE, Screen
+from choreo.terminal.service_options import Services, check_names, with_services
 
 LINT_HELP = "Look through the wiring of a definition without running it: what will be heard by nobody, or never undone."
 LINT_EPILOG = """[bold]Examples[/]
@@ -18,10 +19,13 @@ def register(app: typer.Typer) -> None:
     app.command("lint", cls=Command, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
 
 
-def _lint(definition: DefinitionSource, style: OfStyle = Shown.BOTH, json: Json = False) -> None:
+def _lint(
+    definition: DefinitionSource, style: OfStyle = Shown.BOTH, json: Json = False, services: Services = None
+) -> None:
     screen = Screen()
     with wrong_use():
-        read = open_definition(definition)
+        read = with_services(open_definition(definition), services)
+        check_names(read, services)
     findings = {name: lint(read, name) for name in style.styles}
     for name, found in findings.items():
         if json:
@@ -39,5 +43,5 @@ def _show(screen: Screen, definition: Definition, style: str, found: list[Findin
     count = f"{len(found)} finding{'' if len(found) == 1 else 's'}" if found else "nothing found"
     screen.one_line((f"{screen.name(definition.name)}, {style}", TITLE), f": {count}")
     for finding in found:
-        screen.one_line("  ", (finding.rule.value, "bold red"), " ", (finding.where, FAINT))
+        screen.one_line("  ", (finding.rule.value, "bold red"), " ", (screen.prose(finding.where), FAINT))
         screen.sentence(f"    {screen.prose(finding.sentence)}", indent=4)

@@ -9,6 +9,7 @@ from choreo.domain.event import Fact
 from choreo.terminal.lanes import seats_in_order
 from choreo.terminal.names import numbered, shown
 from choreo.terminal.recording import Message, Recording
+from choreo.terminal.served import told_of
 from choreo.terminal.words import state_of, story_of
 
 BACKWARD = (Fact.FAILED, Fact.CANCELLED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED, Fact.STUCK)
@@ -30,6 +31,8 @@ def escaped(text: str) -> str:
 
 
 def _lines(recording: Recording, show_all: bool) -> Iterator[str]:
+    if recording.simulated:
+        yield f"%% {told_of(recording.simulated, escaped)}"
     seats = seats_in_order(recording)
     alias = {seat: f"p{index}" for index, seat in enumerate(seats)}
     names = numbered(recording.table.hearers)

@@ -3,27 +3,11 @@
 Laws: whatever a name is made of, it moves no cursor, changes no colour, and takes as many columns as are counted here.
 """
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-MARKS_MAX = 2
-"""So many combining marks may stand on one character; a tower of them would reach into the lines above."""
-
-CHARACTERS_MAX = 400
-"""More of a name than this is never shown."""
-
-UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-MARKS = frozenset({"Mn", "Me", "Mc"})
-UNSURE = (*range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400))
-"""Variation selectors and skin tones: how wide they make a character is every terminal's own decision."""
-
-
-def visible(text: str, ascii_only: bool = False) -> str:
-    """The text with everything escaped that is no plain character: control characters, direction overrides, …"""
-    shown = "".join(_visible(text[:CHARACTERS_MAX], ascii_only))
-    return shown if len(text) <= CHARACTERS_MAX else f"{shown}{'...' if ascii_only else '…'}"
+from choreo.domain.visible import visible as visible
 
 
 def shown(name: str, ascii_only: bool = False) -> str:
@@ -92,25 +76,3 @@ def enumerated(names: Sequence[str], most: int = 12) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def _visible(text: str, ascii_only: bool) -> Iterator[str]:
-    marks = MARKS_MAX  # there is nothing yet for a mark to stand on
-    for character in text:
-        if character.isascii() and character.isprintable():
-            marks = 0
-            yield character
-            continue
-        category = unicodedata.category(character)
-        marks = marks + 1 if category in MARKS or cell_len(character) == 0 else 0
-        if ascii_only or category in UNFIT or marks > MARKS_MAX or ord(character) in UNSURE:
-            yield _escaped(character)
-        else:
-            yield character
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

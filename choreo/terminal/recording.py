@@ -20,6 +20,7 @@ from choreo.runners.origins import new_origin
 from choreo.styles import STYLES, Style, Table
 from choreo.styles.watched import observed, with_down
 from choreo.terminal.arguments import Saga
+from choreo.terminal.served import simulated_of
 
 SAGA_ID = "saga-1"
 
@@ -62,6 +63,8 @@ class Recording(Struct):
     holds: list[dict[str, None]]
     outcome: Outcome | None = None
     origin: str = ""
+    simulated: tuple[str, ...] = ()
+    """The steps that none of the services given serves."""
 
     @property
     def plan(self) -> Plan:
@@ -132,6 +135,7 @@ def record(
     table = STYLES[style](saga.plan, services.__getitem__)
     nothing: list[dict[str, None]] = [{} for _ in table.cells]
     recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells], origin=new_origin())
+    recording.simulated = simulated_of(service_of)
 
     def publish(event: Event) -> None:
         recording.events.append(event)

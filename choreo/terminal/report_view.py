@@ -6,13 +6,16 @@ again.
 
 from collections.abc import Sequence
 
-from choreo.lab.report import Conclusion, Report
+from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.terminal.history_view import history_diagram
-from choreo.terminal.names import enumerated
+from choreo.terminal.names import enumerated, visible
 from choreo.terminal.screen import FAINT, TITLE, Screen
+from choreo.terminal.served import told_of
 
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"
+TRACEBACK_LINES = (4, 20)
+"""Of a traceback so many lines are shown from its beginning, and from its end."""
 
 
 def show_report(screen: Screen, name: str, report: Report, budget: int | None, again: str) -> None:
@@ -26,9 +29,22 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
             "  ", (f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=5
         )
     if report.counterexample is not None:
+        _show_traceback(screen, report.counterexample)
         show_counterexample(screen, report)
-        screen.one_line(f"  again: {again}")
+        screen.one_line(f"  again: {visible(again, characters_max=len(again))}")
     _show_counts(screen, report)
+
+
+def _show_traceback(screen: Screen, found: Counterexample) -> None:
+    """That of the exception that a service raised last; of a long one the beginning and the end."""
+    text = next((record.traceback for record in reversed(found.records) if record.traceback is not None), "")
+    lines = text.splitlines()
+    if len(lines) < TRACEBACK_LINES[0] + TRACEBACK_LINES[1]:
+        first, last = lines, []
+    else:
+        first, last = lines[: TRACEBACK_LINES[0]], [screen.glyphs.ellipsis, *lines[-TRACEBACK_LINES[1] :]]
+    for line in [*first, *last] if len(lines) > 1 else ():
+        screen.one_line((f"     {screen.prose(line)}", FAINT))
 
 
 def show_counterexample(screen: Screen, report: Report) -> None:
@@ -70,6 +86,9 @@ def _show_counts(screen: Screen, report: Report) -> None:
     ends = {"without an outcome" if end == "none" else end: count for end, count in report.outcomes.items()}
     outcomes = _counts(ends) or "no run came to its end"
     screen.sentence((f"  {took}; outcomes: {outcomes}", FAINT), indent=4)
+    simulated = told_of(report.simulated, screen.name)
+    if simulated:
+        screen.sentence((f"  {simulated}", FAINT), indent=4)
     if report.faults_fired:
         screen.sentence((f"  faults: {_counts(report.faults_fired)}", FAINT), indent=4)
     if report.never_fired:

@@ -5,6 +5,7 @@ from typing import Any
 from structlog.typing import EventDict
 
 from choreo.domain.event import Command
+from choreo.domain.visible import visible
 from choreo.trace.record import Record
 
 RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
@@ -85,9 +86,13 @@ def _words(kind: str, step: str, fact: str) -> str:
 
 
 def cut(value: object, width: int) -> str:
-    text = "" if value is None else str(value).translate(CONTROL)
+    """The value, fit for a terminal: names come from the input. Cut to so many characters."""
+    text = "" if value is None else visible(_text_of(value))
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
-"""Names come from the input: they must not move the cursor of whoever reads the trace."""
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes out
+        return hex(value) if isinstance(value, int) else "?"

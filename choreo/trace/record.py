@@ -52,8 +52,17 @@ def time_text(at_ms: int) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-encode_record = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as JSON, without a line end."""
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+        fields = msgspec.structs.asdict(record).items()
+        return json.dumps({name: value for name, value in fields if value is not None}).encode()
 
 
 def read_records(lines: Iterable[bytes], name: str) -> Iterator[Record]:

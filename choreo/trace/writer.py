@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
+from choreo.domain.calling import ran
 from choreo.domain.event import Command, Defect, Event, InDoubt, Run
 from choreo.domain.keys import read_key
 from choreo.domain.service import Refused, Service, ServiceOf
@@ -143,7 +144,7 @@ class TracedService:
 
     def execute(self, reference: str) -> object:
         try:
-            receipt = self._service.execute(reference)
+            receipt = ran(self._service.execute(reference))
         except Exception as error:
             self._tracer.called(Command.EXECUTE, self._step, reference, error)
             raise
@@ -152,7 +153,7 @@ class TracedService:
 
     def compensate(self, reference: str, receipt: object) -> None:
         try:
-            self._service.compensate(reference, receipt)
+            ran(self._service.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
         except Exception as error:
             self._tracer.called(Command.COMPENSATE, self._step, reference, error)
             raise
@@ -179,10 +180,4 @@ def _read_reply(text: str) -> Reply:
 
 def to_json(logger: object, method: str, entry: EventDict) -> Any:
     """A structlog processor: the record as a JSON line."""
-    record: Record = entry["record"]
-    try:
-        return encode_record(record)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
-        return json.dumps(
-            {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
-        ).encode()
+    return encode_record(entry["record"])
