@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
+from choreo.domain.raised import in_a_line
 from choreo.domain.service import NotTheService, Service
 
 
@@ -20,8 +21,7 @@ def as_bytes(value: object, what: str) -> bytes:
     try:
         return pickle.dumps(value)
     except Exception as error:  # whatever somebody else's object raises
-        why = f"{type(error).__name__}: {error}"
-        raise NoCopy(f"{what}: expected what can be copied, got {why}") from None
+        raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
 def from_bytes(data: bytes) -> Any:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.plan import Plan
+from choreo.domain.raised import defect, reason
 from choreo.domain.reaction import (
     CANCELLED,
     COMPENSATED,
@@ -77,10 +78,10 @@ class Participant:
         try:
             receipt = self._execute(run.id + self._suffix)
         except Refused as refusal:
-            return self._fail(event, str(refusal))
+            return self._fail(event, reason(refusal))
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, defect(error)), event)
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
 
@@ -125,10 +126,10 @@ class Participant:
         try:
             self._compensate(run.id + self._suffix, receipt)
         except Refused as refusal:
-            return str(refusal)
+            return reason(refusal)
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return defect(error)
         return None
 
@@ -159,10 +160,3 @@ TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]]
 
 def undone(raised: Defect) -> Defect:
     return replace(raised, is_undone=True)
-
-
-def defect(error: Exception) -> Defect:
-    import traceback  # slow to import, and seldom needed
-
-    summary = traceback.format_exception_only(error)[-1].strip()
-    return Defect(summary, "".join(traceback.format_exception(error)))

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, defect, step_topic, undone
+from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, step_topic, undone
 from choreo.domain.plan import Plan
+from choreo.domain.raised import defect, reason
 from choreo.domain.reaction import (
     ABORTED,
     CANCELLED,
@@ -254,10 +255,10 @@ class TimedParticipant(Participant):
         try:
             return self._execute(run.id + self._suffix), None
         except Refused as refusal:
-            return None, str(refusal)
+            return None, reason(refusal)
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return None, defect(error)
 
     def _because(self, topic: Topic, event: Event, why: str | Defect | None = None) -> Event:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.domain.definition import Definition, FaultKind
+from choreo.domain.raised import CtrlC, Interrupted
 from choreo.domain.service import ServiceOf
 from choreo.invariants.checkers import INVARIANTS, Broken
 from choreo.invariants.known import known_of
@@ -259,6 +260,7 @@ HERE: list[Lab] = []
 
 def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
+    CtrlC.raises = Interrupted
     HERE[:] = [Lab(definition, style, open_services(), rates)]
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from choreo.domain.copying import as_bytes, from_bytes
 from choreo.domain.definition import Fails, Kind, Step
+from choreo.domain.raised import reason
 from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
 
@@ -44,9 +45,9 @@ class LabService:
             overwritten = self._books.execute(self.step, run, int(position)) if self._has_books else ()
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             in_doubt = not isinstance(error, Refused)
-            self._note(Note("execute", self.step.name, int(position), run, str(error), in_doubt=in_doubt))
+            self._note(Note("execute", self.step.name, int(position), run, reason(error), in_doubt=in_doubt))
             raise
         self._note(Note("execute", self.step.name, int(position), run))
         return (kept, overwritten) if overwritten or receipt is not None else None
@@ -62,8 +63,8 @@ class LabService:
                 return
             if self.inner is not None:
                 self.inner.compensate(reference, _restored(kept))
-        except Exception as error:
-            self._note(Note("compensate", self.step.name, int(position), run, str(error)))
+        except BaseException as error:
+            self._note(Note("compensate", self.step.name, int(position), run, reason(error)))
             raise
         if self._has_books:
             self._books.compensate(self.step, run, int(position), overwritten)

@@ -21,8 +21,8 @@ from choreo.domain.event import Event, Events, Run
 from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
 from choreo.domain.outcome import Outcome, State
-from choreo.domain.participant import defect
 from choreo.domain.plan import Itinerary
+from choreo.domain.raised import defect
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from choreo.composition import NoServices, open_services
 from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
+from choreo.domain.raised import in_a_line
 from choreo.domain.service import Service, ServiceOf
 from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
@@ -100,7 +101,7 @@ def _service(service_of: ServiceOf, step: str) -> Service:
     try:
         service = service_of(step)
     except Exception as error:  # whatever somebody else's module raises
-        raise WrongUse("--services", f"{expected}, got {type(error).__name__}: {error}") from None
+        raise WrongUse("--services", f"{expected}, got {in_a_line(error)}") from None
     if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
         raise WrongUse("--services", f"{expected}, got {service!r}")
     return service
