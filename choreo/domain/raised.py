@@ -7,6 +7,7 @@ Every text is bounded, and says so where it was cut.
 from choreo.domain.event import Defect
 
 REASON_CHARACTERS_MAX = 2_000
+SHOWN_CHARACTERS_MAX = 160
 TRACEBACK_CHARACTERS_MAX = 20_000
 
 
@@ -50,6 +51,14 @@ def defect(error: BaseException) -> Defect:
         lines, last = [], in_a_line(error)
     summary = cut(last.strip())
     return Defect(summary, cut_in_the_middle("".join(lines)) or f"{summary}\n")
+
+
+def shown(value: object) -> str:
+    """A value as an error text shows it: cut where it is long."""
+    try:
+        return cut(repr(value), SHOWN_CHARACTERS_MAX)
+    except Exception:  # whatever somebody else's object raises
+        return f"a value of type {type(value).__name__}"
 
 
 def cut(text: str, most: int = REASON_CHARACTERS_MAX) -> str:

@@ -22,7 +22,7 @@ from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary
-from choreo.domain.raised import defect
+from choreo.domain.raised import defect, shown
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
@@ -41,6 +41,9 @@ from choreo.styles.table import STARTED, Table
 
 RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
 """So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
+
+ROW_BYTES_DURABLE, NAME_COPIES = 1_200, 3
+"""What a subscription takes here: an address of its own on the bus, once as a key there and once to find it."""
 
 OPERATOR = -1
 """The seat of whoever resumes a stuck run: none at the table."""
@@ -107,7 +110,7 @@ class DurableRunner:
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
         self._records = ServiceRecords(service_of, journal.records())
         self._service_of = around(self._records.service)
-        self._wirings = Wirings(self._wire)
+        self._wirings = Wirings(self._wire, ROW_BYTES_DURABLE, NAME_COPIES)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
         self._runs = journal.last_run()
         self._live: dict[str, Live] = {}
@@ -137,7 +140,7 @@ class DurableRunner:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
         if outcome is None:
-            raise RuntimeError(f"saga {saga_id!r} came to rest without an outcome: {answer}")
+            raise RuntimeError(f"saga {shown(saga_id)} came to rest without an outcome: {answer}")
         return outcome
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:

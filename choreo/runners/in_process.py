@@ -12,6 +12,7 @@ from choreo.bus import Bus
 from choreo.domain.event import Event, Run
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary
+from choreo.domain.raised import shown
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
 from choreo.runners.runner import NoRecord
@@ -96,7 +97,7 @@ class InProcessRunner:
             pending.clear()
         outcome: Outcome | None = cells[-1].receipt  # the client sits last
         if outcome is None:
-            raise NoOutcome(f"{run.id} of saga {saga_id!r} came to rest without an outcome")
+            raise NoOutcome(f"{run.id} of saga {shown(saga_id)} came to rest without an outcome")
         return outcome
 
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
