@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from choreo.domain.outcome import Outcome, State
+from choreo.domain.raised import cut
 
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12
@@ -292,7 +293,7 @@ def init_ok_text(msg_id: int | None) -> str:
 
 
 def error_text(msg_id: int | None, code: int, text: str) -> str:
-    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(text)}}}'
+    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(cut(text))}}}'
 
 
 def envelope_text(src: str, dest: str | None, body: str) -> str:

@@ -33,6 +33,7 @@ from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow,
 from choreo.journal.service_records import ServiceRecords
 from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
 from choreo.runners.conflict import difference
+from choreo.runners.entry import Entry
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.runner import Conflict, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
@@ -121,6 +122,7 @@ class DurableRunner:
         self._begun: list[BegunRow] = []
         self._handled: list[HandledRow] = []
         self._ended: list[EndedRow] = []
+        self._entry = Entry()
 
     def execute(
         self,
@@ -134,6 +136,7 @@ class DurableRunner:
 
         Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
         """
+        self._entry.expect_outside()
         try:
             answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
         finally:
@@ -147,8 +150,10 @@ class DurableRunner:
         """Take a request; one that was made before is answered from the journal, and executes nothing.
 
         Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
-        recorded with other content, `NoCopy` for a service that the journal cannot keep, and `JournalError`.
+        recorded with other content, `NoCopy` for a service that the journal cannot keep, `JournalError`, and
+        `Reentered` within a service that this runner has called, or in another thread than it was made in.
         """
+        self._entry.expect_outside()
         self._journal.begin()
         live = self._live.get(saga_text(request.saga_id))
         if live is not None:
@@ -163,11 +168,13 @@ class DurableRunner:
 
         Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
         """
+        self._entry.expect_outside()
         self.commit()
-        while self._outbox or self._due:
-            self._publish()
-            if self._commits_first:  # without an outbox the next call commits what this one has published
-                self.commit()
+        with self._entry:
+            while self._outbox or self._due:
+                self._publish()
+                if self._commits_first:  # without an outbox the next call commits what this one has published
+                    self.commit()
         if self._live:
             self._put_aside_unended()
 

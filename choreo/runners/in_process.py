@@ -1,9 +1,11 @@
 """The in-process runner: first in, first out, in memory.
 
-Laws: one run at a time, in constant stack. What belongs to a run goes when it ends; wirings are kept within a bound.
+Laws: one run at a time, in constant stack: threads take turns, and a service that executes a saga on the runner that
+called it is refused. What belongs to a run goes when it ends; wirings are kept within a bound.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from threading import RLock
 from typing import NoReturn
 
 from msgspec import Struct
@@ -15,6 +17,7 @@ from choreo.domain.plan import Itinerary
 from choreo.domain.raised import shown
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
+from choreo.runners.entry import FROM_A_SERVICE, Reentered
 from choreo.runners.runner import NoRecord
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
@@ -51,6 +54,7 @@ class InProcessRunner:
         self._pending: list[Event] = []
         self._wirings = Wirings(self._wire)
         self._runs = 0
+        self._turn = RLock()
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome:
         """Run it to its end, at once."""
@@ -81,20 +85,24 @@ class InProcessRunner:
 
         `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
         name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
-        for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, and `NoOutcome` or `UnheardEvent` where
-        the wiring is wrong.
+        for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, `Reentered` within a service that this
+        runner has called, and `NoOutcome` or `UnheardEvent` where the wiring is wrong.
         """
-        wiring = self._wirings.of(style, steps)
-        table, pending = wiring.table, self._pending
-        fail_position = None if fail_step is None else table.plan.position_of(fail_step)
-        self._runs += 1
-        run = Run(f"run-{self._runs}", saga_id, fail_position, fail_compensation)
-        cells = list(table.cells)
-        pending.append(Event(STARTED, run))
-        try:
-            wiring.bus.drain(pending, cells, self._observe)
-        finally:
-            pending.clear()
+        pending = self._pending
+        with self._turn:
+            if pending:
+                raise Reentered(FROM_A_SERVICE)
+            wiring = self._wirings.of(style, steps)
+            table = wiring.table
+            fail_position = None if fail_step is None else table.plan.position_of(fail_step)
+            self._runs += 1
+            run = Run(f"run-{self._runs}", saga_id, fail_position, fail_compensation)
+            cells = list(table.cells)
+            pending.append(Event(STARTED, run))
+            try:
+                wiring.bus.drain(pending, cells, self._observe)
+            finally:
+                pending.clear()
         outcome: Outcome | None = cells[-1].receipt  # the client sits last
         if outcome is None:
             raise NoOutcome(f"{run.id} of saga {shown(saga_id)} came to rest without an outcome")
