@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from choreo.composition import SERVICES, NoServices, compose, open_services
 from choreo.domain.raised import Interrupted
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
-from choreo.node.streams import Conversation, serve
+from choreo.node.streams import Conversation, RepliesNotRead, serve
 from choreo.process import STDERR, STDIN, ctrl_c_told_apart, occupy_standard_streams, reserve_stdout
 from choreo.runners.runner import Runner
 
@@ -128,6 +128,10 @@ def _serve(options: Options, sink: int, runner: Runner, tracer: "Tracer | None",
         conversation = Guarded(conversation, lock)
     try:
         serve(conversation, STDIN, sink, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
+    except RepliesNotRead as error:
+        kept = "" if lock is None else "; they are in the journal, and are given again to whoever asks again"
+        log(f"choreo node: {error}{kept}")
+        return FAILED
     except OSError as error:
         log(f"choreo node: stdin or stdout failed: {error.strerror}")
         return FAILED
@@ -237,8 +241,9 @@ def _parse(arguments: list[str]) -> Options:
   echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
   choreo node --journal sagas.db < sagas.jsonl
 
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails;
-130 if it was interrupted while it waited for the journal; 2 for wrong use, before anything is read""",
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
+or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
+had begun; 2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
