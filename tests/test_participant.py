@@ -233,7 +233,7 @@ def test_an_exception_that_cannot_even_say_what_it_is_is_a_failure_too() -> None
 @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), BaseException("base")])
 def test_what_would_end_the_process_is_an_answer_of_the_service(error: BaseException) -> None:
     """On the way forward and on the way back."""
-    _, (failed,) = react(participant_of(Failing(error)), Signal.GO)
+    _, (failed,) = react(participant_of(FailingForward(error)), Signal.GO)
     _, (stuck,) = react(participant_of(Failing(error)), Signal.BACK, Cell(Phase.SUCCEEDED))
 
     assert failed.topic.name == "step/b/failed"
