@@ -10,6 +10,7 @@ from typing import Any, cast
 from pyee import EventEmitter
 
 from choreo.domain.event import Event, Events
+from choreo.domain.raised import shown
 from choreo.domain.reaction import Subscription
 from choreo.styles.table import Table
 
@@ -55,7 +56,7 @@ class Bus(EventEmitter):
             if observe is not None:
                 observe(event)
             if not emit(event.topic.name, event, cells):
-                raise UnheardEvent(f"nobody has subscribed to {event.topic.name!r}")
+                raise UnheardEvent(f"nobody has subscribed to {shown(event.topic.name)}")
 
     def _call_handlers(self, event: str, args: tuple[Event, Cells], kwargs: dict[str, Any]) -> bool:
         """How `emit` reaches the listeners of a topic.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from choreo.domain.calling import checked
 from choreo.domain.event import Event
-from choreo.domain.service import ServiceOf
+from choreo.domain.raised import expect_no_ctrl_c, in_a_line
+from choreo.domain.service import Service, ServiceOf
 from choreo.runners.in_process import InProcessRunner
 from choreo.styles import STYLES, Style
 
@@ -34,21 +35,43 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         sys.path.insert(0, here)
     try:
         catalogue = getattr(importlib.import_module(module), "catalogue", None)
-    except (Exception, SystemExit) as error:  # whatever somebody else's module raises
+    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+        expect_no_ctrl_c(error)
         raise NoServices(
-            f"services: expected a module that can be imported, got {module!r} ({_in_a_line(error)})"
+            f"services: expected a module that can be imported, got {module!r} ({in_a_line(error)})"
         ) from error
     if not callable(catalogue):
         raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")
     try:
-        service_of: ServiceOf = catalogue()
-    except (Exception, SystemExit) as error:
-        raise NoServices(f"services: {module}.catalogue() failed ({_in_a_line(error)})") from error
-    return checked(service_of)
+        service_of = catalogue()
+    except BaseException as error:
+        expect_no_ctrl_c(error)
+        raise NoServices(f"services: {module}.catalogue() failed ({in_a_line(error)})") from error
+    if not callable(service_of):
+        raise NoServices(
+            f"services: expected {module}.catalogue() to return a function from the name of a step to its service, "
+            f"got {_kind(service_of)}"
+        )
+    return checked(_sheltered(service_of))
 
 
-def _in_a_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _sheltered(service_of: ServiceOf) -> ServiceOf:
+    """The same function; what it raises ends no process."""
+
+    def sheltered(step: str) -> Service:
+        try:
+            return service_of(step)
+        except Exception:
+            raise
+        except BaseException as error:
+            expect_no_ctrl_c(error)
+            raise RuntimeError(f"services: expected the service of a step, got {in_a_line(error)}") from error
+
+    return sheltered
 
 
 def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool = False) -> InProcessRunner:

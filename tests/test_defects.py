@@ -65,7 +65,7 @@ RAISED = {
     "an error": (ZeroDivisionError("no money"), "ZeroDivisionError: no money"),
     "sys.exit(0)": (SystemExit(0), "SystemExit: 0"),
     "a generator's end": (GeneratorExit(), "GeneratorExit"),
-    "an error without words": (Wordless(), "Wordless"),
+    "an error without words": (Wordless(), "Wordless: its text cannot be read"),
     "a word of the runners": (Waits("credit"), "Waits: credit"),
     "a group": (BaseExceptionGroup("two", [SystemExit(1)]), "BaseExceptionGroup: two (1 sub-exception)"),
 }

@@ -24,6 +24,7 @@ LAYERS = (
     "choreo.checking",
     "choreo.lessons",
     "choreo.composition",
+    "choreo.process",
     "choreo.node",
     "choreo.terminal",
     "choreo.pytest_plugin",

@@ -1,17 +1,22 @@
 """Bounds: memory is flat over ever more sagas, the stack flat over ever longer ones, the work in proportion to them."""
 
+import json
 import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary, plan
+from choreo.journal.journal import Journal
+from choreo.runners.durable import DurableRunner
 from choreo.runners.in_process import InProcessRunner
-from choreo.runners.wirings import WIRED_SUBSCRIPTIONS_MAX
+from choreo.runners.wirings import WIRED_BYTES_MAX
 from choreo.styles import STYLES
+from tests.node_client import Node, execute
 from tests.stories import in_fresh_process
 
 GROWTH_MAX_KB = 8 * 1024
@@ -69,7 +74,7 @@ def test_memory_stays_flat_over_ever_new_sagas() -> None:
 
 
 def test_wirings_are_kept_within_a_bound() -> None:
-    """The bound is in subscriptions, which take the memory; the oldest wirings go, and one beyond it is not kept."""
+    """The bound is in bytes; the oldest wirings go, and one beyond it is not kept."""
     service = Forgetful()
     runner = InProcessRunner(lambda step: service)
     group = ("member",) * 100
@@ -80,16 +85,110 @@ def test_wirings_are_kept_within_a_bound() -> None:
         sizes.append(_wired(runner))
     runner.execute("saga-1", ("large",) * 50_000)
 
-    assert max(sizes) <= WIRED_SUBSCRIPTIONS_MAX
-    assert sizes[-1] > WIRED_SUBSCRIPTIONS_MAX // 2, "more than one is kept"
+    assert max(sizes) <= WIRED_BYTES_MAX
+    assert sizes[-1] > WIRED_BYTES_MAX // 2, "more than one is kept"
     assert _wired(runner) == sizes[-1], "the large one was run, and not kept"
 
 
 def _wired(runner: InProcessRunner) -> int:
-    """The subscriptions of all wirings, which agree with the runner's own count."""
-    wired = sum(len(wiring.table.subscriptions) for wiring in runner._wirings.values())  # noqa: SLF001  # what is kept
-    assert wired == runner._wirings._size  # noqa: SLF001  # and what it thinks it keeps
+    """The bytes of all wirings, which agree with the runner's own count."""
+    kept = runner._wirings  # noqa: SLF001  # what is kept
+    wired = sum(kept.size_of(steps, wiring.table) for (_, steps), wiring in kept.items())
+    assert wired == kept._size == sum(kept._sizes.values())  # noqa: SLF001  # and what it thinks it keeps
+    assert kept.keys() == kept._sizes.keys()  # noqa: SLF001
     return wired
+
+
+def chain(length: int, characters: int) -> Itinerary:
+    return tuple(f"{number:06}".ljust(characters, "x") for number in range(length))
+
+
+def pairs(length: int, characters: int) -> Itinerary:
+    steps = chain(length, characters)
+    return tuple(steps[index : index + 2] for index in range(0, length, 2))
+
+
+@both_styles
+@pytest.mark.parametrize("make", ["in memory", "with a journal", "to replay"])
+@pytest.mark.parametrize("steps", [chain(200, 10), chain(200, 2_000), pairs(200, 10), pairs(200, 2_000), ((),) * 9_000])
+def test_a_wiring_takes_no_more_than_it_is_counted_for(tmp_path: Path, steps: Itinerary, make: str, style: str) -> None:
+    """Measured by what the interpreter allocates; and not much less either."""
+    service = Forgetful()
+    runner = InProcessRunner(lambda step: service)
+    durable = DurableRunner(lambda step: service, Journal.open(str(tmp_path / "sagas.db")), lambda: 0)
+    wirings: Any = {
+        "in memory": runner._wirings,  # noqa: SLF001
+        "with a journal": durable._wirings,  # noqa: SLF001
+        "to replay": durable._replayers,  # noqa: SLF001
+    }[make]
+    wirings.of(style, ("to", "warm", "up"))
+
+    tracemalloc.start()
+    wiring = wirings.of(style, steps)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    counted = wirings.size_of(steps, wiring.table)
+    assert taken <= counted < 3.5 * taken + 100_000
+
+
+HOSTILE: dict[str, tuple[int, Callable[[int], list[object]]]] = {
+    "names of megabytes": (60, lambda number: [f"{number}" + "x" * 1_900_000]),
+    "names of megabytes that are not ASCII": (150, lambda number: [f"{number}" + "\N{SNOWMAN}" * 400_000]),
+    "names of kilobytes": (60, lambda number: [f"{number}/{step}" + "x" * 10_000 for step in range(100)]),
+    "names that are too long": (15, lambda number: [f"{number}" + "x" * 8_000_000]),
+    "too many empty groups": (25, lambda number: [[]] * 1_500_000 + [f"{number}"]),
+}
+"""So many messages, of which each has steps of its own; they would be kept if only their number were bounded."""
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("has_journal", [False, True])
+def test_no_input_makes_the_node_grow_beyond_a_bound(tmp_path: Path, hostile: str, has_journal: bool) -> None:
+    """However large messages are, within the limit of a message, and however many of them come."""
+    count, steps = HOSTILE[hostile]
+    options = ["--journal", str(tmp_path / "sagas.db")] if has_journal else []
+    with Node(*options) as node:
+        kinds = {json.loads(node.ask(execute(number, *steps(number))))["type"] for number in range(count)}
+        peak_kb = peak_resident_kb(node.process.pid)
+
+    assert kinds == {"error" if "too" in hostile else "saga_completed"}
+    assert peak_kb < 310 * 1024, f"{peak_kb:,} kB"
+
+
+def peak_resident_kb(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+
+
+def test_an_itinerary_beyond_the_bounds_says_what_was_expected_and_what_came() -> None:
+    """As an error of the request, in a text of its own."""
+    with Node() as node:
+        long = json.loads(node.ask(execute(1, "x" * 2_000_001)))
+        many = json.loads(node.ask(execute(2, *[[]] * 100_001)))
+
+    assert (long["code"], many["code"]) == (12, 12)
+    assert long["text"] == "steps: expected names of at most 2000000 characters in all, got 2000001 characters"
+    assert many["text"] == "steps: expected at most 100000 groups, empty ones included, got 100001"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda runner: runner.execute("s", ["x" * 10_000_000]),
+        lambda runner: runner.execute("s", (7, "x" * 10_000_000)),
+        lambda runner: runner.execute("s", "x" * 10_000_000),
+        lambda runner: runner.execute("s", (["x" * 10_000_000],)),
+        lambda runner: runner.execute("s", ("a",), style="x" * 10_000_000),
+    ],
+)
+def test_an_error_text_does_not_hold_the_input(call: Callable[[InProcessRunner], object]) -> None:
+    """However much came, the text shows its beginning and says that it was cut."""
+    service = Forgetful()
+
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(InProcessRunner(lambda step: service))
+
+    assert len(str(caught.value)) < 500
 
 
 # --- the stack --------------------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ def test_json_that_is_no_object_is_no_message(shown: str) -> None:
 
 
 def test_numbers_beyond_measure_are_refused_where_they_matter() -> None:
-    """Integers of up to 4300 digits, as many as Python reads, are echoed; others are named like any wrong value."""
+    """Integers of up to 4300 digits, as many as Python reads, are echoed; longer ones are told by their length."""
     long, too_long = "9" * 4300, "9" * 4301
     body = '{"type": "execute", "saga_id": %s, "steps": []}'
     numbered = '{"type": "execute", "saga_id": 1, "steps": [], "msg_id": %s}'
@@ -291,8 +291,10 @@ def test_numbers_beyond_measure_are_refused_where_they_matter() -> None:
         return str(caught.value)
 
     assert decode_with_care((body % long).encode()) == Message(Execute(int(long), ()))
-    assert said(body % too_long) == f"saga_id: expected a string or an integer, got {'9' * 57}..."
-    assert said(numbered % too_long) == f"msg_id: expected an integer, got {'9' * 57}..."
+    limit = "an integer of at most 4300 digits, got an integer of 4301 digits"
+    assert said(body % too_long) == f"saga_id: expected a string or {limit}"
+    assert said(body % f"-{too_long}") == f"saga_id: expected a string or {limit}"
+    assert said(numbered % too_long) == f"msg_id: expected {limit}"
     assert said(numbered % "1e999") == "msg_id: expected an integer, got 1e999"
     assert said(numbered % "[-1e999]") == 'msg_id: expected an integer, got ["-1e999"]'
 

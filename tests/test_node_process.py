@@ -2,16 +2,20 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
 from typing import IO
 
 import pytest
 
+from choreo.node.streams import serve
 from tests.node_client import EXAMPLES, ROOT, TIMEOUT_S, Node, execute, expected_reply, line
 
 COMMAND = [sys.executable, "main.py"]
@@ -170,6 +174,99 @@ def test_a_second_signal_changes_nothing(number: signal.Signals) -> None:
         assert [first, *rest] == list(map(reply_to, range(1 + len(rest))))
         assert node.stderr == ""
         assert node.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("has_journal", [False, True])
+@pytest.mark.parametrize("is_blocking", [False, True])
+def test_a_signal_ends_a_node_whose_replies_nobody_reads(
+    tmp_path: Path, number: signal.Signals, has_journal: bool, is_blocking: bool
+) -> None:
+    """After a grace, with a line that says so; what is in a journal is answered again."""
+    options = ["--journal", str(tmp_path / "sagas.db")] if has_journal else []
+    reader, writer = os.pipe()
+    os.set_blocking(writer, is_blocking)
+    with burst(5_000) as file, Node(*options, stdin=file, stdout=writer) as node:
+        wait_until_full(writer)
+        node.process.send_signal(number)
+        status = node.process.wait(TIMEOUT_S)
+
+        assert status == 1
+        assert "bytes of replies were not read within 5.0 s of a signal" in node.stderr
+        assert ("they are in the journal" in node.stderr) == has_journal
+        assert os.get_blocking(writer) == is_blocking
+    os.close(reader)
+    os.close(writer)
+    if has_journal:
+        assert run(request(0), *options).stdout.decode().splitlines() == [reply_to(0)]
+
+
+def wait_until_full(writer: int) -> None:
+    """Until nothing more goes into the pipe, so that whoever writes to it waits."""
+    until = monotonic() + TIMEOUT_S
+    while select.select([], [writer], [], 0)[1]:
+        assert monotonic() < until, "the node has not filled the pipe"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_reader_that_is_late_gets_every_reply_after_a_signal(number: signal.Signals) -> None:
+    """The node waits for it, within the grace."""
+    reader, writer = os.pipe()
+    with burst(5_000) as file, Node(stdin=file, stdout=writer) as node, open(reader) as replies:
+        wait_until_full(writer)
+        os.close(writer)
+        node.process.send_signal(number)
+        received = replies.read().splitlines()
+        status = node.process.wait(TIMEOUT_S)
+        read = os.pread(file.fileno(), file.tell(), 0)
+
+        assert received == list(map(reply_to, range(read.count(b"\n") + read.endswith(b"}}"))))
+        assert (status, node.stderr) == (0, "")
+
+
+class Ear:
+    """A conversation that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def recover(self) -> Iterator[bytes]:
+        return iter(())
+
+    def attend(self) -> None:
+        return None
+
+    def feed(self, data: bytes) -> bytes:
+        self.told.append(data)
+        return b""
+
+    def end(self) -> bytes:
+        self.told.append(b"the end")
+        return b""
+
+
+def test_a_signal_just_before_the_end_of_input_is_a_signal() -> None:
+    """Between the moment in which the end can be read and the read itself: half a message is nobody's fault then."""
+    reader, writer = os.pipe()
+    ear = Ear()
+    os.write(writer, b'{"type": "exec')
+
+    def interrupt_at_the_end(frame: object, event: str, function: object) -> None:
+        if event == "c_return" and function is select.select and ear.told and not closed:
+            closed.append(os.close(writer))
+        elif event == "c_call" and function is os.read and closed:
+            signal.raise_signal(signal.SIGINT)
+
+    closed: list[None] = []
+    sys.setprofile(interrupt_at_the_end)
+    try:
+        serve(ear, reader, reader, attend_s=0.01)
+    finally:
+        sys.setprofile(None)
+        os.close(reader)
+
+    assert closed
+    assert ear.told == [b'{"type": "exec']
 
 
 def test_a_reader_that_goes_away_ends_the_node_quietly() -> None:

@@ -230,9 +230,21 @@ def test_an_exception_that_cannot_even_say_what_it_is_is_a_failure_too() -> None
     assert "UnspeakableError" in event.detail.summary
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), BaseException("base")])
+def test_what_would_end_the_process_is_an_answer_of_the_service(error: BaseException) -> None:
+    """On the way forward and on the way back."""
+    _, (failed,) = react(participant_of(FailingForward(error)), Signal.GO)
+    _, (stuck,) = react(participant_of(Failing(error)), Signal.BACK, Cell(Phase.SUCCEEDED))
+
+    assert failed.topic.name == "step/b/failed"
+    assert stuck.topic.name == "step/b/compensation_failed"
+    assert type(error).__name__ in str(failed.reason)
+    assert type(error).__name__ in str(stuck.reason)
+
+
 @pytest.mark.parametrize("signal", [Signal.GO, Signal.BACK])
 def test_an_interrupt_is_not_swallowed(signal: Signal) -> None:
-    """What is no `Exception` is not a matter of the saga and passes through."""
+    """Unless a face tells them apart, a `KeyboardInterrupt` may be a real Ctrl-C, and passes through."""
     participant = participant_of(Failing(KeyboardInterrupt()))
 
     with pytest.raises(KeyboardInterrupt):

@@ -271,7 +271,7 @@ class Outer(Counter):
         return self.inner.execute(reference)
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Waits("a lock"), Wordless()])
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Waits("a lock")])
 def test_whatever_a_service_raises_ends_its_step_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     """Not the process, which every process after it would share; what was done in vain is told as a defect."""
     service = Raising(error)
@@ -281,6 +281,16 @@ def test_whatever_a_service_raises_ends_its_step_and_nothing_else(tmp_path: Path
     assert outcome.state is State.COMPENSATED
     assert outcome.defect is not None
     assert type(error).__name__ in outcome.defect
+
+
+def test_a_refusal_without_words_is_as_definite_as_any_other(tmp_path: Path) -> None:
+    """Its class stands for its text."""
+    service = Raising(Wordless())
+    with Process(tmp_path / "sagas.db", lambda step: service) as runner:
+        outcome = runner.execute("a", ("step",))
+
+    assert outcome.state is State.COMPENSATED
+    assert (outcome.defect, outcome.reason) == (None, "Wordless: its text cannot be read")
 
 
 class Raising(Counter):

@@ -4,13 +4,13 @@ Laws: a mapping that makes no sense is a `WrongMapping` that says in one line wh
 is a dotted path; a key that has dots itself is found as well.
 """
 
-import tomllib
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from choreo.checking.words import Meaning
+from choreo.definitions.toml import NotToml, parse_toml
 from choreo.definitions.wrong import quoted, suggestion, told
 
 DIGITS_MAX = 12
@@ -45,11 +45,9 @@ class Mapping(Struct, frozen=True):
 def read_mapping(text: str) -> Mapping:
     """The mapping that a TOML text says. Raises `WrongMapping`."""
     try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise WrongMapping("expected TOML, got brackets nested too deeply") from None
-    except ValueError as error:
-        raise WrongMapping(f"expected TOML, got: {str(error).partition(chr(10))[0][:200]}") from None
+        table = parse_toml(text)
+    except NotToml as error:
+        raise WrongMapping(str(error)) from None
     _check_keys("", table, ("fields", "facts"), ("fields", "facts"))
     for key in ("fields", "facts"):
         if not isinstance(table[key], dict):

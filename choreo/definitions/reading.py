@@ -7,7 +7,6 @@ Nothing is read beyond the bounds. What was built in Python passes the same sche
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from operator import attrgetter
@@ -17,8 +16,10 @@ import msgspec
 
 from choreo.definitions.checking import check
 from choreo.definitions.schema import departure, in_words
+from choreo.definitions.toml import NotToml, parse_toml
 from choreo.definitions.wrong import WrongDefinition, quoted, suggestion
 from choreo.domain.definition import Definition
+from choreo.domain.raised import expect_no_ctrl_c, in_a_line
 
 BYTES_MAX, WHY_MAX = 1_000_000, 200
 SUFFIX = ".toml"
@@ -90,7 +91,8 @@ def _attribute(source: str, module: str, attribute: str) -> object:
         sys.path.insert(0, here)
     try:
         imported = import_module(module)
-    except Exception as error:  # whatever somebody else's module raises
+    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+        expect_no_ctrl_c(error)
         why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"
         raise WrongDefinition(f"{source}: {why}") from None
     try:
@@ -125,16 +127,10 @@ def _text(path: str) -> str:
 
 def _table(path: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise WrongDefinition(f"{quoted(path)}: expected TOML, got brackets nested too deeply") from None
-    except ValueError as error:  # also for a number of too many digits
-        raise WrongDefinition(f"{quoted(path)}: expected TOML, got: {_first_line(error)[:WHY_MAX]}") from None
+        return parse_toml(text)
+    except NotToml as error:
+        raise WrongDefinition(f"{quoted(path)}: {error}") from None
 
 
-def _in_a_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {_first_line(error)}"[:WHY_MAX]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _in_a_line(error: BaseException) -> str:
+    return in_a_line(error)[:WHY_MAX]

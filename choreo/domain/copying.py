@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from choreo.domain.raised import in_a_line
 from choreo.domain.service import NotTheService, Service
 
 
@@ -20,7 +21,7 @@ def as_bytes(value: object, what: str) -> bytes:
     try:
         return pickle.dumps(value)
     except Exception as error:  # whatever somebody else's object raises
-        raise NoCopy(f"{what}: expected what can be copied, got {_in_words(error)}") from None
+        raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
 def expect_copy(service: Service, state: object) -> None:
@@ -38,9 +39,9 @@ def no_copy(service: Service, state: object, copy: Callable[[object], object], e
         try:
             copy(value)
         except Exception as why:  # whatever somebody else's object raises
-            got = f"the field {name!r}, a {type(value).__name__} ({_in_words(why)})"
+            got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
             return f"{expected}, got {got}; leave it out with __getstate__(), or make it in each call that needs it"
-    return f"{expected}, got {_in_words(error)}"
+    return f"{expected}, got {in_a_line(error)}"
 
 
 def _fields_of(state: object) -> Iterator[tuple[object, object]]:
@@ -48,10 +49,6 @@ def _fields_of(state: object) -> Iterator[tuple[object, object]]:
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, dict):
             yield from part.items()
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def from_bytes(data: bytes) -> Any:

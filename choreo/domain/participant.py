@@ -16,6 +16,7 @@ from choreo.domain.calling import SCALARS, ran
 from choreo.domain.event import Command, Defect, Event, Events, Fact, InDoubt, Run, Timer, Topic
 from choreo.domain.keys import compensation_key
 from choreo.domain.plan import Plan
+from choreo.domain.raised import defect, reason
 from choreo.domain.reaction import (
     CANCELLED,
     COMPENSATED,
@@ -81,10 +82,10 @@ class Participant:
             if receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
                 ran(receipt)
         except Refused as refusal:
-            return self._fail(event, str(refusal))
+            return self._fail(event, reason(refusal))
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, defect(error)), event)
         return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
 
@@ -129,10 +130,10 @@ class Participant:
         try:
             ran(self._compensate(compensation_key(run.key_prefix + self._place), receipt))
         except Refused as refusal:
-            return str(refusal)
+            return reason(refusal)
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return defect(error)
         return None
 
@@ -163,10 +164,3 @@ TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]]
 
 def undone(raised: Defect) -> Defect:
     return replace(raised, is_undone=True)
-
-
-def defect(error: Exception) -> Defect:
-    import traceback  # slow to import, and seldom needed
-
-    summary = traceback.format_exception_only(error)[-1].strip()
-    return Defect(summary, "".join(traceback.format_exception(error)))

@@ -9,11 +9,15 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from choreo.domain.raised import shown
+
 Itinerary = tuple[str | tuple[str, ...], ...]
 """Steps in their order; a nested tuple is a group that runs in parallel."""
 
 STEPS_MAX = 100_000
 DEPENDENCIES_MAX = 100_000
+CHARACTERS_MAX = 2_000_000
+"""Of all step names together."""
 
 
 class PlanTooLarge(ValueError):
@@ -50,7 +54,7 @@ def plan(itinerary: Itinerary) -> Plan:
     """
     _check(itinerary)
     levels = list(_levels(itinerary))
-    _bound(levels)
+    _bound(itinerary, levels)
     steps = tuple(step for group in itinerary for step in _members(group))
     predecessors: list[tuple[int, ...]] = []
     successors: list[tuple[int, ...]] = []
@@ -129,16 +133,23 @@ def _occurrences(steps: Sequence[str]) -> Iterator[int]:
 
 def _check(itinerary: object) -> None:
     if not isinstance(itinerary, tuple):
-        raise TypeError(f"steps: expected a tuple of step names and groups, got {itinerary!r}")
+        raise TypeError(f"steps: expected a tuple of step names and groups, got {shown(itinerary)}")
+    if len(itinerary) > STEPS_MAX and () in itinerary:  # whoever keeps the itinerary keeps them too
+        raise PlanTooLarge(f"steps: expected at most {STEPS_MAX} groups, empty ones included, got {len(itinerary)}")
     for index, group in enumerate(itinerary):
         if not isinstance(group, str) and not (isinstance(group, tuple) and all(isinstance(s, str) for s in group)):
-            raise TypeError(f"steps[{index}]: expected a step name or a tuple of step names, got {group!r}")
+            raise TypeError(f"steps[{index}]: expected a step name or a tuple of step names, got {shown(group)}")
 
 
-def _bound(levels: Sequence[tuple[int, ...]]) -> None:
+def _bound(itinerary: Itinerary, levels: Sequence[tuple[int, ...]]) -> None:
     count = sum(map(len, levels))
     if count > STEPS_MAX:
         raise PlanTooLarge(f"steps: expected at most {STEPS_MAX} steps, got {count}")
+    characters = sum(len(step) for group in itinerary for step in _members(group))
+    if characters > CHARACTERS_MAX:
+        raise PlanTooLarge(
+            f"steps: expected names of at most {CHARACTERS_MAX} characters in all, got {characters} characters"
+        )
     dependencies = sum(len(before) * len(after) for before, after in pairwise(levels))
     if dependencies > DEPENDENCIES_MAX:
         raise PlanTooLarge(

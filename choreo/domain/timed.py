@@ -14,8 +14,9 @@ from choreo.domain.calling import ran
 from choreo.domain.definition import Kind, Step
 from choreo.domain.event import Defect, Event, Events, Late, Run, Timer, Topic
 from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, defect, step_topic, undone
+from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, step_topic, undone
 from choreo.domain.plan import Plan
+from choreo.domain.raised import defect, reason
 from choreo.domain.reaction import (
     ABORTED,
     CANCELLED,
@@ -255,10 +256,10 @@ class TimedParticipant(Participant):
         try:
             return ran(self._execute(run.key_prefix + self._place)), None
         except Refused as refusal:
-            return None, str(refusal)
+            return None, reason(refusal)
         except NotTheService:
             raise
-        except Exception as error:
+        except BaseException as error:
             return None, defect(error)
 
     def _because(self, topic: Topic, event: Event, why: str | Defect | None = None) -> Event:

@@ -13,7 +13,8 @@ from typing import Any
 
 from choreo.domain.calling import checked, ran
 from choreo.domain.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy
-from choreo.domain.service import NotTheService, Refused, Service, ServiceOf
+from choreo.domain.raised import in_a_line
+from choreo.domain.service import NotTheService, Service, ServiceOf
 from choreo.journal.errors import JournalError
 from choreo.journal.rows import RecordsRow
 from choreo.journal.values import is_scalar, quote
@@ -23,10 +24,7 @@ TOGETHER = "*"
 
 
 class KeptService:
-    """A service whose calls are noted.
-
-    Whatever it raises but a refusal is an unknown answer, and so is a receipt that the journal cannot keep.
-    """
+    """A service whose calls are noted. A receipt that the journal cannot keep is an unknown answer of it."""
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
         self.step = step
@@ -45,16 +43,16 @@ class KeptService:
             receipt = ran(self.inner.execute(reference))
             if receipt is not None and not is_scalar(receipt):
                 as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
-        except BaseException as error:
-            raise refusal_or_defect(error) from None
+        except NotTheService as error:  # it is the service's all the same
+            raise RuntimeError(in_a_line(error)) from None
         return receipt
 
     def compensate(self, reference: str, receipt: Any) -> None:
         self._touched[self.step] = None
         try:
             ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
-        except BaseException as error:
-            raise refusal_or_defect(error) from None
+        except NotTheService as error:  # it is the service's all the same
+            raise RuntimeError(in_a_line(error)) from None
 
     def changed_fields(self) -> dict[str, Any] | None:
         """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
@@ -82,21 +80,6 @@ class KeptService:
         if isinstance(state, dict):
             self._fields.update(dict.fromkeys(state))
         give_back(self.inner, state)
-
-
-def refusal_or_defect(error: BaseException) -> BaseException:
-    """What a service has raised, as a refusal that has words, or an exception that a participant takes for a defect.
-
-    It must not end the process, for every process after it would end in the same way. Ctrl-C may.
-    """
-    try:
-        if isinstance(error, Refused):
-            return Refused(str(error))
-        if isinstance(error, NotTheService):
-            return RuntimeError(_told(error))
-        return error if isinstance(error, Exception | KeyboardInterrupt) else RuntimeError(_told(error))
-    except Exception:  # it has no words
-        return RuntimeError(type(error).__name__)
 
 
 def is_plain(service: Service) -> bool:
@@ -158,7 +141,8 @@ class ServiceRecords:
             raise
         except Exception as error:  # whatever somebody else's `__getstate__` raises
             names = ", ".join(type(service.inner).__name__ for service in touched)
-            raise JournalError(f"expected services whose state can be kept: one of {names}: {_told(error)}") from error
+            why = f"one of {names}: {in_a_line(error)}"
+            raise JournalError(f"expected services whose state can be kept: {why}") from error
         return rows
 
     def _note_legible(self, rows: list[RecordsRow], service: KeptService) -> bool:
@@ -189,7 +173,7 @@ class ServiceRecords:
                     StatePickler(BytesIO(), self._by_identity).dump(states[each.step])
                 except Exception as why:
                     raise JournalError(no_copy(each.inner, states[each.step], self._dumped, why)) from why
-            raise JournalError(f"expected what can be copied, got {_told(error)}") from error
+            raise JournalError(f"expected what can be copied, got {in_a_line(error)}") from error
         return file.getvalue()
 
     def _dumped(self, value: object) -> None:
@@ -222,7 +206,7 @@ class ServiceRecords:
             raise
         except Exception as error:  # whatever somebody else's service raises
             raise JournalError(
-                f"expected a service of {step!r} that takes back what it held, got {_told(error)}"
+                f"expected a service of {step!r} that takes back what it held, got {in_a_line(error)}"
             ) from error
 
     def _states(self, name: str, kind: str, records: str | bytes) -> dict[str, tuple[str, Any]]:
@@ -237,7 +221,7 @@ class ServiceRecords:
         except JournalError:
             raise
         except Exception as error:  # a damaged pickle may raise anything
-            why = f"the records of {name} cannot be read ({_told(error)})"
+            why = f"the records of {name} cannot be read ({in_a_line(error)})"
             raise JournalError(f"expected a journal that is sound: {why}") from error
 
 
@@ -275,7 +259,3 @@ def _expect_state(service: Service) -> None:
 
 def _fields(service: Service) -> dict[str, Any]:
     return dict(getattr(service, "__dict__", {}))
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

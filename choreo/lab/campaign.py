@@ -16,11 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.domain.definition import Definition, FaultKind
+from choreo.domain.raised import CtrlC, Interrupted
 from choreo.domain.service import ServiceOf
 from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
-from choreo.lab.defects import no_defect, noticing_ctrl_c
+from choreo.lab.defects import no_defect
 from choreo.lab.explorer import outcomes_of
 from choreo.lab.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
 from choreo.lab.report import Conclusion, Counterexample, Report
@@ -104,8 +105,7 @@ class Lab:
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
         plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
-        with noticing_ctrl_c():
-            simulation = Simulation(self.world, plan).run()
+        simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
         told = self.monitor.begin()
         broken: tuple[Broken, ...] = ()
@@ -270,6 +270,7 @@ HERE: list[Lab] = []
 
 def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
+    CtrlC.raises = Interrupted
     HERE[:] = [Lab(definition, style, open_services(), rates)]
 
 

@@ -23,7 +23,7 @@ from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.acts import NAMES, decoded
 from choreo.lab.counterexample import Replay, first_records
-from choreo.lab.defects import no_defect, noticing_ctrl_c
+from choreo.lab.defects import no_defect
 from choreo.lab.graph import traps
 from choreo.lab.numbered import Numbered
 from choreo.lab.reactions import NO_EFFECT
@@ -109,7 +109,7 @@ class Explorer:
         stopped: str | None = None
         violation: Violation | None = None
         try:
-            with without_collecting(), noticing_ctrl_c():
+            with without_collecting():
                 self._begin()
                 stopped = self._search()
                 if stopped is None:

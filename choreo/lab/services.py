@@ -13,9 +13,9 @@ from choreo.domain.calling import ran
 from choreo.domain.copying import as_bytes, from_bytes
 from choreo.domain.definition import Fails, Kind, Step
 from choreo.domain.keys import read_key
+from choreo.domain.raised import defect, expect_no_ctrl_c, in_a_line, reason
 from choreo.domain.service import NotTheService, Refused, Service
 from choreo.lab.books import Books, Note
-from choreo.lab.defects import is_ctrl_c, reason_of, summary_of, traceback_of
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, which it is told by a name: whether this fails."""
@@ -53,7 +53,7 @@ class LabService:
             raise raised.error from None
         except Exception as error:
             in_doubt = not isinstance(error, Refused)
-            self._note(Note("execute", self.step.name, position, run, str(error), in_doubt=in_doubt))
+            self._note(Note("execute", self.step.name, position, run, reason(error), in_doubt=in_doubt))
             raise
         self._note(Note("execute", self.step.name, position, run))
         return (kept, overwritten) if overwritten or receipt is not None else None
@@ -74,7 +74,7 @@ class LabService:
             self._note(raised.note("compensate", self.step.name, position, run))
             raise raised.error from None
         except Exception as error:
-            self._note(Note("compensate", self.step.name, position, run, str(error)))
+            self._note(Note("compensate", self.step.name, position, run, reason(error)))
             raise
         if self._has_books:
             self._books.compensate(self.step, run, position, overwritten)
@@ -85,10 +85,9 @@ class LabService:
         try:
             return ran(call(*arguments))
         except Refused as refusal:
-            raise Refused(reason_of(refusal)) from None
+            raise Refused(reason(refusal)) from None
         except BaseException as error:  # it ends neither the lab nor the proof
-            if is_ctrl_c(error):
-                raise
+            expect_no_ctrl_c(error)
             raise Raised(error) from None
 
     def _fails(self, fails: Fails, reference: str, what: str) -> bool:
@@ -105,7 +104,9 @@ class Raised(Exception):
     """An exception of the author's service that is no refusal, in words; `error` is what a participant is to see."""
 
     def __init__(self, error: BaseException) -> None:
-        self.summary, self.traceback = summary_of(error), traceback_of(error)
+        behind = error.__traceback__
+        told = defect(error.with_traceback(None if behind is None else behind.tb_next))  # from the author's own code on
+        self.summary, self.traceback = in_a_line(error), told.traceback
         super().__init__(self.summary)
         is_plain = isinstance(error, Exception) and not isinstance(error, NotTheService)
         self.error = error if is_plain else RuntimeError(self.summary)

@@ -10,15 +10,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from choreo.composition import SERVICES, NoServices, compose, open_services
+from choreo.domain.raised import Interrupted
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
-from choreo.node.streams import Conversation, serve
+from choreo.node.streams import Conversation, RepliesNotRead, serve
+from choreo.process import STDERR, STDIN, ctrl_c_told_apart, occupy_standard_streams, reserve_stdout
 from choreo.runners.runner import Runner
 
 if TYPE_CHECKING:
     from choreo.journal.opening import Lock
     from choreo.trace.writer import Tracer
 
-STDIN, STDOUT, STDERR = 0, 1, 2
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
 ATTEND_S = 0.2
@@ -40,20 +41,29 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
-    _occupy_standard_streams()
+    occupy_standard_streams()
     options = _parse(arguments) if arguments else Options()
     try:
+        with ctrl_c_told_apart():
+            return _run(options, reserve_stdout())
+    except Interrupted:  # before there was anything to stop, or after everything was
+        return INTERRUPTED
+
+
+def _run(options: Options, sink: int) -> int:
+    """The node with its replies on `sink`."""
+    try:
         if options.journal is not None:
-            return _serve_durably(options)
+            return _serve_durably(options, sink)
         service_of = open_services(SERVICES if options.services is None else options.services)
         tracer = _open_tracer(options)
     except (NoServices, NoTrace) as error:
         log(f"choreo node: {error}")
         return WRONG_USE
-    return _serve(options, compose(service_of, tracer, _is_debug(options)), tracer)
+    return _serve(options, sink, compose(service_of, tracer, _is_debug(options)), tracer)
 
 
-def _serve_durably(options: Options) -> int:
+def _serve_durably(options: Options, sink: int) -> int:
     """The same node with a journal, which it holds until it ends."""
     from choreo.composition import compose_durable
     from choreo.journal.errors import JournalError, LeftAsItLies
@@ -75,10 +85,8 @@ def _serve_durably(options: Options) -> int:
     except JournalError as error:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
-    except KeyboardInterrupt:  # while it waited for its turn
-        return INTERRUPTED
     try:
-        return _serve(options, runner, tracer, lock)
+        return _serve(options, sink, runner, tracer, lock)
     except LeftAsItLies as error:
         log(f"choreo node: the journal fails, and nothing more is written to it: {error}")
         os._exit(FAILED)
@@ -110,7 +118,7 @@ def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
-def _serve(options: Options, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
+def _serve(options: Options, sink: int, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
     session = Session(
         runner,
         log,
@@ -123,7 +131,11 @@ def _serve(options: Options, runner: Runner, tracer: "Tracer | None", lock: "Loc
     if lock is not None:
         conversation = Guarded(conversation, lock)
     try:
-        serve(conversation, STDIN, STDOUT, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
+        serve(conversation, STDIN, sink, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
+    except RepliesNotRead as error:
+        kept = "" if lock is None else "; they are in the journal, and are given again to whoever asks again"
+        log(f"choreo node: {error}{kept}")
+        return FAILED
     except OSError as error:
         log(f"choreo node: stdin or stdout failed: {error.strerror}")
         return FAILED
@@ -137,15 +149,6 @@ def log(text: str) -> None:
     text = visible_lines(text)
     with suppress(OSError, ValueError):
         os.write(STDERR, f"{text}\n".encode("utf-8", "backslashreplace"))
-
-
-def _occupy_standard_streams() -> None:
-    """A stream that was closed before the start leads nowhere, rather than to whatever file is opened next."""
-    for descriptor in (STDIN, STDOUT, STDERR):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
 
 
 class Traced:
@@ -251,8 +254,9 @@ def _parse(arguments: list[str]) -> Options:
   echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
   choreo node --journal sagas.db < sagas.jsonl
 
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails;
-130 if it was interrupted while it waited for the journal; 2 for wrong use, before anything is read""",
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
+or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
+had begun; 2 for wrong use, before anything is read""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

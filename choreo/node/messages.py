@@ -6,6 +6,7 @@ decoded again with care, checked against the same types, and refused with the fi
 
 import json
 import re
+import sys
 from json.encoder import encode_basestring_ascii
 from math import isinf
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from choreo.domain.outcome import Outcome, State
+from choreo.domain.raised import cut
 
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12
@@ -118,6 +120,7 @@ EXPECTED = {
 }
 KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init, "status": Status}
 
+INTEGER = re.compile(r"-?[0-9]+")
 ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 
@@ -236,6 +239,9 @@ def _in_our_words(error: str, body: dict[str, Any]) -> str:
 
 def _mismatch(path: str, value: object, came: bool = True) -> str:
     expected = "a string" if "[" in path else EXPECTED[path]
+    if isinstance(value, Number) and INTEGER.fullmatch(value.digits) and "integer" in expected:
+        most, digits = sys.get_int_max_str_digits(), len(value.digits.lstrip("-"))
+        return f"{path}: expected {expected} of at most {most} digits, got an integer of {digits} digits"
     return f"{path}: expected {expected}, got {_shown(value) if came else 'nothing'}"
 
 
@@ -292,7 +298,7 @@ def init_ok_text(msg_id: int | None) -> str:
 
 
 def error_text(msg_id: int | None, code: int, text: str) -> str:
-    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(text)}}}'
+    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(cut(text))}}}'
 
 
 def envelope_text(src: str, dest: str | None, body: str) -> str:

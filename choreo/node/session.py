@@ -13,8 +13,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from choreo.domain.event import Defect, Event
-from choreo.domain.participant import defect
 from choreo.domain.plan import PlanTooLarge
+from choreo.domain.raised import defect
 from choreo.domain.request import Request, Sender, Unavailable
 from choreo.node.framing import Frame, Framer, Text
 from choreo.node.messages import (

@@ -1,18 +1,21 @@
 """The node's two streams: reads what is there, writes the replies before it waits for more.
 
 Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of what
-was read. A reader that goes away ends the node quietly.
+was read. A reader that goes away ends the node quietly, and one that does not read cannot keep it from ending.
 """
 
 import os
 import select
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
 from types import FrameType
 from typing import Protocol
 
 CHUNK_BYTES = 64 * 1024
+GRACE_S, LOOK_S = 5.0, 0.1
+"""So long a node that was told to stop waits for the reader of its replies, and so often it looks."""
 
 
 class Conversation(Protocol):
@@ -27,6 +30,10 @@ class Conversation(Protocol):
     def end(self) -> bytes: ...
 
 
+class RepliesNotRead(Exception):
+    """After a signal the reader has not taken the replies within the grace."""
+
+
 def serve(
     conversation: Conversation, source: int, sink: int, line_by_line: bool = False, attend_s: float | None = None
 ) -> None:
@@ -36,32 +43,87 @@ def serve(
 
     `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
     With `attend_s` the conversation may attend to other things after so many seconds, whether or not something comes.
-    After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender.
+    After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender. Raises
+    `RepliesNotRead` where nobody reads the replies for `GRACE_S` seconds after a signal.
     """
+    out = Sink(sink)
     try:
-        with stop_signals() as stopped:
+        with stop_signals(out.stop) as stopped:
             for replies in conversation.recover():
-                _write(sink, replies)
+                out.write(replies)
                 if _is_ready(stopped):
                     return
             while data := _read(conversation, source, stopped, attend_s):
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
-                    _write(sink, conversation.feed(piece))
+                    out.write(conversation.feed(piece))
                 if attend_s is not None:
                     conversation.attend()
             if data is not None:
-                _write(sink, conversation.end())
+                out.write(conversation.end())
     except ConnectionError:
         pass  # nobody reads the replies any more
+    finally:
+        out.release()
+
+
+class Sink:
+    """Where replies are written; after a signal it waits for its reader for no longer than the grace."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_writing = False
+        self._is_stopped = False
+        self._was_blocking = os.get_blocking(descriptor)
+        self._until_s: float | None = None
+
+    def stop(self) -> None:
+        """A signal has come, perhaps in the middle of a write that waits for a reader: from now on none waits.
+
+        Called by a signal handler, between any two instructions of `write`.
+        """
+        self._is_stopped = True
+        if self._is_writing and self._was_blocking:
+            os.set_blocking(self._descriptor, False)
+
+    def release(self) -> None:
+        """Leave the descriptor as it was: others may have it too."""
+        if self._is_stopped and self._was_blocking:
+            with suppress(OSError):
+                os.set_blocking(self._descriptor, True)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        self._is_writing = True
+        if self._is_stopped:
+            self.stop()
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                self._wait(len(view))
+        self._is_writing = False
+
+    def _wait(self, left: int) -> None:
+        """Until there is room. A signal interrupts nothing, so it is looked for now and then."""
+        while not select.select([], [self._descriptor], [], LOOK_S)[1]:
+            if not self._is_stopped:
+                continue
+            self._until_s = self._until_s or monotonic() + GRACE_S
+            if monotonic() > self._until_s:
+                raise RepliesNotRead(f"the last {left} bytes of replies were not read within {GRACE_S} s of a signal")
 
 
 @contextmanager
-def stop_signals() -> Iterator[int]:
-    """SIGINT and SIGTERM make the yielded descriptor readable, and do nothing else while the block runs."""
+def stop_signals(stop: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """SIGINT and SIGTERM make the yielded descriptor readable and call `stop`, and do nothing else in the block."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield reader
     finally:
@@ -70,10 +132,6 @@ def stop_signals() -> Iterator[int]:
         signal.set_wakeup_fd(wakeup)
         os.close(reader)
         os.close(writer)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The descriptor tells; nothing is interrupted."""
 
 
 def _read(conversation: Conversation, source: int, stopped: int, attend_s: float | None) -> bytes | None:
@@ -86,19 +144,13 @@ def _read(conversation: Conversation, source: int, stopped: int, attend_s: float
             conversation.attend()
             continue
         try:
-            return os.read(source, CHUNK_BYTES)
+            data = os.read(source, CHUNK_BYTES)
         except BlockingIOError:
             continue
+        if not data and _is_ready(stopped):
+            return None  # the signal came before the end, and after it was waited for
+        return data
 
 
 def _is_ready(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
-
-
-def _write(sink: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(sink, view) :]
-        except BlockingIOError:
-            select.select([], [sink], [])

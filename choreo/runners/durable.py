@@ -22,8 +22,8 @@ from choreo.domain.front_door import REQUESTED, FrontDoor
 from choreo.domain.guarantees import ALL_ON, Guarantees
 from choreo.domain.keys import checked_origin, key_prefix
 from choreo.domain.outcome import Outcome, State
-from choreo.domain.participant import defect
 from choreo.domain.plan import Itinerary
+from choreo.domain.raised import defect, shown
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
@@ -34,6 +34,7 @@ from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow,
 from choreo.journal.service_records import ServiceRecords
 from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
 from choreo.runners.conflict import difference
+from choreo.runners.entry import Entry
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.origins import new_origin
 from choreo.runners.runner import Conflict, Known, UnderWay
@@ -43,6 +44,9 @@ from choreo.styles.table import STARTED, Table
 
 RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
 """So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
+
+ROW_BYTES_DURABLE, NAME_COPIES = 1_200, 3
+"""What a subscription takes here: an address of its own on the bus, once as a key there and once to find it."""
 
 OPERATOR = -1
 """The seat of whoever resumes a stuck run: none at the table."""
@@ -116,7 +120,7 @@ class DurableRunner:
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
         self._records = ServiceRecords(service_of, journal.records())
         self._service_of = around(self._records.service)
-        self._wirings = Wirings(self._wire)
+        self._wirings = Wirings(self._wire, ROW_BYTES_DURABLE, NAME_COPIES)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
         self._runs = journal.last_run()
         self._origin = new_origin() if origin is None else checked_origin(origin)
@@ -129,6 +133,7 @@ class DurableRunner:
         self._begun: list[BegunRow] = []
         self._handled: list[HandledRow] = []
         self._ended: list[EndedRow] = []
+        self._entry = Entry()
 
     def execute(
         self,
@@ -142,21 +147,24 @@ class DurableRunner:
 
         Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
         """
+        self._entry.expect_outside()
         try:
             answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
         finally:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
         if outcome is None:
-            raise RuntimeError(f"saga {saga_id!r} came to rest without an outcome: {answer}")
+            raise RuntimeError(f"saga {shown(saga_id)} came to rest without an outcome: {answer}")
         return outcome
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:
         """Take a request; one that was made before is answered from the journal, and executes nothing.
 
         Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
-        recorded with other content, `NoCopy` for a service that the journal cannot keep, and `JournalError`.
+        recorded with other content, `NoCopy` for a service that the journal cannot keep, `JournalError`, and
+        `Reentered` within a service that this runner has called, or in another thread than it was made in.
         """
+        self._entry.expect_outside()
         self._journal.begin()
         live = self._live.get(saga_text(request.saga_id))
         if live is not None:
@@ -171,11 +179,13 @@ class DurableRunner:
 
         Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
         """
+        self._entry.expect_outside()
         self.commit()
-        while self._outbox or self._due:
-            self._publish()
-            if self._commits_first:  # without an outbox the next call commits what this one has published
-                self.commit()
+        with self._entry:
+            while self._outbox or self._due:
+                self._publish()
+                if self._commits_first:  # without an outbox the next call commits what this one has published
+                    self.commit()
         if self._live:
             self._put_aside_unended()
 

@@ -13,6 +13,7 @@ from choreo.definitions.wrong import NAMED_MAX, quoted, suggestion
 from choreo.domain.calling import UnfitService
 from choreo.domain.lookup import UnknownService, known_services, serves_every_name
 from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
+from choreo.domain.raised import in_a_line
 from choreo.domain.service import Service, ServiceOf, stand_in_of
 from choreo.terminal.names import enumerated
 from choreo.terminal.records import record_of
@@ -130,9 +131,9 @@ def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
         return service_of(step)
     except UnfitService as error:
         raise WrongUse("--services", f"{error}{in_module(module)}") from None
-    except (Exception, SystemExit) as error:  # whatever somebody else's module raises
+    except Exception as error:  # whatever somebody else's module raises
         expected = f"expected a service with execute() and compensate() for {quoted(step)}"
-        raise WrongUse("--services", f"{expected}, got {type(error).__name__}: {error}") from None
+        raise WrongUse("--services", f"{expected}, got {in_a_line(error)}") from None
 
 
 def _read_array(word: str, where: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from choreo.domain.plan import PlanTooLarge
+from choreo.process import ctrl_c_told_apart, own_output
 from choreo.styles import STYLES
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.names import visible
@@ -22,6 +23,11 @@ STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
 
 class Command(TyperCommand):
     """A command whose usage reads as it is typed: without braces around what is required."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command: stdout is its own, whatever services print, and Ctrl-C stops it."""
+        with own_output(), ctrl_c_told_apart():
+            return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]

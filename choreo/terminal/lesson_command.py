@@ -176,7 +176,7 @@ def _ask(screen: Screen, found: Lesson) -> None:
         screen.sentence(f"  {index}  {answer}", indent=5)
     if not (sys.stdin is not None and sys.stdin.isatty() and screen.is_terminal):
         return
-    guess = typer.prompt("Your answer", default="", show_default=False).strip()
+    guess = screen.input("Your answer: ", markup=False, emoji=False).strip()
     if guess:
         is_right = guess == str(words.answer)
         right = f"{words.answer}  {words.answers[words.answer - 1]}"

@@ -11,6 +11,7 @@ from msgspec import Struct
 from choreo.checking.journal_records import replayer_of
 from choreo.domain.event import Command, Topic
 from choreo.domain.outcome import Outcome, State
+from choreo.domain.raised import in_a_line
 from choreo.journal.expecting import expected
 from choreo.journal.journal import Journal
 from choreo.journal.replay import Replayer
@@ -45,7 +46,7 @@ class Prospects:
             stood = replayer.replay(row, self._journal.deliveries(row.number))
             return Prospect(tuple(expected(replayer, stood)))
         except Exception as error:  # rows that no node has written can be anything
-            return Prospect(unknown=f"{type(error).__name__}: {error}")
+            return Prospect(unknown=in_a_line(error))
 
 
 def told(row: RunRow, prospect: Prospect, show: Show) -> str:

@@ -6,7 +6,6 @@ characters gets a drawing without them.
 
 import json
 import os
-import sys
 from typing import Any, NoReturn
 
 from msgspec import Struct
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from choreo.domain.event import Command, Event, Fact
+from choreo.process import output
 from choreo.terminal.names import shown, visible
 
 WIDTH_MIN, WIDTH_DEFAULT, WIDTH_MAX = 40, 80, 400
@@ -71,10 +71,12 @@ class Screen(Console):
     """stdout: its width, its colours, its characters."""
 
     def __init__(self) -> None:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        file = output()
+        reconfigure = getattr(file, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
         super().__init__(
+            file=file,
             width=_width(),
             height=25,
             color_system=None if os.environ.get("NO_COLOR") else "auto",
@@ -140,7 +142,7 @@ class Screen(Console):
 
 def fall_silent() -> None:
     """Nothing can be written to stdout any more; what is still in its buffer must not be tried at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output().fileno())
 
 
 def _width() -> int:
@@ -150,7 +152,7 @@ def _width() -> int:
         width = int(columns[:6])
     else:
         try:
-            width = os.get_terminal_size(sys.stdout.fileno()).columns
+            width = os.get_terminal_size(output().fileno()).columns
         except (OSError, ValueError, AttributeError):
             width = 0
     return min(max(width or WIDTH_DEFAULT, WIDTH_MIN), WIDTH_MAX)

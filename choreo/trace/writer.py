@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 from choreo.domain.calling import ran
 from choreo.domain.event import Command, Defect, Event, InDoubt, Run
 from choreo.domain.keys import read_key
+from choreo.domain.raised import reason
 from choreo.domain.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
@@ -45,12 +46,12 @@ class Tracer:
     def delivered(self, event: Event, hearer: str) -> None:
         self._about(event, "deliver", hearer)
 
-    def called(self, command: Command, step: str, reference: str, error: Exception | None = None) -> None:
+    def called(self, command: Command, step: str, reference: str, error: BaseException | None = None) -> None:
         """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
         record = self._caused(f"step.{command}", str(command), step)
         record.step, record.position = step, read_key(reference).position
         if error is not None:
-            record.reason = str(error)
+            record.reason = reason(error)
             record.in_doubt = command is Command.EXECUTE and not isinstance(error, Refused)
         self._log.record(record)
 
@@ -145,7 +146,7 @@ class TracedService:
     def execute(self, reference: str) -> object:
         try:
             receipt = ran(self._service.execute(reference))
-        except Exception as error:
+        except BaseException as error:
             self._tracer.called(Command.EXECUTE, self._step, reference, error)
             raise
         self._tracer.called(Command.EXECUTE, self._step, reference)
@@ -154,7 +155,7 @@ class TracedService:
     def compensate(self, reference: str, receipt: object) -> None:
         try:
             ran(self._service.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
-        except Exception as error:
+        except BaseException as error:
             self._tracer.called(Command.COMPENSATE, self._step, reference, error)
             raise
         self._tracer.called(Command.COMPENSATE, self._step, reference)
