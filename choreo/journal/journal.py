@@ -15,8 +15,10 @@ from choreo.journal.errors import JournalError, explained
 from choreo.journal.opening import Factory, connect, connect_to_read
 from choreo.journal.rows import (
     BEGUN_COLUMNS,
+    HELD,
     RUN_COLUMNS,
     RUNNING,
+    UNFINISHED,
     BegunRow,
     DeliveryRow,
     EndedRow,
@@ -69,6 +71,15 @@ KEEP_RECORDS = (
     "INSERT INTO services VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, records = excluded.records"
 )
+
+
+CONDITIONS = {
+    UNFINISHED: "state = 'running'",
+    RUNNING: "state = 'running' AND run NOT IN (SELECT run FROM held)",
+    HELD: "state = 'running' AND run IN (SELECT run FROM held)",
+    **{state.value: f"state = '{state.value}'" for state in State},
+}
+"""Which runs are in a state. One that is held has not ended, and stands as `running` in its row."""
 
 
 class Journal:
@@ -147,7 +158,7 @@ class Journal:
         """
         pruned = [run for (run,) in self._all(PRUNABLE, (before_ms, after, limit))]
         with self._transaction():
-            for table in ("deliveries", "resumptions", "runs"):
+            for table in ("deliveries", "resumptions", "held", "deadly_calls", "runs"):
                 self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
             self._execute(UNUSED_ORIGINS)
         return len(pruned), pruned[-1] if pruned else 0
@@ -195,8 +206,12 @@ class Journal:
     # Reading
 
     def counts(self) -> dict[str, int]:
-        """How many runs there are in each state."""
-        return dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
+        """How many runs there are in each state; those that are held are not counted as running."""
+        counts = dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
+        ((held,),) = self._all("SELECT count(*) FROM held JOIN runs USING (run) WHERE state = 'running'")
+        if held:
+            counts |= {RUNNING: counts[RUNNING] - held, HELD: held}
+        return {state: count for state, count in counts.items() if count}
 
     def last_run(self) -> int:
         """The number of the newest run; 0 where there is none."""
@@ -224,7 +239,7 @@ class Journal:
 
     def run_rows(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[tuple[Any, ...]]:
         """The same as they stand: the values of `RUN_COLUMNS`, for whoever reads also what cannot be read."""
-        where = "" if state is None else f"state = '{_known(state)}' AND "
+        where = "" if state is None else f"{_condition(state)} AND "
         return self._all(f"SELECT {RUN_COLUMNS} FROM runs WHERE {where}run > ? ORDER BY run LIMIT ?", (after, limit))
 
     def read(self, columns: Sequence[Any]) -> RunRow:
@@ -248,6 +263,20 @@ class Journal:
         """The records of the services."""
         yield from self._all("SELECT name, kind, records FROM services ORDER BY name")
 
+    # For the modules beside this one that have tables of their own
+
+    def select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self._all(query, values)
+
+    def change(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for each of these rows, in the transaction that the next `commit` closes."""
+        self.begin()
+        try:
+            self._execute_many(statement, rows)
+        except sqlite3.Error as error:
+            raise self._failed(error, "written") from error
+
     # For whoever looks
 
     @contextmanager
@@ -261,7 +290,7 @@ class Journal:
 
     def before_newest(self, count: int, state: str | None = None) -> int:
         """The number after which there are so many runs and no more, of all or of those in one state."""
-        where = "" if state is None else f"WHERE state = '{_known(state)}' "
+        where = "" if state is None else f"WHERE {_condition(state)} "
         query = f"SELECT min(run) FROM (SELECT run FROM runs {where}ORDER BY run DESC LIMIT ?)"
         ((first,),) = self._all(query, (count,))
         return 0 if first is None else int(first) - 1
@@ -310,8 +339,8 @@ class Journal:
         return explained(error, self.path, what)
 
 
-def _known(state: str) -> str:
-    """A state that there is: it stands in the text of a query, so that the index of that state is used."""
-    if state != RUNNING and state not in list(State):
-        raise ValueError(f"state: expected {RUNNING} or {', '.join(State)}, got {state!r}")
-    return state
+def _condition(state: str) -> str:
+    """Of the runs in a state. It stands in the text of a query, so that the index of that state is used."""
+    if state not in CONDITIONS:
+        raise ValueError(f"state: expected {', '.join(CONDITIONS)}, got {state!r}")
+    return CONDITIONS[state]

@@ -15,7 +15,8 @@ from choreo.domain.request import Request, Sender
 from choreo.journal import values
 from choreo.journal.values import Kept, quote, quote_or_none
 
-RUNNING = "running"
+RUNNING, HELD, UNFINISHED = "running", "held", "unfinished"
+"""A run that has not ended is unfinished: held, as long as it cannot go on, or else running."""
 
 BegunRow = tuple[int, str, str | None, str | None, str | None, str, str, str | None, str | None, int]
 """A run that begins: `BEGUN_COLUMNS`."""

@@ -71,7 +71,7 @@ def _serve_durably(options: Options) -> int:
         journal = Journal.open(path)
         lock.watch_log()
         tracer = _open_tracer(options)
-        runner = compose_durable(options.services, journal, tracer, _is_debug(options))
+        runner = compose_durable(options.services, journal, tracer, _is_debug(options), _notice)
     except JournalError as error:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
@@ -134,6 +134,10 @@ def log(text: str) -> None:
     """A line for people on stderr, if there still is one."""
     with suppress(OSError, ValueError):
         os.write(STDERR, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+
+def _notice(text: str) -> None:
+    log(f"choreo node: {text}")
 
 
 def _occupy_standard_streams() -> None:

@@ -27,16 +27,18 @@ from choreo.domain.plan import Itinerary
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
+from choreo.journal.calls import Calls
 from choreo.journal.errors import JournalError
 from choreo.journal.journal import Journal
-from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word_of, words_of
-from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
+from choreo.journal.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
+from choreo.journal.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.journal.service_records import ServiceRecords
 from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
 from choreo.runners.conflict import difference
+from choreo.runners.holding import Holding
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.origins import new_origin
-from choreo.runners.runner import Conflict, Known, UnderWay
+from choreo.runners.runner import Conflict, Held, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
@@ -88,7 +90,10 @@ class DurableRunner:
     them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
     idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
     was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
-    process keeps the origin that the journal has for it.
+    process keeps the origin that the journal has for it. With `calls` a call that ends the
+    process is noticed by the next one; without, it is made again at every start. `notice` takes a line for people about
+    a run that is held, or that ended the process. `are_same_services` says that the catalogue is the one that the
+    journal has had so far: then a service that held nothing may have another class, or be gone.
     """
 
     def __init__(
@@ -102,6 +107,9 @@ class DurableRunner:
         around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
         resumed: Callable[[Run], None] | None = None,
         origin: str | None = None,
+        calls: Calls | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+        are_same_services: bool = False,
     ) -> None:
         """The services get back what the journal has of them.
 
@@ -114,7 +122,11 @@ class DurableRunner:
         self._resumed = resumed
         self._guarantees = guarantees
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
-        self._records = ServiceRecords(service_of, journal.records())
+        self._notice = notice
+        self._calls = calls
+        self._holding = Holding(journal, service_of, now_ms)
+        self._count_death()
+        self._records = ServiceRecords(service_of, journal.records(), calls, are_same_services)
         self._service_of = around(self._records.service)
         self._wirings = Wirings(self._wire)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
@@ -147,6 +159,8 @@ class DurableRunner:
         finally:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
+        if outcome is None and isinstance(answer, UnderWay) and answer.held is not None:
+            raise RuntimeError(answer.held.text)
         if outcome is None:
             raise RuntimeError(f"saga {saga_id!r} came to rest without an outcome: {answer}")
         return outcome
@@ -183,6 +197,8 @@ class DurableRunner:
         """Everything that was handled, in one transaction."""
         begun, handled, ended = self._begun, self._handled, self._ended
         self._begun, self._handled, self._ended = [], [], []
+        if self._holding.deadly:
+            self._holding.forget(handled)
         self._journal.commit(begun, handled, ended, self._records.changed())
 
     def status(self, saga_id: str | int) -> Known | UnderWay | None:
@@ -191,46 +207,79 @@ class DurableRunner:
         if live is not None:
             return live.under_way
         row = self._journal.find(saga_id)
-        return None if row is None else Known(row.latest_outcome)
+        return None if row is None else Known(row.latest_outcome, self._holding.held(row))
 
     # After a restart
 
+    def _count_death(self) -> None:
+        """Count the call in which the process before has ended, if it was in one."""
+        mark = None if self._calls is None else self._calls.left
+        told = None if mark is None else self._holding.count(mark)
+        self._journal.commit([], [], [], [])
+        if self._calls is not None:
+            self._calls.leave()
+        if told is not None:
+            self._notice(told)
+
     def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
-        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting."""
+        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting.
+
+        A run in which the process has ended before comes last, alone: if it ends this one too, all others are over.
+        """
         after = 0
-        while rows := self._journal.runs(after, RECOVERED_TOGETHER, RUNNING):
+        suspects: list[RunRow] = []
+        while rows := self._journal.runs(after, RECOVERED_TOGETHER, UNFINISHED):
             resumed: list[tuple[RunRow, UnderWay]] = []
             cells = 0
             for row in rows:
-                resumed.append((row, self._revived(row)))
+                after = row.number
+                if self._holding.is_suspect(row.number):
+                    suspects.append(row)
+                    continue
+                resumed.append((row, self._noticed(self._revived(row))))
                 live = self._live.get(saga_text(row.request.saga_id))
                 cells += 0 if live is None else len(live.cells)
                 if cells > RECOVERED_CELLS_MAX:
                     break
-            self.settle()
-            yield [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
-            after = resumed[-1][0].number
+            yield self._settled(resumed)
+        for row in suspects:
+            yield self._settled([(row, self._noticed(self._revived(row)))])
+
+    def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
+        """Bring these runs to their ends; those whose client is still waiting."""
+        self.settle()
+        return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
+
+    def _noticed(self, under_way: UnderWay) -> UnderWay:
+        if under_way.held is not None:
+            self._notice(under_way.held.text)
+        return under_way
 
     def resume(self, row: RunRow) -> UnderWay:
-        """Bring to its end a run that is stuck, or that was cut off.
+        """Bring to its end a run that is stuck or held, or that was cut off.
 
-        What got stuck is delivered again, as if it had never been acknowledged. Raises `ValueError` for a run that has
-        completed or was compensated.
+        What got stuck is delivered again, as if it had never been acknowledged; a call that has ended the process too
+        often is made once more. Raises `ValueError` for a run that has completed or was compensated.
         """
         if row.state not in (State.STUCK, RUNNING):
             raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
         self.commit()  # what nothing came of may wait to be written, and has a number all the same
         if row.state == State.STUCK:
             try:
-                self._wirings.of(row.request.style, row.request.steps)
                 stood = self._stood(row)
+                held = self._why_held(row, stood)
+                if held is None:
+                    self._wirings.of(row.request.style, row.request.steps)
             except Exception as error:  # then it stays as it is
                 return UnderWay(defect=defect(error))
+            if held is not None:
+                return UnderWay(held=held)
             marker = (row.number, stood.handled + 1, self._now_ms(), OPERATOR, RESUMED, "", None, None)
             self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
             if self._resumed is not None:
                 self._resumed(stood.run)
-        under_way = self._revived(row)
+        self._holding.forgive(row.number)
+        under_way = self._noticed(self._revived(row))
         self.settle()
         return under_way
 
@@ -244,9 +293,8 @@ class DurableRunner:
         self._expect_my_runs()
         for question, number in self._journal.asked_to_resume():
             row, failure = self._journal.run(number), None
-            if row is not None and row.state == State.STUCK:
-                under_way = self.resume(row)
-                failure = None if under_way.defect is None else under_way.defect.summary
+            if row is not None and (row.state == State.STUCK or self._holding.is_held(number)):
+                failure = why_not(self.resume(row))
             self._journal.answer(question, self._now_ms(), failure)
 
     def _expect_my_runs(self) -> None:
@@ -264,8 +312,17 @@ class DurableRunner:
             return UnderWay()
         under_way, request = UnderWay(), row.request
         try:
-            wiring = self._wirings[request.style, request.steps]
             stood = self._stood(row)
+            under_way.held = self._why_held(row, stood)
+            self._holding.note(row, under_way.held)
+            if under_way.held is not None:
+                return under_way
+            wiring = self._wirings[request.style, request.steps]
+        except JournalError as error:
+            if not isinstance(error, Unreplayable):
+                raise
+            under_way.defect = defect(error)
+            return under_way
         except Exception as error:  # this run cannot go on; others can
             under_way.defect = defect(error)
             return under_way
@@ -279,6 +336,9 @@ class DurableRunner:
         """Raises `Unreplayable`."""
         replayer = self._replayers[row.request.style, row.request.steps]
         return replayer.replay(row, self._journal.deliveries(row.number))
+
+    def _why_held(self, row: RunRow, stood: Stood) -> Held | None:
+        return self._holding.why(row, stood, self._replayers[row.request.style, row.request.steps].table.plan)
 
     # Requests
 
@@ -337,6 +397,8 @@ class DurableRunner:
         under_way, wiring, cells = live.under_way, live.wiring, live.cells
         if under_way.defect is not None:
             return
+        if self._calls is not None:
+            self._calls.run, self._calls.seat = live.number, seat
         before = cells[seat]
         try:
             wiring.bus.emit(address, event, cells)
@@ -397,6 +459,7 @@ class DurableRunner:
 
     def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
         table = compiled(self._styles, style, steps, self._service_of)
+        self._holding.note_served(table.plan.steps, self._records.service, self._runs + 1)
         bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
         addresses: dict[str, list[Address]] = {}
         collected: dict[str, str] = {}
@@ -415,6 +478,13 @@ class DurableRunner:
             {row.topic.name: word_of(row.topic) for row in table.subscriptions},
             steps_text(steps),
         )
+
+
+def why_not(under_way: UnderWay) -> str | None:
+    """Why a run that was resumed cannot go on, or None if it can."""
+    if under_way.held is not None:
+        return under_way.held.reason
+    return None if under_way.defect is None else under_way.defect.summary
 
 
 def address_of(seat: int, topic: str) -> str:
