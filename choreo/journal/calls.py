@@ -48,8 +48,9 @@ class Calls:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            why = error.strerror or str(error)
-            raise JournalError(f"expected a file that can be written beside the journal, got {path!r} ({why})") from None
+            raise JournalError(
+                f"expected a file that can be written beside the journal, got {path!r} ({error.strerror or error})"
+            ) from None
 
     @property
     def left(self) -> Mark | None:

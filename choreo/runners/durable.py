@@ -90,9 +90,9 @@ class DurableRunner:
     them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
     idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
     was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
-    process keeps the origin that the journal has for it. With `calls` a call that ends the
-    process is noticed by the next one; without, it is made again at every start. `notice` takes a line for people about
-    a run that is held, or that ended the process. `are_same_services` says that the catalogue is the one that the
+    process keeps the origin that the journal has for it. With `calls` a call that ends the process is noticed by the
+    next one; without, it is made again at every start. `notice` takes a line for people about a run that is held, or
+    that ended the process. `are_same_services` says that the catalogue is the one that the
     journal has had so far: then a service that held nothing may have another class, or be gone.
     """
 

@@ -6,7 +6,6 @@ recorded in the journal, once for each change; a run that began with a stand-in 
 
 from collections.abc import Callable, Iterable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.domain.plan import Plan, plan
@@ -61,10 +60,12 @@ class Holding:
         deadly = DeadlyRow(mark.run, mark.seat, mark.call, deaths)
         holds.count_death(self._journal, deadly)
         self.deadly[mark.run, mark.seat] = deadly
-        told = f"{named(row.number, row.request.saga_id)}: the process before ended in {_call(deadly, plan(row.request.steps))} (time {deaths})"
-        if deaths >= DEATHS_MAX:
-            holds.answer_all(self._journal, mark.run, self._now_ms(), told)
-        return told
+        itinerary, times = plan(row.request.steps), "once" if deaths == 1 else f"{deaths} times in a row"
+        held = self._deadly_of(row, itinerary)
+        if held is not None:
+            self.note(row, held)
+            holds.answer_all(self._journal, mark.run, self._now_ms(), held.reason)
+        return f"{named(row.number, row.request.saga_id)} has ended the process {times}, in {_call(deadly, itinerary)}"
 
     def is_suspect(self, run: int) -> bool:
         """Whether a call of that run has ended the process."""
@@ -97,8 +98,7 @@ class Holding:
 
     def why(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
         """Why the run cannot go on from where it stands, or None if it can."""
-        found = self._deadly_of(row, plan) or self._unserved_of(row, stood, plan)
-        return None if found is None else Held(row.number, row.request.saga_id, *found)
+        return self._deadly_of(row, plan) or self._unserved_of(row, stood, plan)
 
     def note(self, row: RunRow, held: Held | None) -> None:
         """Record that the run is held, or is not any more."""
@@ -111,18 +111,19 @@ class Holding:
             self._held[row.number] = HeldRow(row.number, self._now_ms(), held.step, held.reason)
             holds.hold(self._journal, self._held[row.number])
 
-    def _deadly_of(self, row: RunRow, plan: Plan) -> tuple[str | None, str] | None:
+    def _deadly_of(self, row: RunRow, plan: Plan) -> Held | None:
         for (run, _), deadly in self.deadly.items():
             if run == row.number and deadly.deaths >= DEATHS_MAX:
-                reason = f"the process has ended {deadly.deaths} times in {_call(deadly, plan)}"
-                return _step(deadly, plan), f"{reason}; mend the service, and then resume the run"
+                why = f"{_call(deadly, plan)} has ended the process {deadly.deaths} times in a row"
+                reason = f"{why}; mend the service, and then resume the run"
+                return Held(run, row.request.saga_id, _step(deadly, plan), reason)
         return None
 
-    def _unserved_of(self, row: RunRow, stood: Stood, plan: Plan) -> tuple[str, str] | None:
+    def _unserved_of(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
         for step in dict.fromkeys(steps_to_call(plan, stood)):
             why = self._unserved(step, row.number)
             if why is not None:
-                return step, why
+                return Held(row.number, row.request.saga_id, step, why)
         return None
 
     def _unserved(self, step: str, run: int) -> str | None:
