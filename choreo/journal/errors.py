@@ -24,6 +24,10 @@ class LeftAsItLies(JournalError):
     """
 
 
+class UnreadableRow(JournalError):
+    """A row holds what no node has written. Other rows can be read."""
+
+
 WHAT_HAPPENED = {
     sqlite3.SQLITE_FULL: "there is no room left for it",
     sqlite3.SQLITE_READONLY: "it is read-only",

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.journal.values import quote, quote_or_none, read_or_none
+from choreo.journal.cells import wrong_cells
+from choreo.journal.journal import RUNS_MAX, Journal
+from choreo.journal.values import quote, quote_or_none, read, read_or_none
 
 SERVED = "SELECT kind FROM served WHERE step = ? AND run <= ? ORDER BY run DESC LIMIT 1"
 NOTE_SERVED = "INSERT OR REPLACE INTO served VALUES (?, ?, ?)"
@@ -22,8 +22,6 @@ COUNT_DEATH = "INSERT OR REPLACE INTO deadly_calls VALUES (?, ?, ?, ?)"
 FORGET_DEATHS = "DELETE FROM deadly_calls WHERE run = ? AND seat = ?"
 ANSWER_ALL = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE run = ? AND done_ms IS NULL"
 IS_UNFINISHED = "SELECT 1 FROM runs WHERE run = ? AND state = 'running'"
-
-RUNS_MAX = 2**63 - 1
 
 
 class HeldRow(Struct, frozen=True):
@@ -45,8 +43,8 @@ class DeadlyRow(Struct, frozen=True):
 
 
 def held_among(journal: Journal, first: int, last: int = RUNS_MAX) -> dict[int, HeldRow]:
-    """The runs that are held among those with these numbers. Raises `JournalError` for a row that cannot be read."""
-    return {row[0]: _held_row(journal, row) for row in journal.select(HELD_AMONG, (first, last))}
+    """The runs that are held among those with these numbers; one whose row cannot be read is held all the same."""
+    return {row[0]: _held_row(row) for row in journal.select(HELD_AMONG, (first, last))}
 
 
 def held_run(journal: Journal, run: int) -> HeldRow | None:
@@ -74,12 +72,8 @@ def note_served(journal: Journal, step: str, run: int, kind: str | None) -> None
 
 
 def deadly_calls(journal: Journal) -> list[DeadlyRow]:
-    """Raises `JournalError` for a row that cannot be read."""
-    rows = journal.select(DEADLY)
-    for run, seat, call, deaths in rows:
-        if (run.__class__, seat.__class__, call.__class__, deaths.__class__) != (int, int, str, int):
-            raise _unreadable(journal, f"deadly_calls, run {run!r}, seat {seat!r}: {call!r}, {deaths!r}")
-    return [DeadlyRow(*row) for row in rows]
+    """All of them; a row that cannot be read counts nothing."""
+    return [DeadlyRow(*row) for row in journal.select(DEADLY) if not any(wrong_cells("deadly_calls", row))]
 
 
 def count_death(journal: Journal, row: DeadlyRow) -> None:
@@ -100,21 +94,9 @@ def is_unfinished(journal: Journal, run: int) -> bool:
     return bool(journal.select(IS_UNFINISHED, (run,)))
 
 
-def _held_row(journal: Journal, row: tuple[Any, ...]) -> HeldRow:
+def _held_row(row: tuple[Any, ...]) -> HeldRow:
     run, at_ms, step, reason = row
-    try:
-        if at_ms.__class__ is not int:
-            raise TypeError(f"at_ms: expected a number, got {at_ms!r}")
-        return HeldRow(run, at_ms, _text(read_or_none(step), "step"), _text(read_or_none(reason), "reason") or "")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise _unreadable(journal, f"held, run {run}: {error}") from None
-
-
-def _text(value: object, column: str) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{column}: expected a text, got {value!r}")
-    return value
-
-
-def _unreadable(journal: Journal, what: str) -> JournalError:
-    return JournalError(f"expected a journal that is sound, got {journal.path!r}: {what} cannot be read")
+    wrong = "; ".join(wrong_cells("held", row))
+    if wrong:
+        return HeldRow(run, 0, None, f"its row in the table held cannot be read: {wrong}")
+    return HeldRow(run, at_ms, read_or_none(step), read(reason))

@@ -8,7 +8,7 @@ round is called because of another of the same round. What becomes of a delivery
 that is made again, is looked up in `domain/delivery.py` and `domain/front_door.py`, as in the lab.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -28,7 +28,7 @@ from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
 from choreo.journal.calls import Calls
-from choreo.journal.errors import JournalError
+from choreo.journal.errors import JournalError, UnreadableRow
 from choreo.journal.journal import Journal
 from choreo.journal.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
 from choreo.journal.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
@@ -224,15 +224,18 @@ class DurableRunner:
     def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
         """Bring every unfinished run to its end, the oldest first; those whose client is still waiting.
 
-        A run in which the process has ended before comes last, alone: if it ends this one too, all others are over.
+        A run that has ended the process twice in one call comes last, alone: if it ends this one too, no other is cut.
         """
         after = 0
         suspects: list[RunRow] = []
-        while rows := self._journal.runs(after, RECOVERED_TOGETHER, UNFINISHED):
+        while rows := self._journal.run_rows(after, RECOVERED_TOGETHER, UNFINISHED):
             resumed: list[tuple[RunRow, UnderWay]] = []
             cells = 0
-            for row in rows:
-                after = row.number
+            for columns in rows:
+                after = columns[0]
+                row = self._read(columns)
+                if row is None:
+                    continue
                 if self._holding.is_suspect(row.number):
                     suspects.append(row)
                     continue
@@ -244,6 +247,14 @@ class DurableRunner:
             yield self._settled(resumed)
         for row in suspects:
             yield self._settled([(row, self._noticed(self._revived(row)))])
+
+    def _read(self, columns: Sequence[Any]) -> RunRow | None:
+        """A run that has not ended; None for one that cannot be read, of which people are told."""
+        try:
+            return self._journal.read(columns)
+        except UnreadableRow as error:
+            self._notice(str(error))
+            return None
 
     def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
         """Bring these runs to their ends; those whose client is still waiting."""
@@ -318,12 +329,9 @@ class DurableRunner:
             if under_way.held is not None:
                 return under_way
             wiring = self._wirings[request.style, request.steps]
-        except JournalError as error:
-            if not isinstance(error, Unreplayable):
-                raise
-            under_way.defect = defect(error)
-            return under_way
         except Exception as error:  # this run cannot go on; others can
+            if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
+                raise
             under_way.defect = defect(error)
             return under_way
         live = Live(row.number, saga_text(request.saga_id), request, wiring, stood.cells, under_way, stood.handled)

@@ -68,8 +68,8 @@ class Holding:
         return f"{named(row.number, row.request.saga_id)} has ended the process {times}, in {_call(deadly, itinerary)}"
 
     def is_suspect(self, run: int) -> bool:
-        """Whether a call of that run has ended the process."""
-        return any(run == each for each, _ in self.deadly)
+        """Whether a call of that run has ended the process more often than by chance."""
+        return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
 
     def forget(self, handled: Sequence[HandledRow]) -> None:
         """What was handled now has not ended the process."""

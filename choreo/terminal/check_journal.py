@@ -31,7 +31,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
     with journal_errors(), progress_bar("judging") as bar:
         try:
             with closing(Journal.open_to_read(path)) as journal:
-                damage += journal.damage()
+                damage += [*journal.damage(), *journal.wrong_cells()]
                 total = sum(journal.counts().values())
                 verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
         except DamagedJournal as error:  # it cannot be read on
