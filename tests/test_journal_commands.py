@@ -863,7 +863,7 @@ def test_a_journal_that_another_program_has_locked_is_told(
     done = choreo(*command, "--journal", path)
 
     greedy.close()
-    assert done.exit_code == 2
+    assert done.exit_code == (1 if command[0] in ("prune", "resume") else 2)
     assert "another program has it locked" in prose(done.output)
 
 

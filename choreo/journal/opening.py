@@ -274,9 +274,9 @@ def _expect_tables(connection: sqlite3.Connection, path: str, version: int) -> N
     tables = {name for kind, name in expected if kind == "table"}
     objections = [
         *_differing(expected, {(kind, name): sql for kind, name, _, sql in found}),
-        *(f"there is a trigger {ascii(name)}" for kind, name, _, _ in found if kind == "trigger"),
+        *(f"there is a trigger {name!a}" for kind, name, _, _ in found if kind == "trigger"),
         *(
-            f"the index {ascii(name)} is none of a journal's"
+            f"the index {name!a} is none of a journal's"
             for kind, name, table, sql in found
             if kind == "index" and table in tables and (kind, name) not in expected and "UNIQUE" in str(sql).upper()
         ),
@@ -291,7 +291,7 @@ def _differing(expected: Mapping[tuple[str, str], str], found: Mapping[tuple[str
         if (kind, name) not in found:
             yield f"{name} is {'a ' + kinds[name] if name in kinds else 'not there'}, and no {kind}"
         elif found[kind, name] != sql:
-            yield f"the {kind} {name} is not as a node makes it ({ascii(str(found[kind, name])[:SQL_SHOWN_MAX])})"
+            yield f"the {kind} {name} is not as a node makes it ({str(found[kind, name])[:SQL_SHOWN_MAX]!a})"
 
 
 def _schema_of(version: int) -> list[tuple[str, str, str, str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from choreo.composition import SERVICES, NoServices, compose, open_services
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
-from choreo.node.streams import Conversation, serve
+from choreo.node.streams import Conversation, missing_descriptors, serve
 from choreo.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STDIN, STDOUT, STDERR = 0, 1, 2
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
+DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 5, 12
+"""So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
+
 ATTEND_S = 0.2
 """So often a node with a journal looks whether an operator has asked for something."""
 
@@ -42,6 +45,10 @@ def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
     _occupy_standard_streams()
     options = _parse(arguments) if arguments else Options()
+    missing = missing_descriptors(DESCRIPTORS if options.journal is None else DESCRIPTORS_OF_JOURNAL)
+    if missing is not None:
+        log(f"choreo node: {missing}")
+        return WRONG_USE
     try:
         if options.journal is not None:
             return _serve_durably(options)

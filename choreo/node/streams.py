@@ -72,6 +72,21 @@ def stop_signals() -> Iterator[int]:
         os.close(writer)
 
 
+def missing_descriptors(count: int) -> str | None:
+    """Why so many files cannot be opened beside those that are open, or None if they can."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        why = f"expected to be able to open {count} files, got {len(opened)} ({error.strerror})"
+        return f"{why}: raise the limit (ulimit -n)"
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return None
+
+
 def _ignore(number: int, frame: FrameType | None) -> None:
     """The descriptor tells; nothing is interrupted."""
 

@@ -38,7 +38,7 @@ RESUME_EPILOG = """[bold]Examples[/]
   choreo resume order-2 --journal sagas.db --timeout 300
   choreo resume order-2 --journal sagas.db --services my_services --json""" + STATUS.format(
     "it has come to its end, or was there before",
-    "it is stuck again, or held, or under way: not at its end within the time",
+    "it is stuck again, or held, or under way, or the journal could not be written",
 )
 
 WAS = {State.STUCK: "was stuck", HELD: "was held"}
@@ -78,12 +78,12 @@ def _resume(
 ) -> None:
     screen = Screen()
     with wrong_use():
-        with journal_to_read(journal) as opened:
+        with journal_to_read(journal, writes=True) as opened:
             before = find_run(opened, saga_id, run)
             was = _state(opened, before)
         done = Done(before)
         if before.state in (RUNNING, State.STUCK):
-            with journal_errors():
+            with journal_errors(writes=True):
                 done = Resumption(journal, before, services, timeout_s, was == HELD).make()
     if json:
         screen.json(_plain(was, done))
