@@ -1,6 +1,8 @@
 """Whatever stands in any cell of a journal: a command says in a line what is wrong and where, or it does not matter."""
 
 import json
+import os
+import pickle
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -168,3 +170,35 @@ def test_a_damaged_cell_is_told_with_its_run_and_its_column(sound: str, path: st
     assert "run-2" in checked.stdout
     assert others == [0, 0]
     assert choreo("sagas", "--journal", path).exit_code == 0
+
+
+class Stranger:
+    """A pickle that makes a folder when it is read."""
+
+    def __init__(self, sign: Path) -> None:
+        self._sign = str(sign)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self._sign,)
+
+
+@pytest.mark.parametrize("table", ["services", "deliveries"])
+def test_what_is_pickled_in_a_journal_is_run_by_who_drives_runs_and_by_nobody_else(
+    sound: str, path: str, tmp_path: Path, table: str
+) -> None:
+    """That is the node and resume, which the docs warn of; sagas, show, check and prune read none of it."""
+    sign = tmp_path / "sign"
+    bomb = pickle.dumps(Stranger(sign))
+
+    def has_run(*command: str) -> bool:
+        if sign.exists():
+            sign.rmdir()
+        damaged(sound, path, *("services", "records") if table == "services" else ("deliveries", "receipt"), bomb)
+        choreo(*command, "--journal", path)
+        return sign.exists()
+
+    looking = [["sagas"], ["sagas", "--json"], ["check"], ["prune", "--older-than", "0s"]]
+    looking += [["show", name, *form] for name in ("stuck", "cut") for form in ([], ["--json"], ["--mermaid"])]
+
+    assert [command for command in looking if has_run(*command)] == []
+    assert has_run("resume", "cut", "--services", "tests.journals")

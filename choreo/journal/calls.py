@@ -7,7 +7,6 @@ it may be older. Nothing but the count of calls that ended the process rests on 
 import mmap
 import os
 import stat
-from struct import Struct as Layout
 
 from msgspec import Struct
 
@@ -17,8 +16,10 @@ CALLS_SUFFIX = "-calls"
 EXECUTE, COMPENSATE = 1, 2
 NAMES = {EXECUTE: "execute", COMPENSATE: "compensate"}
 
-LAYOUT = Layout("<qqq")
-"""Which call, or 0 where none is under way; the number of the run; the seat of the participant."""
+CALL, RUN, SEAT = 0, 1, 2
+"""Where in the file stands which call it is, or 0 where none is under way; the run; the seat of the participant."""
+
+SIZE = 3 * 8
 
 
 class Mark(Struct, frozen=True):
@@ -30,12 +31,14 @@ class Mark(Struct, frozen=True):
 
 
 class Calls:
-    """Marks each call of a service: `enter` before it, `leave` behind it; `run` and `seat` say whose it will be."""
+    """The marks of calls. Who delivers sets `RUN` and `SEAT` of `marks`, who calls a service `CALL`, and 0 behind it.
+
+    They are written without a method: that is done for each call, and takes a tenth of a microsecond in all.
+    """
 
     def __init__(self, mapping: mmap.mmap) -> None:
-        self.run = self.seat = 0
         self._mapping = mapping
-        self._pack = LAYOUT.pack_into
+        self.marks = memoryview(mapping).cast("q")
 
     @classmethod
     def open(cls, journal: str) -> "Calls":
@@ -55,22 +58,17 @@ class Calls:
     @property
     def left(self) -> Mark | None:
         """The call that the process before has not come back from."""
-        call, run, seat = LAYOUT.unpack_from(self._mapping)
+        call, run, seat = self.marks
         return Mark(NAMES[call], run, seat) if call in NAMES else None
 
-    def enter(self, call: int) -> None:
-        self._pack(self._mapping, 0, call, self.run, self.seat)
-
-    def leave(self) -> None:
-        self._mapping[0] = 0
-
     def close(self) -> None:
+        self.marks.release()
         self._mapping.close()
 
 
 def _mapped(descriptor: int) -> mmap.mmap:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError("it is no file")
-    held = os.pread(descriptor, LAYOUT.size, 0).ljust(LAYOUT.size, b"\0")
+    held = os.pread(descriptor, SIZE, 0).ljust(SIZE, b"\0")
     os.pwrite(descriptor, held, 0)  # so that there is room for it: a mapping without room ends the process
-    return mmap.mmap(descriptor, LAYOUT.size)
+    return mmap.mmap(descriptor, SIZE)

@@ -13,7 +13,7 @@ from typing import Any
 
 from choreo.domain.copying import NoCopy, as_bytes, give_back
 from choreo.domain.service import NotTheService, Refused, Service, ServiceOf
-from choreo.journal.calls import COMPENSATE, EXECUTE, Calls
+from choreo.journal.calls import CALL, COMPENSATE, EXECUTE, Calls
 from choreo.journal.errors import JournalError
 from choreo.journal.rows import RecordsRow
 from choreo.journal.values import is_scalar, quote
@@ -32,7 +32,7 @@ class KeptService:
         self.step = step
         self.inner = inner
         self.kind = kind_of(inner)
-        self._calls = calls
+        self._marks = None if calls is None else calls.marks
         self.is_together = False
         """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
         self._touched = touched
@@ -42,32 +42,32 @@ class KeptService:
 
     def execute(self, reference: str) -> Any:
         self._touched[self.step] = None
-        calls = self._calls
+        marks = self._marks
         try:
-            if calls is not None:
-                calls.enter(EXECUTE)
+            if marks is not None:
+                marks[CALL] = EXECUTE
             receipt = self.inner.execute(reference)
             if receipt is not None and not is_scalar(receipt):
                 as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
         except BaseException as error:
             raise refusal_or_defect(error) from None
         finally:
-            if calls is not None:
-                calls.leave()
+            if marks is not None:
+                marks[CALL] = 0
         return receipt
 
     def compensate(self, reference: str, receipt: Any) -> None:
         self._touched[self.step] = None
-        calls = self._calls
+        marks = self._marks
         try:
-            if calls is not None:
-                calls.enter(COMPENSATE)
+            if marks is not None:
+                marks[CALL] = COMPENSATE
             self.inner.compensate(reference, receipt)
         except BaseException as error:
             raise refusal_or_defect(error) from None
         finally:
-            if calls is not None:
-                calls.leave()
+            if marks is not None:
+                marks[CALL] = 0
 
     def changed_fields(self) -> dict[str, Any] | None:
         """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""

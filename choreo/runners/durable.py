@@ -27,7 +27,7 @@ from choreo.domain.plan import Itinerary
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
-from choreo.journal.calls import Calls
+from choreo.journal.calls import CALL, RUN, SEAT, Calls
 from choreo.journal.errors import JournalError, UnreadableRow
 from choreo.journal.journal import Journal
 from choreo.journal.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
@@ -124,6 +124,7 @@ class DurableRunner:
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
         self._notice = notice
         self._calls = calls
+        self._marks = None if calls is None else calls.marks
         self._holding = Holding(journal, service_of, now_ms)
         self._count_death()
         self._records = ServiceRecords(service_of, journal.records(), calls, are_same_services)
@@ -216,8 +217,8 @@ class DurableRunner:
         mark = None if self._calls is None else self._calls.left
         told = None if mark is None else self._holding.count(mark)
         self._journal.commit([], [], [], [])
-        if self._calls is not None:
-            self._calls.leave()
+        if self._marks is not None:
+            self._marks[CALL] = 0
         if told is not None:
             self._notice(told)
 
@@ -405,8 +406,9 @@ class DurableRunner:
         under_way, wiring, cells = live.under_way, live.wiring, live.cells
         if under_way.defect is not None:
             return
-        if self._calls is not None:
-            self._calls.run, self._calls.seat = live.number, seat
+        marks = self._marks
+        if marks is not None:
+            marks[RUN], marks[SEAT] = live.number, seat
         before = cells[seat]
         try:
             wiring.bus.emit(address, event, cells)
