@@ -48,6 +48,8 @@ COLUMNS = [
     *(("services", column) for column in ("name", "kind", "records")),
     *(("resumptions", column) for column in ("number", "run", "asked_ms", "done_ms", "failure")),
     ("catalogue", "module"),
+    ("origins", "first_run"),
+    ("origins", "origin"),
     *(("served", column) for column in ("step", "run", "kind")),
     *(("held", column) for column in ("run", "at_ms", "step", "reason")),
     *(("deadly_calls", column) for column in ("run", "seat", "call", "deaths")),

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from choreo.domain.keys import checked_origin
 from choreo.domain.outcome import Outcome
 from choreo.domain.plan import Itinerary
 
@@ -50,6 +51,14 @@ def _json_of(kind: Any, expected: str) -> Check:
     return check
 
 
+def _origin(value: Any) -> str | None:
+    try:
+        checked_origin(value)
+    except (TypeError, ValueError):
+        return "an origin of idempotency keys"
+    return None
+
+
 def _or_null(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
@@ -73,6 +82,7 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
         "ended_ms": _or_null(_number),
         "outcome": OUTCOME,
         "resolution": OUTCOME,
+        "origin": _or_null(_origin),
     },
     "deliveries": {
         "run": _number,
@@ -91,14 +101,15 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
         "done_ms": _or_null(_number),
         "failure": _or_null(_text),
     },
+    "origins": {"first_run": _count, "origin": _origin},
     "catalogue": {"module": _text},
     "served": {"step": QUOTED, "run": _number, "kind": _or_null(_text)},
     "held": {"run": _count, "at_ms": _number, "step": _or_null(QUOTED), "reason": QUOTED},
     "deadly_calls": {"run": _count, "seat": _number, "call": _one_of("execute", "compensate"), "deaths": _count},
 }
-"""Of `services` the node alone knows what its rows should be."""
+"""The columns of `runs` are those of `RUN_COLUMNS`. Of `services` the node alone knows what its rows should be."""
 
-BESIDE = ("resumptions", "catalogue", "served", "held", "deadly_calls")
+BESIDE = ("resumptions", "origins", "catalogue", "served", "held", "deadly_calls")
 """The tables whose rows are not part of a run's story, and are judged cell by cell."""
 
 

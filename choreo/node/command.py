@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STDIN, STDOUT, STDERR = 0, 1, 2
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
-DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 5, 12
+DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 6, 14
 """So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
 
 ATTEND_S = 0.2
