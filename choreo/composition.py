@@ -81,12 +81,18 @@ def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool =
 
 
 def compose_durable(
-    services: str | None, journal: "Journal", tracer: "Tracer | None" = None, debug: bool = False
+    services: str | None,
+    journal: "Journal",
+    tracer: "Tracer | None" = None,
+    debug: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
 ) -> "DurableRunner":
     """The same with a journal, over the services of that module, or else of the module that the journal has had so far.
 
-    Raises `NoServices`, and `JournalError`, also where the services are others than those that the journal knows.
+    `notice` takes a line for people about a run that is held. Only for who has the journal's lock. Raises `NoServices`,
+    and `JournalError`, also where the services are others than those that the journal knows.
     """
+    from choreo.journal.calls import Calls
     from choreo.runners.durable import DurableRunner
 
     before = journal.catalogue()
@@ -95,7 +101,18 @@ def compose_durable(
 
     around, styles, observe = _watched(tracer, debug)
     resumed = None if tracer is None else tracer.resumed
-    runner = DurableRunner(service_of, journal, _now_ms, styles, observe, around=around, resumed=resumed)
+    runner = DurableRunner(
+        service_of,
+        journal,
+        _now_ms,
+        styles,
+        observe,
+        around=around,
+        resumed=resumed,
+        calls=Calls.open(journal.path),
+        notice=notice,
+        are_same_services=module == before,
+    )
     if module != before:
         journal.keep_catalogue(module)
     return runner

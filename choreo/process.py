@@ -102,3 +102,18 @@ def ctrl_c_told_apart() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted
+
+
+def missing_descriptors(count: int) -> str | None:
+    """Why so many files cannot be opened beside those that are open, or None if they can."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        why = f"expected to be able to open {count} files, got {len(opened)} ({error.strerror})"
+        return f"{why}: raise the limit (ulimit -n)"
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return None

@@ -606,12 +606,12 @@ def test_a_node_that_is_asked_in_vain_says_so(path: str, signs: Path) -> None:
 
 
 def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
-    """Somebody has the journal, and the run is under way: there is nothing to resume."""
+    """Somebody has the journal, and the run is under way: that is said, and it is not at its end."""
     write_cut(path, Request("cut", TRIP), 2)
     with locked(path):
         done = choreo("resume", "cut", "--journal", path, *SERVICES)
 
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert "Another process has the journal: a node, which sees to it" in prose(done.stdout)
     assert state_of(path, "cut") == "running"
 
@@ -863,7 +863,7 @@ def test_a_journal_that_another_program_has_locked_is_told(
     done = choreo(*command, "--journal", path)
 
     greedy.close()
-    assert done.exit_code == 2
+    assert done.exit_code == (1 if command[0] in ("prune", "resume") else 2)
     assert "another program has it locked" in prose(done.output)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from choreo.checking.journal import judge_journal
 from choreo.journal import opening
@@ -26,7 +27,8 @@ from tests.crash.judge import judge
 from tests.crash.life import Life
 from tests.crash.services import LAST_CALL, catalogue
 from tests.crash.workload import Saga, Workload
-from tests.node_client import Node, execute
+from tests.journals import COMPLETED, STUCK, change, write
+from tests.node_client import ROOT, Node, execute
 
 CLEAR = "choreo node: "
 UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
@@ -631,3 +633,143 @@ def test_the_trace_is_not_written_over_the_journal(path: Path, what: str) -> Non
         assert "expected another file than the journal" in said_clearly(life, status=2)
 
     assert path.read_bytes() == before
+
+
+# --- somebody else's tables -------------------------------------------------------------------------------------------
+
+DELIVERIES = "run, number, at_ms, seat, heard, published, detail, receipt"
+FOREIGN = {
+    "a view": (
+        ["ALTER TABLE deliveries RENAME TO d", f"CREATE VIEW deliveries AS SELECT {DELIVERIES} FROM d"],
+        "deliveries is a view, and no table",
+    ),
+    "a view of runs": (
+        ["ALTER TABLE runs RENAME TO r", "CREATE VIEW runs AS SELECT * FROM r"],
+        "runs is a view, and no table",
+    ),
+    "a virtual table": (
+        ["DROP TABLE deliveries", f"CREATE VIRTUAL TABLE deliveries USING fts5({DELIVERIES})"],
+        "the table deliveries is not as a node makes it ('CREATE VIRTUAL TABLE",
+    ),
+    "a trigger": (
+        ["CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM deliveries; END"],
+        "there is a trigger 't'",
+    ),
+    "a generated column": (
+        ["ALTER TABLE runs ADD COLUMN more AS (saga_id || 'x')"],
+        "the table runs is not as a node makes it",
+    ),
+    "a missing table": (["DROP TABLE resumptions"], "resumptions is not there, and no table"),
+    "a unique index": (["CREATE UNIQUE INDEX u ON runs (style)"], "the index 'u' is none of a journal's"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_tables_that_are_no_journals_are_refused_by_name(path: Path, what: str) -> None:
+    """By whoever opens the file, to write it or to look at it; nothing in it has run, and nothing is changed."""
+    statements, told = FOREIGN[what]
+    write(str(path), COMPLETED)
+    change(str(path), *statements)
+    before = path.read_bytes()
+
+    for opened in (Journal.open, Journal.open_to_read):
+        with pytest.raises(JournalError) as refused:
+            opened(str(path))
+        assert told in str(refused.value)
+    assert path.read_bytes() == before
+
+
+def test_what_an_operator_adds_for_himself_is_let_be(path: Path) -> None:
+    """A view, an index and a table of his own; and what ANALYZE makes."""
+    write(str(path), COMPLETED)
+    change(
+        str(path),
+        "CREATE VIEW mine AS SELECT state, count(*) FROM runs GROUP BY state",
+        "CREATE INDEX mine_too ON runs (begun_ms)",
+        "CREATE TABLE notes (run, note)",
+        "ANALYZE",
+    )
+
+    write(str(path), replace(COMPLETED, saga_id="more"))
+
+    assert Journal.open_to_read(str(path)).last_run() == 2
+
+
+# --- few files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", range(5, 15))
+@pytest.mark.parametrize("options", [(), ("--journal",)])
+def test_a_node_that_may_open_few_files_serves_or_says_so(path: Path, limit: int, options: Sequence[str]) -> None:
+    """Never a traceback, whatever the limit; with less than that Python itself does not start."""
+    command = [sys.executable, "main.py", *options, *([str(path)] if options else [])]
+    under = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
+
+    done = subprocess.run(
+        [*under, *command], cwd=ROOT, input=b'{"type": "execute", "saga_id": 1, "steps": []}\n', capture_output=True
+    )
+
+    told = done.stderr.decode()
+    assert done.returncode in (0, 2), told
+    if done.returncode == 2:
+        assert told.startswith("choreo node: expected to be able to open ")
+        assert told.endswith("raise the limit (ulimit -n)\n")
+        assert len(told.splitlines()) == 1
+    else:
+        assert b"saga_completed" in done.stdout
+
+
+@pytest.mark.parametrize("limit", range(5, 15, 3))
+@pytest.mark.parametrize(
+    "command", [["sagas"], ["show", "done"], ["check"], ["resume", "done"], ["prune", "--older-than", "1d"]]
+)
+def test_a_command_that_may_open_few_files_works_or_says_so(path: Path, limit: int, command: list[str]) -> None:
+    """Never a traceback."""
+    write(str(path), COMPLETED)
+
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'ulimit -n {limit}; exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "choreo",
+            *command,
+            "--journal",
+            path,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+    )
+
+    told = done.stderr.decode()
+    assert done.returncode in (0, 2), told
+    assert "Traceback" not in told
+    assert done.returncode == 0 or "raise the limit" in told
+
+
+# --- a full disk, and the commands ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [["prune", "--older-than", "0s"], ["resume", "stuck", "--services", "tests.journals"]]
+)
+def test_a_full_disk_is_no_wrong_use_of_a_command_that_writes(
+    tiny: TinyDisk | TinyFiles, path: Path, command: list[str]
+) -> None:
+    """It fails with 1 and says why, without a word about its options; with room again it does what it was asked for."""
+    write(str(path), STUCK, *(replace(COMPLETED, saga_id=number) for number in range(12)))
+    choreo = [sys.executable, "-m", "choreo", *command, "--journal", str(path)]
+    tiny.fill()
+
+    failed = subprocess.run([*tiny.under, *choreo], cwd=ROOT, capture_output=True)
+    tiny.make_room()
+    done = subprocess.run(choreo, cwd=ROOT, capture_output=True)
+
+    told = (failed.stdout + failed.stderr).decode()
+    assert failed.returncode == 1, told
+    assert any(why in " ".join(told.split()) for why in ("there is no room left for", "the disk fails"))
+    assert "Usage" not in told
+    assert done.returncode == 0, done.stderr

@@ -18,6 +18,8 @@ from choreo.domain.definition import Kind
 from choreo.domain.plan import Itinerary
 from choreo.invariants.known import Known, KnownRun, ancestors_of, events_max_of
 from choreo.invariants.monitor import Monitor
+from choreo.journal.cells import wrong_cells
+from choreo.journal.errors import UnreadableRow
 from choreo.journal.journal import Journal
 from choreo.journal.replay import Replayer
 from choreo.journal.rows import RUNNING, DeliveryRow, RunRow, read_run
@@ -45,7 +47,10 @@ def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress
     after = 0
     while batch := list(_batch(journal, after)):
         for row, deliveries in batch:
-            judge.judge(row, deliveries)
+            if isinstance(deliveries, UnreadableRow):
+                judge.note_unreadable(row, deliveries)
+            else:
+                judge.judge(row, deliveries)
         after = batch[-1][0][0]
         if progress is not None:
             progress(judge.runs)
@@ -53,10 +58,13 @@ def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress
     return judge.judgement()
 
 
-def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[DeliveryRow]]]:
+def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[DeliveryRow] | UnreadableRow]]:
     with journal.at_one_moment():
         for row in journal.run_rows(after, BATCH):
-            yield row, journal.deliveries(row[0])
+            try:
+                yield row, journal.deliveries(row[0])
+            except UnreadableRow as error:
+                yield row, error
 
 
 class RunJudgement(Struct):
@@ -98,7 +106,14 @@ class JournalJudge:
                 self._remember(shape, end)
         self._ends[end] += 1
 
-    def note_strays(self, runs: Sequence[int]) -> None:
+    def note_unreadable(self, columns: RunColumns, error: UnreadableRow) -> None:
+        """A run with a delivery that nobody can read."""
+        self.runs += 1
+        self._deviating += 1
+        self._ends[ENDS[-1]] += 1
+        self._add([deviation("J5", str(error), columns[0])])
+
+    def note_strays(self, runs: Sequence[int | str]) -> None:
         """Deliveries that belong to no run."""
         for number in runs:
             self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
@@ -109,10 +124,13 @@ class JournalJudge:
         return Judgement(self.runs, ends, *listed, self._deviating, self._unlisted)
 
     def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
+        wrong = "; ".join(wrong_cells("runs", columns))
+        if wrong:
+            return RunJudgement(deviations=[deviation("J5", f"expected the row of a run, got {wrong}", columns[0])])
+        row = read_run(columns)
         try:
-            row = read_run(columns)
             compiled = self._compiled[row.request.style, row.request.steps]
-        except Exception as error:  # a row that no node has written can be anything
+        except Exception as error:  # steps that no node has taken
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
             return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
         told = tell(row, deliveries, compiled.replayer)

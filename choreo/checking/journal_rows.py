@@ -27,7 +27,7 @@ TITLES = {
 
 
 def deviation(
-    code: str, sentence: str, number: int, saga_id: str | int | None = None, line: int | None = None
+    code: str, sentence: str, number: int | str, saga_id: str | int | None = None, line: int | None = None
 ) -> Deviation:
     """Of the run with that number; without a `saga_id` nobody knows whose it is."""
     run = f"run-{number}"

@@ -24,6 +24,14 @@ class LeftAsItLies(JournalError):
     """
 
 
+class JournalFails(JournalError):
+    """The journal is as it should be, and the machine fails: no room, a disk that fails, a lock that is not let go."""
+
+
+class UnreadableRow(JournalError):
+    """A row holds what no node has written. Other rows can be read."""
+
+
 WHAT_HAPPENED = {
     sqlite3.SQLITE_FULL: "there is no room left for it",
     sqlite3.SQLITE_READONLY: "it is read-only",
@@ -39,10 +47,19 @@ WHAT_HAPPENED = {
 """By the extended result code, or else by the primary one (https://sqlite.org/rescode.html)."""
 
 
+KINDS: dict[int, type[JournalError]] = {
+    sqlite3.SQLITE_CORRUPT: DamagedJournal,
+    sqlite3.SQLITE_FULL: JournalFails,
+    sqlite3.SQLITE_IOERR: JournalFails,
+    sqlite3.SQLITE_BUSY: JournalFails,
+    sqlite3.SQLITE_LOCKED: JournalFails,
+}
+
+
 def explained(error: sqlite3.Error, path: str, what: str) -> JournalError:
     """`what` was to be done with the journal at `path`, and this came of it."""
     code = getattr(error, "sqlite_errorcode", None)
     happened = None if code is None else WHAT_HAPPENED.get(code, WHAT_HAPPENED.get(code & 0xFF))
     told = f"{happened} ({error})" if happened else str(error)
-    kind = DamagedJournal if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT else JournalError
+    kind = KINDS.get(0 if code is None else code & 0xFF, JournalError)
     return kind(f"expected a journal that can be {what}, got {path!r}: {told}")

@@ -7,16 +7,21 @@ transaction is written whole or not at all. Reading goes run by run, so that it 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
+from types import NoneType
 from typing import Any
 
 from choreo.domain.outcome import State
-from choreo.journal.errors import JournalError, explained
+from choreo.journal.cells import BESIDE, CELLS, shown, wrong_cells
+from choreo.journal.errors import JournalError, UnreadableRow, explained
 from choreo.journal.opening import Factory, connect, connect_to_read
 from choreo.journal.rows import (
     BEGUN_COLUMNS,
+    HELD,
     RUN_COLUMNS,
     RUNNING,
+    UNFINISHED,
     BegunRow,
     DeliveryRow,
     EndedRow,
@@ -71,6 +76,27 @@ KEEP_RECORDS = (
 )
 
 
+RUNS_MAX = 2**63 - 1
+"""No run has a higher number: SQLite has no wider column."""
+
+ROWS_JUDGED_MAX = 10_000
+NO_UTF8 = "Could not decode to UTF-8"
+
+_TEXT_OR_NULL = (str, NoneType)
+SOUND_DELIVERIES = {
+    (int, int, int, int, str, str, detail, receipt) for detail in _TEXT_OR_NULL for receipt in (*_TEXT_OR_NULL, bytes)
+}
+"""The types of a row of `deliveries` that a node has written."""
+
+CONDITIONS = {
+    UNFINISHED: "state = 'running'",
+    RUNNING: "state = 'running' AND run NOT IN (SELECT run FROM held)",
+    HELD: "state = 'running' AND run IN (SELECT run FROM held)",
+    **{state.value: f"state = '{state.value}'" for state in State},
+}
+"""Which runs are in a state. One that is held has not ended, and stands as `running` in its row."""
+
+
 class Journal:
     """A journal that is open. Every method raises `JournalError` where the file cannot be read or written."""
 
@@ -80,6 +106,7 @@ class Journal:
         self._execute = connection.execute
         self._execute_many = connection.executemany
         self._data_version = -1
+        self._reads_any_text = False
 
     @classmethod
     def open(cls, path: str, factory: Factory = sqlite3.Connection) -> "Journal":
@@ -147,7 +174,7 @@ class Journal:
         """
         pruned = [run for (run,) in self._all(PRUNABLE, (before_ms, after, limit))]
         with self._transaction():
-            for table in ("deliveries", "resumptions", "runs"):
+            for table in ("deliveries", "resumptions", "held", "deadly_calls", "runs"):
                 self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
             self._execute(UNUSED_ORIGINS)
         return len(pruned), pruned[-1] if pruned else 0
@@ -173,7 +200,7 @@ class Journal:
 
     def asked_to_resume(self) -> list[tuple[int, int]]:
         """The questions that are open, each with the number of its run."""
-        return [(number, run) for number, run in self._all(ASKED)]
+        return [(number, run if run.__class__ is int else 0) for number, run in self._all(ASKED)]
 
     def answer(self, question: int, at_ms: int, failure: str | None = None) -> None:
         """The run has come to rest again; or why it could not be resumed."""
@@ -195,12 +222,18 @@ class Journal:
     # Reading
 
     def counts(self) -> dict[str, int]:
-        """How many runs there are in each state."""
-        return dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
+        """How many runs there are in each state; those that are held are not counted as running."""
+        counts = dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
+        ((held,),) = self._all("SELECT count(*) FROM held JOIN runs USING (run) WHERE state = 'running'")
+        if held:
+            counts |= {RUNNING: counts[RUNNING] - held, HELD: held}
+        return {state: count for state, count in counts.items() if count}
 
     def last_run(self) -> int:
         """The number of the newest run; 0 where there is none."""
         (newest,) = self._all("SELECT coalesce(max(run), 0) FROM runs")
+        if newest[0] >= RUNS_MAX:
+            raise self._unreadable(f"run {newest[0]} leaves no number for another run")
         return int(newest[0])
 
     def find(self, saga_id: str | int) -> RunRow | None:
@@ -220,24 +253,28 @@ class Journal:
 
     def run(self, number: int) -> RunRow | None:
         """The run with that number."""
+        if not 0 < number <= RUNS_MAX:
+            return None
         return next((row for row in self.runs(number - 1, 1) if row.number == number), None)
 
     def run_rows(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[tuple[Any, ...]]:
         """The same as they stand: the values of `RUN_COLUMNS`, for whoever reads also what cannot be read."""
-        where = "" if state is None else f"state = '{_known(state)}' AND "
+        where = "" if state is None else f"{_condition(state)} AND "
         return self._all(f"SELECT {RUN_COLUMNS} FROM runs WHERE {where}run > ? ORDER BY run LIMIT ?", (after, limit))
 
     def read(self, columns: Sequence[Any]) -> RunRow:
-        """A row of `run_rows`. Raises `JournalError` for one that no node has written."""
-        try:
-            return read_run(columns)
-        except Exception as error:
-            why = f"run {columns[0]} cannot be read ({type(error).__name__}: {error})"
-            raise JournalError(f"expected a journal that is sound, got {self.path!r}: {why}") from error
+        """A row of `run_rows`. Raises `UnreadableRow` for one that no node has written."""
+        wrong = "; ".join(wrong_cells("runs", columns))
+        if wrong:
+            raise self._unreadable(f"run {columns[0]} cannot be read: {wrong}")
+        return read_run(columns)
 
     def deliveries(self, run: int) -> list[DeliveryRow]:
-        """The deliveries of a run, in their order."""
-        return [DeliveryRow(*row) for row in self._all(DELIVERIES, (run,))]
+        """The deliveries of a run, in their order. Raises `UnreadableRow` for one that no node has written."""
+        rows = self._all(DELIVERIES, (run,))
+        if not SOUND_DELIVERIES.issuperset([tuple(map(type, row)) for row in rows]):
+            raise self._unreadable(f"run {run}, {_first_wrong(rows)}")
+        return [DeliveryRow(*row) for row in rows]
 
     def catalogue(self) -> str | None:
         """The module whose services have executed the sagas so far."""
@@ -247,6 +284,20 @@ class Journal:
     def records(self) -> Iterator[RecordsRow]:
         """The records of the services."""
         yield from self._all("SELECT name, kind, records FROM services ORDER BY name")
+
+    # For the modules beside this one that have tables of their own
+
+    def select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self._all(query, values)
+
+    def change(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for each of these rows, in the transaction that the next `commit` closes."""
+        self.begin()
+        try:
+            self._execute_many(statement, rows)
+        except sqlite3.Error as error:
+            raise self._failed(error, "written") from error
 
     # For whoever looks
 
@@ -261,25 +312,52 @@ class Journal:
 
     def before_newest(self, count: int, state: str | None = None) -> int:
         """The number after which there are so many runs and no more, of all or of those in one state."""
-        where = "" if state is None else f"WHERE state = '{_known(state)}' "
+        where = "" if state is None else f"WHERE {_condition(state)} "
         query = f"SELECT min(run) FROM (SELECT run FROM runs {where}ORDER BY run DESC LIMIT ?)"
         ((first,),) = self._all(query, (count,))
-        return 0 if first is None else int(first) - 1
+        return 0 if first is None else max(int(first) - 1, 0)
 
     def damage(self, limit: int = 100) -> list[str]:
         """What SQLite finds wrong with the file as a file; empty where it is sound."""
         found = [str(text) for (text,) in self._all(f"PRAGMA integrity_check({int(limit)})")]
         return [] if found == ["ok"] else found
 
-    def strays(self, limit: int = 100) -> list[int]:
-        """The numbers of runs that there are not, and that have deliveries."""
-        return [int(run) for (run,) in self._all(STRAYS, (limit,))]
+    def strays(self, limit: int = 100) -> list[int | str]:
+        """The numbers of runs that there are not, and that have deliveries; what is no number as text."""
+        return [run if run.__class__ is int else shown(run) for (run,) in self._all(STRAYS, (limit,))]
+
+    def wrong_cells(self, limit: int = 100) -> list[str]:
+        """What stands where it cannot, in the tables beside runs and deliveries: a sentence for each row."""
+        below = self._all("SELECT run FROM runs WHERE run < 1 LIMIT ?", (limit,))
+        found = [f"runs, row {run}: run: expected a number above 0" for (run,) in below]
+        for table in BESIDE:
+            columns = ", ".join(CELLS[table])
+            for row in self._all(f"SELECT {columns} FROM {table} ORDER BY 1 LIMIT {ROWS_JUDGED_MAX}"):
+                wrong = "; ".join(wrong_cells(table, row))
+                if wrong and len(found) < limit:
+                    found.append(f"{table}, row {shown(row[0])}: {wrong}")
+        return found
 
     def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._execute(query, values).fetchall()
         except sqlite3.Error as error:
+            if not self._reads_any_text and NO_UTF8 in str(error):
+                return self._all_as_it_is(query, values)
             raise self._failed(error, "read") from error
+
+    def _all_as_it_is(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The same, where a text is none: what cannot be decoded is spelled out, and is wrong by that."""
+        self._reads_any_text = True
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+        try:
+            return self._all(query, values)
+        finally:
+            self._reads_any_text = False
+            self._connection.text_factory = str
+
+    def _unreadable(self, why: str) -> UnreadableRow:
+        return UnreadableRow(f"expected a journal that is sound, got {self.path!r}: {why}")
 
     def _insert(self, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Many rows a statement, which takes two thirds of the time of a statement for each."""
@@ -310,8 +388,17 @@ class Journal:
         return explained(error, self.path, what)
 
 
-def _known(state: str) -> str:
-    """A state that there is: it stands in the text of a query, so that the index of that state is used."""
-    if state != RUNNING and state not in list(State):
-        raise ValueError(f"state: expected {RUNNING} or {', '.join(State)}, got {state!r}")
-    return state
+def _first_wrong(rows: Sequence[Sequence[Any]]) -> str:
+    """The first row of these that no node has written, and what is wrong with it."""
+    for row in rows:
+        wrong = "; ".join(wrong_cells("deliveries", row))
+        if wrong:
+            return f"delivery {shown(row[1])} cannot be read: {wrong}"
+    return "its deliveries cannot be read"
+
+
+def _condition(state: str) -> str:
+    """Of the runs in a state. It stands in the text of a query, so that the index of that state is used."""
+    if state not in CONDITIONS:
+        raise ValueError(f"state: expected {', '.join(CONDITIONS)}, got {state!r}")
+    return CONDITIONS[state]

@@ -7,8 +7,8 @@ Nothing is written to a file that is not a journal, or is a newer one.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from choreo.journal.errors import DamagedJournal, JournalError, JournalInUse, explained
@@ -25,6 +25,8 @@ WRITES_NOTHING = "UPDATE services SET kind = kind WHERE false"
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 """How every SQLite file begins (https://sqlite.org/fileformat.html)."""
+
+OBJECTIONS_MAX, SQL_SHOWN_MAX = 3, 120
 
 Factory = type[sqlite3.Connection]
 
@@ -195,6 +197,7 @@ def _connected_to_read(path: str, mode: str) -> sqlite3.Connection:
                 f"expected a journal of schema {VERSION}, got {path!r} of schema {version}; "
                 "a node brings it forward when it opens it"
             )
+        _expect_tables(connection, path, version)
     return connection
 
 
@@ -217,7 +220,9 @@ def closed_unless_fine(connection: sqlite3.Connection, path: str, what: str) -> 
 def _opened(path: str, mode: str, factory: Factory) -> sqlite3.Connection:
     try:
         uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
-        return sqlite3.connect(uri, BUSY_TIMEOUT_S, isolation_level=None, factory=factory, uri=True)
+        connection = sqlite3.connect(uri, BUSY_TIMEOUT_S, isolation_level=None, factory=factory, uri=True)
+        connection.execute("PRAGMA trusted_schema = OFF")  # what stands in a stranger's schema runs nothing
+        return connection
     except sqlite3.Error as error:
         raise explained(error, path, "opened") from error
     except ValueError as error:  # no path at all: a zero byte
@@ -242,7 +247,9 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    if _version(connection, path) == VERSION:
+    version = _version(connection, path)
+    _expect_tables(connection, path, version)
+    if version == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     version = _version(connection, path)  # again: who had the file before may have done it
@@ -252,3 +259,45 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _expect_tables(connection: sqlite3.Connection, path: str, version: int) -> None:
+    """Raises `JournalError` for tables that are not those of that version, and for what acts when they are written.
+
+    A view, a virtual table, a trigger or a generated column would run what somebody else has written. More tables,
+    views and plain indexes are an operator's own, and do no harm.
+    """
+    if not version:
+        return
+    expected = {(kind, name): sql for kind, name, _, sql in _schema_of(version)}
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+    tables = {name for kind, name in expected if kind == "table"}
+    objections = [
+        *_differing(expected, {(kind, name): sql for kind, name, _, sql in found}),
+        *(f"there is a trigger {name!a}" for kind, name, _, _ in found if kind == "trigger"),
+        *(
+            f"the index {name!a} is none of a journal's"
+            for kind, name, table, sql in found
+            if kind == "index" and table in tables and (kind, name) not in expected and "UNIQUE" in str(sql).upper()
+        ),
+    ]
+    if objections:
+        raise JournalError(f"expected a journal, got {path!r}, in which {'; '.join(objections[:OBJECTIONS_MAX])}")
+
+
+def _differing(expected: Mapping[tuple[str, str], str], found: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    kinds = {name: kind for kind, name in found}
+    for (kind, name), sql in expected.items():
+        if (kind, name) not in found:
+            yield f"{name} is {'a ' + kinds[name] if name in kinds else 'not there'}, and no {kind}"
+        elif found[kind, name] != sql:
+            yield f"the {kind} {name} is not as a node makes it ({str(found[kind, name])[:SQL_SHOWN_MAX]!a})"
+
+
+def _schema_of(version: int) -> list[tuple[str, str, str, str]]:
+    """What the migrations up to that version make of an empty file."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        for statements in MIGRATIONS[:version]:
+            for statement in statements:
+                empty.execute(statement)
+        return empty.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()

@@ -4,7 +4,6 @@ Laws: values; docs/reference/journal.md explains every column. What is written i
 """
 
 from collections.abc import Sequence
-from types import NoneType
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +14,8 @@ from choreo.domain.request import Request, Sender
 from choreo.journal import values
 from choreo.journal.values import Kept, quote, quote_or_none
 
-RUNNING = "running"
+RUNNING, HELD, UNFINISHED = "running", "held", "unfinished"
+"""A run that has not ended is unfinished: held, as long as it cannot go on, or else running."""
 
 BegunRow = tuple[int, str, str | None, str | None, str | None, str, str, str | None, str | None, int]
 """A run that begins: `BEGUN_COLUMNS`."""
@@ -102,11 +102,9 @@ def begun_row(number: int, saga_id: str, request: Request, steps: str, sender: S
 
 
 def read_run(row: Sequence[Any]) -> RunRow:
-    """A row of `RUN_COLUMNS`. Raises `ValueError`, or whatever comes of values that no node has written."""
+    """A row of `RUN_COLUMNS`, in whose cells stands what may stand there."""
     number, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms = row[:10]
     state, ended_ms, outcome, resolution, origin = row[10:]
-    if begun_ms.__class__ is not int or state.__class__ is not str or ended_ms.__class__ not in (int, NoneType):
-        raise ValueError(f"expected times and a state, got {begun_ms!r}, {ended_ms!r} and {state!r}")
     read = values.read_or_none
     return RunRow(
         number,

@@ -53,6 +53,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE catalogue (module TEXT NOT NULL)",),
     ("CREATE TABLE origins (first_run INTEGER PRIMARY KEY, origin TEXT NOT NULL)",),
+    (
+        """CREATE TABLE served (
+  step TEXT NOT NULL,
+  run INTEGER NOT NULL,
+  kind TEXT,
+  PRIMARY KEY (step, run)
+) WITHOUT ROWID""",
+        "CREATE TABLE held (run INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, step TEXT, reason TEXT NOT NULL)",
+        """CREATE TABLE deadly_calls (
+  run INTEGER NOT NULL,
+  seat INTEGER NOT NULL,
+  call TEXT NOT NULL,
+  deaths INTEGER NOT NULL,
+  PRIMARY KEY (run, seat)
+) WITHOUT ROWID""",
+    ),
 )
 """What makes version 1 of an empty file, version 2 of version 1, and so on."""
 

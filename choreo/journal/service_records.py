@@ -15,6 +15,7 @@ from choreo.domain.calling import checked, ran
 from choreo.domain.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy
 from choreo.domain.raised import in_a_line
 from choreo.domain.service import NotTheService, Service, ServiceOf
+from choreo.journal.calls import CALL, COMPENSATE, EXECUTE, Calls
 from choreo.journal.errors import JournalError
 from choreo.journal.rows import RecordsRow
 from choreo.journal.values import is_scalar, quote
@@ -26,10 +27,11 @@ TOGETHER = "*"
 class KeptService:
     """A service whose calls are noted. A receipt that the journal cannot keep is an unknown answer of it."""
 
-    def __init__(self, step: str, inner: Service, touched: dict[str, None]) -> None:
+    def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
         self.step = step
         self.inner = inner
-        self.kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+        self.kind = kind_of(inner)
+        self._marks = None if calls is None else calls.marks
         self.is_together = False
         """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
         self._touched = touched
@@ -39,20 +41,32 @@ class KeptService:
 
     def execute(self, reference: str) -> Any:
         self._touched[self.step] = None
+        marks = self._marks
         try:
+            if marks is not None:
+                marks[CALL] = EXECUTE
             receipt = ran(self.inner.execute(reference))
             if receipt is not None and not is_scalar(receipt):
                 as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
         except NotTheService as error:  # it is the service's all the same
             raise RuntimeError(in_a_line(error)) from None
+        finally:
+            if marks is not None:
+                marks[CALL] = 0
         return receipt
 
     def compensate(self, reference: str, receipt: Any) -> None:
         self._touched[self.step] = None
+        marks = self._marks
         try:
+            if marks is not None:
+                marks[CALL] = COMPENSATE
             ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
         except NotTheService as error:  # it is the service's all the same
             raise RuntimeError(in_a_line(error)) from None
+        finally:
+            if marks is not None:
+                marks[CALL] = 0
 
     def changed_fields(self) -> dict[str, Any] | None:
         """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
@@ -82,6 +96,11 @@ class KeptService:
         give_back(self.inner, state)
 
 
+def kind_of(service: Service) -> str:
+    """Return the kind of a service, as it stands in the journal: its module and its class."""
+    return f"{type(service).__module__}.{type(service).__qualname__}"
+
+
 def is_plain(service: Service) -> bool:
     """Whether a service is what its fields are: no slots, and no idea of its own of what is to be kept."""
     kinds = type(service).__mro__[:-1]
@@ -95,9 +114,19 @@ def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
 class ServiceRecords:
     """The services that were used so far. `changed` is what is to be written with the next transaction."""
 
-    def __init__(self, service_of: ServiceOf, rows: Iterable[RecordsRow]) -> None:
-        """Gives the services back what they held. Raises `JournalError` where one cannot take it."""
+    def __init__(
+        self,
+        service_of: ServiceOf,
+        rows: Iterable[RecordsRow],
+        calls: Calls | None = None,
+        are_same_services: bool = False,
+    ) -> None:
+        """Gives the services back what they held. Raises `JournalError` where one cannot take it.
+
+        With `are_same_services`, one that held nothing may have another class by now, or be gone.
+        """
         self._service_of = checked(service_of)
+        self._calls = calls
         self._services: dict[str, KeptService] = {}
         self._by_identity: dict[int, KeptService] = {}
         self._touched: dict[str, None] = {}
@@ -106,6 +135,9 @@ class ServiceRecords:
         for name, kind, records in rows:
             self._written[name] = records
             for step, (kind_of_step, state) in self._states(name, kind, records).items():
+                if are_same_services and name != TOGETHER and state == {} and not self._is_served(step, kind_of_step):
+                    del self._written[name]
+                    continue
                 self._restore(step, kind_of_step, state, name == TOGETHER)
 
     def service(self, step: str) -> KeptService:
@@ -120,7 +152,9 @@ class ServiceRecords:
         if known is None:
             _expect_state(service)
             self._share_again(service)
-            known = self._services[step] = self._by_identity[id(service)] = KeptService(step, service, self._touched)
+            known = self._services[step] = self._by_identity[id(service)] = KeptService(
+                step, service, self._touched, self._calls
+            )
         return known
 
     def changed(self) -> list[RecordsRow]:
@@ -184,6 +218,12 @@ class ServiceRecords:
         for name, value in _fields(service).items():
             if id(value) in self._replaced and not (value is None or is_scalar(value)):
                 setattr(service, name, self._replaced[id(value)][1])
+
+    def _is_served(self, step: str, kind: str) -> bool:
+        try:
+            return kind_of(self._service_of(step)) == kind
+        except Exception:  # whatever somebody else's catalogue raises
+            return False
 
     def _restore(self, step: str, kind: str, state: Any, is_together: bool) -> None:
         try:

@@ -13,7 +13,14 @@ from choreo.composition import SERVICES, NoServices, compose, open_services
 from choreo.domain.raised import Interrupted
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
-from choreo.process import STDERR, STDIN, ctrl_c_told_apart, occupy_standard_streams, reserve_stdout
+from choreo.process import (
+    STDERR,
+    STDIN,
+    ctrl_c_told_apart,
+    missing_descriptors,
+    occupy_standard_streams,
+    reserve_stdout,
+)
 from choreo.runners.runner import Runner
 
 if TYPE_CHECKING:
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
+DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 6, 14
+"""So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
+
 ATTEND_S = 0.2
 """So often a node with a journal looks whether an operator has asked for something."""
 
@@ -43,6 +53,10 @@ def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
     occupy_standard_streams()
     options = _parse(arguments) if arguments else Options()
+    missing = missing_descriptors(DESCRIPTORS if options.journal is None else DESCRIPTORS_OF_JOURNAL)
+    if missing is not None:
+        log(f"choreo node: {missing}")
+        return WRONG_USE
     try:
         with ctrl_c_told_apart():
             return _run(options, reserve_stdout())
@@ -81,7 +95,7 @@ def _serve_durably(options: Options, sink: int) -> int:
         journal = Journal.open(path)
         lock.watch_log()
         tracer = _open_tracer(options)
-        runner = compose_durable(options.services, journal, tracer, _is_debug(options))
+        runner = compose_durable(options.services, journal, tracer, _is_debug(options), _notice)
     except JournalError as error:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
@@ -149,6 +163,10 @@ def log(text: str) -> None:
     text = visible_lines(text)
     with suppress(OSError, ValueError):
         os.write(STDERR, f"{text}\n".encode("utf-8", "backslashreplace"))
+
+
+def _notice(text: str) -> None:
+    log(f"choreo node: {text}")
 
 
 class Traced:

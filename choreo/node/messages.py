@@ -266,7 +266,16 @@ def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
 
 def status_text(saga_id: str | int, msg_id: int | None, outcome: Outcome | None) -> str:
     """The reply to a question: what a saga has come to, or that it runs."""
-    state = '"state": "running"' if outcome is None else _state_text(outcome)
+    return _status_text(saga_id, msg_id, '"state": "running"' if outcome is None else _state_text(outcome))
+
+
+def held_status_text(saga_id: str | int, msg_id: int | None, step: str | None, reason: str) -> str:
+    """The reply to a question about a saga that is held, and why."""
+    at = "" if step is None else f'"held_step": {quote(step)}, '
+    return _status_text(saga_id, msg_id, f'"state": "held", {at}"reason": {quote(reason)}')
+
+
+def _status_text(saga_id: str | int, msg_id: int | None, state: str) -> str:
     return f'{{"type": "saga_status", {_head(saga_id, msg_id)}{state}}}'
 
 

@@ -34,6 +34,7 @@ from choreo.node.messages import (
     decode_with_care,
     envelope_text,
     error_text,
+    held_status_text,
     init_ok_text,
     looks_like_message,
     quote,
@@ -99,7 +100,8 @@ class Session:
         """Bring to its end what an earlier process had begun, and reply to whoever is still waiting."""
         for owed in self._runner.recover():
             for request, sender, under_way in owed:
-                self._pay(request.saga_id, sender, under_way)
+                if under_way.held is None:  # else its client waits on, and an operator is told
+                    self._pay(request.saga_id, sender, under_way)
             yield self._taken()
 
     def attend(self) -> None:
@@ -238,6 +240,8 @@ class Session:
         """The reply to a request whose run was under way, once it has come to rest."""
         if under_way.outcome is not None:
             self._write(reply_text(saga_id, sender.msg_id, under_way.outcome), sender, under_way.event)
+        elif under_way.held is not None:
+            self._write(error_text(sender.msg_id, CRASH, f"saga_id: {under_way.held.text}"), sender, None)
         elif under_way.defect is not None:
             self._write(self._crashed(sender, under_way.defect), sender, None)
 
@@ -256,6 +260,9 @@ class Session:
             self._reply(error_text(sender.msg_id, KEY_DOES_NOT_EXIST, text), sender)
         elif isinstance(known, UnderWay):
             self._owed.append(partial(self._tell, saga_id, sender, known))
+        elif known.held is not None:
+            text = held_status_text(saga_id, sender.msg_id, known.held.step, known.held.reason)
+            self._reply(text, sender)
         else:
             self._reply(status_text(saga_id, sender.msg_id, known.outcome), sender)
 

@@ -8,7 +8,7 @@ round is called because of another of the same round. What becomes of a delivery
 that is made again, is looked up in `domain/delivery.py` and `domain/front_door.py`, as in the lab.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -27,17 +27,19 @@ from choreo.domain.raised import defect, shown
 from choreo.domain.reaction import SUCCEEDED, Cell
 from choreo.domain.request import NOBODY, Request, Sender
 from choreo.domain.service import ServiceOf
-from choreo.journal.errors import JournalError
+from choreo.journal.calls import CALL, RUN, SEAT, Calls
+from choreo.journal.errors import JournalError, UnreadableRow
 from choreo.journal.journal import Journal
-from choreo.journal.replay import RESUMED, Replayer, Stood, run_of, word_of, words_of
-from choreo.journal.rows import RUNNING, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
+from choreo.journal.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
+from choreo.journal.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.journal.service_records import ServiceRecords
 from choreo.journal.values import Kept, detail_text, keep, outcome_text, steps_text
 from choreo.runners.conflict import difference
 from choreo.runners.entry import Entry
+from choreo.runners.holding import Holding
 from choreo.runners.in_process import NoOutcome
 from choreo.runners.origins import new_origin
-from choreo.runners.runner import Conflict, Known, UnderWay
+from choreo.runners.runner import Conflict, Held, Known, UnderWay
 from choreo.runners.wirings import Wirings, compiled
 from choreo.styles import STYLES, Style
 from choreo.styles.table import STARTED, Table
@@ -92,7 +94,10 @@ class DurableRunner:
     them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
     idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
     was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
-    process keeps the origin that the journal has for it.
+    process keeps the origin that the journal has for it. With `calls` a call that ends the process is noticed by the
+    next one; without, it is made again at every start. `notice` takes a line for people about a run that is held, or
+    that ended the process. `are_same_services` says that the catalogue is the one that the
+    journal has had so far: then a service that held nothing may have another class, or be gone.
     """
 
     def __init__(
@@ -106,6 +111,9 @@ class DurableRunner:
         around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
         resumed: Callable[[Run], None] | None = None,
         origin: str | None = None,
+        calls: Calls | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+        are_same_services: bool = False,
     ) -> None:
         """The services get back what the journal has of them.
 
@@ -118,7 +126,12 @@ class DurableRunner:
         self._resumed = resumed
         self._guarantees = guarantees
         self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
-        self._records = ServiceRecords(service_of, journal.records())
+        self._notice = notice
+        self._calls = calls
+        self._marks = None if calls is None else calls.marks
+        self._holding = Holding(journal, service_of, now_ms)
+        self._count_death()
+        self._records = ServiceRecords(service_of, journal.records(), calls, are_same_services)
         self._service_of = around(self._records.service)
         self._wirings = Wirings(self._wire, ROW_BYTES_DURABLE, NAME_COPIES)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
@@ -153,6 +166,8 @@ class DurableRunner:
         finally:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
+        if outcome is None and isinstance(answer, UnderWay) and answer.held is not None:
+            raise RuntimeError(answer.held.text)
         if outcome is None:
             raise RuntimeError(f"saga {shown(saga_id)} came to rest without an outcome: {answer}")
         return outcome
@@ -193,6 +208,8 @@ class DurableRunner:
         """Everything that was handled, in one transaction."""
         begun, handled, ended = self._begun, self._handled, self._ended
         self._begun, self._handled, self._ended = [], [], []
+        if self._holding.deadly:
+            self._holding.forget(handled)
         self._journal.commit(begun, handled, ended, self._records.changed())
 
     def status(self, saga_id: str | int) -> Known | UnderWay | None:
@@ -201,46 +218,90 @@ class DurableRunner:
         if live is not None:
             return live.under_way
         row = self._journal.find(saga_id)
-        return None if row is None else Known(row.latest_outcome)
+        return None if row is None else Known(row.latest_outcome, self._holding.held(row))
 
     # After a restart
 
+    def _count_death(self) -> None:
+        """Count the call in which the process before has ended, if it was in one."""
+        mark = None if self._calls is None else self._calls.left
+        told = None if mark is None else self._holding.count(mark)
+        self._journal.commit([], [], [], [])
+        if self._marks is not None:
+            self._marks[CALL] = 0
+        if told is not None:
+            self._notice(told)
+
     def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
-        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting."""
+        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting.
+
+        A run that has ended the process twice in one call comes last, alone: if it ends this one too, no other is cut.
+        """
         after = 0
-        while rows := self._journal.runs(after, RECOVERED_TOGETHER, RUNNING):
+        suspects: list[RunRow] = []
+        while rows := self._journal.run_rows(after, RECOVERED_TOGETHER, UNFINISHED):
             resumed: list[tuple[RunRow, UnderWay]] = []
             cells = 0
-            for row in rows:
-                resumed.append((row, self._revived(row)))
+            for columns in rows:
+                after = columns[0]
+                row = self._read(columns)
+                if row is None:
+                    continue
+                if self._holding.is_suspect(row.number):
+                    suspects.append(row)
+                    continue
+                resumed.append((row, self._noticed(self._revived(row))))
                 live = self._live.get(saga_text(row.request.saga_id))
                 cells += 0 if live is None else len(live.cells)
                 if cells > RECOVERED_CELLS_MAX:
                     break
-            self.settle()
-            yield [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
-            after = resumed[-1][0].number
+            yield self._settled(resumed)
+        for row in suspects:
+            yield self._settled([(row, self._noticed(self._revived(row)))])
+
+    def _read(self, columns: Sequence[Any]) -> RunRow | None:
+        """A run that has not ended; None for one that cannot be read, of which people are told."""
+        try:
+            return self._journal.read(columns)
+        except UnreadableRow as error:
+            self._notice(str(error))
+            return None
+
+    def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
+        """Bring these runs to their ends; those whose client is still waiting."""
+        self.settle()
+        return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
+
+    def _noticed(self, under_way: UnderWay) -> UnderWay:
+        if under_way.held is not None:
+            self._notice(under_way.held.text)
+        return under_way
 
     def resume(self, row: RunRow) -> UnderWay:
-        """Bring to its end a run that is stuck, or that was cut off.
+        """Bring to its end a run that is stuck or held, or that was cut off.
 
-        What got stuck is delivered again, as if it had never been acknowledged. Raises `ValueError` for a run that has
-        completed or was compensated.
+        What got stuck is delivered again, as if it had never been acknowledged; a call that has ended the process too
+        often is made once more. Raises `ValueError` for a run that has completed or was compensated.
         """
         if row.state not in (State.STUCK, RUNNING):
             raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
         self.commit()  # what nothing came of may wait to be written, and has a number all the same
         if row.state == State.STUCK:
             try:
-                self._wirings.of(row.request.style, row.request.steps)
                 stood = self._stood(row)
+                held = self._why_held(row, stood)
+                if held is None:
+                    self._wirings.of(row.request.style, row.request.steps)
             except Exception as error:  # then it stays as it is
                 return UnderWay(defect=defect(error))
+            if held is not None:
+                return UnderWay(held=held)
             marker = (row.number, stood.handled + 1, self._now_ms(), OPERATOR, RESUMED, "", None, None)
             self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
             if self._resumed is not None:
                 self._resumed(stood.run)
-        under_way = self._revived(row)
+        self._holding.forgive(row.number)
+        under_way = self._noticed(self._revived(row))
         self.settle()
         return under_way
 
@@ -254,9 +315,8 @@ class DurableRunner:
         self._expect_my_runs()
         for question, number in self._journal.asked_to_resume():
             row, failure = self._journal.run(number), None
-            if row is not None and row.state == State.STUCK:
-                under_way = self.resume(row)
-                failure = None if under_way.defect is None else under_way.defect.summary
+            if row is not None and (row.state == State.STUCK or self._holding.is_held(number)):
+                failure = why_not(self.resume(row))
             self._journal.answer(question, self._now_ms(), failure)
 
     def _expect_my_runs(self) -> None:
@@ -274,9 +334,15 @@ class DurableRunner:
             return UnderWay()
         under_way, request = UnderWay(), row.request
         try:
-            wiring = self._wirings[request.style, request.steps]
             stood = self._stood(row)
+            under_way.held = self._why_held(row, stood)
+            self._holding.note(row, under_way.held)
+            if under_way.held is not None:
+                return under_way
+            wiring = self._wirings[request.style, request.steps]
         except Exception as error:  # this run cannot go on; others can
+            if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
+                raise
             under_way.defect = defect(error)
             return under_way
         live = Live(row.number, saga_text(request.saga_id), request, wiring, stood.cells, under_way, stood.handled)
@@ -289,6 +355,9 @@ class DurableRunner:
         """Raises `Unreplayable`."""
         replayer = self._replayers[row.request.style, row.request.steps]
         return replayer.replay(row, self._journal.deliveries(row.number))
+
+    def _why_held(self, row: RunRow, stood: Stood) -> Held | None:
+        return self._holding.why(row, stood, self._replayers[row.request.style, row.request.steps].table.plan)
 
     # Requests
 
@@ -347,6 +416,9 @@ class DurableRunner:
         under_way, wiring, cells = live.under_way, live.wiring, live.cells
         if under_way.defect is not None:
             return
+        marks = self._marks
+        if marks is not None:
+            marks[RUN], marks[SEAT] = live.number, seat
         before = cells[seat]
         try:
             wiring.bus.emit(address, event, cells)
@@ -407,6 +479,7 @@ class DurableRunner:
 
     def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
         table = compiled(self._styles, style, steps, self._service_of)
+        self._holding.note_served(table.plan.steps, self._records.service, self._runs + 1)
         bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
         addresses: dict[str, list[Address]] = {}
         collected: dict[str, str] = {}
@@ -425,6 +498,13 @@ class DurableRunner:
             {row.topic.name: word_of(row.topic) for row in table.subscriptions},
             steps_text(steps),
         )
+
+
+def why_not(under_way: UnderWay) -> str | None:
+    """Why a run that was resumed cannot go on, or None if it can."""
+    if under_way.held is not None:
+        return under_way.held.reason
+    return None if under_way.defect is None else under_way.defect.summary
 
 
 def address_of(seat: int, topic: str) -> str:

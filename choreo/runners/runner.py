@@ -4,6 +4,7 @@ Laws: a request that was begun is settled; what it came to is known then, and no
 """
 
 from collections.abc import Iterator, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,22 +14,38 @@ from choreo.domain.outcome import Outcome
 from choreo.domain.request import Request, Sender
 
 
+class Held(Struct, frozen=True):
+    """A run that cannot go on for now, and has not failed: at which step, where there is one, and why."""
+
+    run: int
+    saga_id: str | int
+    step: str | None
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """A sentence about it, for the log and for whoever asks again."""
+        return f"{named(self.run, self.saga_id)} is held: {self.reason}"
+
+
 class UnderWay(Struct, gc=False):
     """A run that was begun.
 
     `outcome` is there once it may be told, and `event` is the one that told it; `defect` says why there will be none
-    for now.
+    for now, and `held` that nobody is to be told anything until the run goes on.
     """
 
     outcome: Outcome | None = None
     event: Event | None = None
     defect: Defect | None = None
+    held: Held | None = None
 
 
 class Known(Struct, frozen=True):
-    """What is known of a saga that was asked for: the outcome that it has come to, or None while it runs."""
+    """What is known of a saga that was asked for: the outcome that it has come to, or None while it runs or is held."""
 
     outcome: Outcome | None
+    held: Held | None = None
 
 
 class Conflict(ValueError):
@@ -37,6 +54,20 @@ class Conflict(ValueError):
 
 class NoRecord(LookupError):
     """This runner remembers no sagas."""
+
+
+TEXT_SHOWN_MAX = 160
+
+
+def named(run: int, saga_id: str | int) -> str:
+    """Return the name of a run in a sentence."""
+    return f"run-{run} (saga {shown(saga_id)})"
+
+
+def shown(text: str | int) -> str:
+    """Return a text in ASCII and in quotes, or a number; what is long is cut."""
+    quoted = encode_basestring_ascii(text) if isinstance(text, str) else str(text)
+    return quoted if len(quoted) <= TEXT_SHOWN_MAX else f"{quoted[: TEXT_SHOWN_MAX - 3]}..."
 
 
 class Runner(Protocol):

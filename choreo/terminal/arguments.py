@@ -30,6 +30,10 @@ class WrongUse(Exception):
         self.where, self.why = where, why
 
 
+class Failure(Exception):
+    """What was asked for is right, and cannot be done now: the machine fails."""
+
+
 class Saga(NamedTuple):
     """What is to be run, and which mishaps are to happen."""
 

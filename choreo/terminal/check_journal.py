@@ -14,7 +14,7 @@ from choreo.checking.journal import judge_journal
 from choreo.journal.errors import DamagedJournal
 from choreo.journal.journal import Journal
 from choreo.terminal.deviations_view import CODES, Places, show_deviations
-from choreo.terminal.journal_file import journal_errors
+from choreo.terminal.journal_file import expect_descriptors, journal_errors
 from choreo.terminal.lab_options import progress_bar
 from choreo.terminal.names import enumerated
 from choreo.terminal.screen import FAINT, TITLE, Screen
@@ -28,10 +28,11 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
     """Whether there is a finding. Raises `WrongUse` for a journal that cannot be read."""
     damage: list[str] = []
     verdict = Judgement(0, {}, (), ())
+    expect_descriptors()
     with journal_errors(), progress_bar("judging") as bar:
         try:
             with closing(Journal.open_to_read(path)) as journal:
-                damage += journal.damage()
+                damage += [*journal.damage(), *journal.wrong_cells()]
                 total = sum(journal.counts().values())
                 verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
         except DamagedJournal as error:  # it cannot be read on

@@ -3,6 +3,7 @@
 Exit status: 0 fine; 1 a finding; 2 wrong use.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typer.core import TyperCommand
 from choreo.domain.plan import PlanTooLarge
 from choreo.process import ctrl_c_told_apart, own_output
 from choreo.styles import STYLES
-from choreo.terminal.arguments import WrongUse
+from choreo.terminal.arguments import Failure, WrongUse
 from choreo.terminal.names import visible
 
 FINE, FINDING, CANNOT_WRITE = 0, 1, 2
@@ -55,6 +56,9 @@ def wrong_use() -> Iterator[None]:
     """What the arguments got wrong, as an error of the command line."""
     try:
         yield
+    except Failure as error:
+        print(f"choreo: {visible(str(error))}", file=sys.stderr)
+        raise typer.Exit(FINDING) from None
     except WrongUse as error:
         raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
     except PlanTooLarge as error:

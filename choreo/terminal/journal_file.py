@@ -1,6 +1,7 @@
 """A journal that a command looks at, and the run in it that a command is about.
 
-Laws: whatever is wrong with the file is wrong use of `--journal`, told in the journal's own words.
+Laws: whatever is wrong with the file is wrong use of `--journal`, told in the journal's own words. Where a command that
+writes finds no room, a disk that fails, or a lock that is not let go, it has failed, which is no mistake of its use.
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from typing import Annotated
 import typer
 
 from choreo.definitions.wrong import quoted
-from choreo.journal.errors import JournalError
+from choreo.journal.errors import JournalError, JournalFails
 from choreo.journal.journal import Journal
 from choreo.journal.rows import RunRow
-from choreo.terminal.arguments import WrongUse
+from choreo.node.command import DESCRIPTORS_OF_JOURNAL
+from choreo.process import missing_descriptors
+from choreo.terminal.arguments import Failure, WrongUse
 from choreo.terminal.names import enumerated
 from choreo.terminal.trace_file import Alike, text_of
 
@@ -28,18 +31,28 @@ LOOKED_AT_MAX = 2000
 
 
 @contextmanager
-def journal_errors() -> Iterator[None]:
-    """What is wrong with the journal, as wrong use."""
+def journal_errors(writes: bool = False) -> Iterator[None]:
+    """What is wrong with the journal, as wrong use; to a command that writes, what fails is a failure."""
     try:
         yield
     except JournalError as error:
+        if writes and isinstance(error, JournalFails):
+            raise Failure(str(error)) from None
         raise WrongUse("--journal", str(error)) from None
 
 
+def expect_descriptors() -> None:
+    """Raises `WrongUse` where not even the files that belong to a journal can be opened."""
+    missing = missing_descriptors(DESCRIPTORS_OF_JOURNAL)
+    if missing is not None:
+        raise WrongUse("--journal", missing)
+
+
 @contextmanager
-def journal_to_read(path: str) -> Iterator[Journal]:
-    """The journal, for whoever only looks. Raises `WrongUse`."""
-    with journal_errors():
+def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
+    """The journal, for whoever only looks, or looks before it writes. Raises `WrongUse`, and `Failure`."""
+    expect_descriptors()
+    with journal_errors(writes):
         journal = Journal.open_to_read(path)
         try:
             yield journal

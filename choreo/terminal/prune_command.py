@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
+from choreo.journal.errors import JournalFails
 from choreo.journal.journal import Journal
 from choreo.terminal.ages import now_ms, read_age
 from choreo.terminal.arguments import WrongUse
@@ -28,7 +29,7 @@ PRUNE_EPILOG = """[bold]Examples[/]
 
 [bold]Exit status[/]
   0  done, or nothing to do
-  1  stopped before the end
+  1  stopped before the end, or the journal could not be written: no room, a disk that fails
   2  wrong use"""
 
 BATCH = 200
@@ -37,11 +38,15 @@ REST_S_MIN = 0.01
 
 
 class Pruned(Struct):
-    """How many runs went, and how many could not that were begun before: unfinished, or stuck."""
+    """How many runs went, and how many could not that were begun before: unfinished, or stuck.
+
+    `failure` says why the journal could not be written any more.
+    """
 
     count: int
     kept: int
     is_stopped: bool = False
+    failure: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -63,11 +68,11 @@ def _prune(
         except ValueError as error:
             raise WrongUse("--older-than", str(error)) from None
         before_ms = now_ms() - age_ms
-        with journal_to_read(journal) as opened:
+        with journal_to_read(journal, writes=True) as opened:
             prunable, kept = opened.prunable(before_ms)
         pruned = Pruned(prunable, kept)
         if not dry_run:
-            with journal_errors():
+            with journal_errors(writes=True):
                 pruned = _forget(journal, before_ms, prunable, kept)
     if json:
         screen.json({"pruned": pruned.count, "kept": kept, "dry_run": dry_run, "stopped": pruned.is_stopped})
@@ -85,6 +90,8 @@ def _forget(path: str, before_ms: int, total: int, kept: int) -> Pruned:
             _forget_all(journal, before_ms, total, pruned, bar)
     except KeyboardInterrupt:  # what went is gone, and the rest is there
         pruned.is_stopped = True
+    except JournalFails as error:
+        pruned.is_stopped, pruned.failure = True, str(error)
     finally:
         journal.close()
     return pruned
@@ -108,7 +115,9 @@ def _show(screen: Screen, pruned: Pruned, age: str, dry_run: bool) -> None:
     if pruned.kept:
         are = "was begun before that and is" if pruned.kept == 1 else "were begun before that and are"
         screen.sentence((f"  kept: {_runs(pruned.kept)} that {are} unfinished or stuck", FAINT), indent=4)
-    if pruned.is_stopped:
+    if pruned.failure is not None:
+        screen.sentence("  ", ("stopped", "bold red"), f": {screen.prose(pruned.failure)}", indent=4)
+    elif pruned.is_stopped:
         screen.sentence("  ", ("stopped", "bold yellow"), ": what is left goes with the next prune", indent=4)
 
 

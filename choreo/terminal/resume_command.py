@@ -14,10 +14,11 @@ from msgspec import Struct
 from choreo.composition import NoServices, compose_durable
 from choreo.domain.outcome import State
 from choreo.journal.errors import JournalInUse
+from choreo.journal.holds import held_run
 from choreo.journal.journal import Journal
 from choreo.journal.opening import Lock
-from choreo.journal.rows import RUNNING, RunRow
-from choreo.runners.durable import DurableRunner
+from choreo.journal.rows import HELD, RUNNING, RunRow
+from choreo.runners.durable import DurableRunner, why_not
 from choreo.terminal.ages import now_ms
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
@@ -28,16 +29,19 @@ from choreo.terminal.screen import TITLE, Screen
 from choreo.terminal.trace_file import text_of
 
 RESUME_HELP = (
-    "Have a stuck saga go on: what could not be compensated is tried again. If a node has the journal, it is asked to; "
-    "if none has, the saga is driven here, and so is one that a dead node has left unfinished."
+    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again. "
+    "If a node has the journal, it is asked to; if none has, the saga is driven here, "
+    "and so is one that a dead node has left unfinished."
 )
 RESUME_EPILOG = """[bold]Examples[/]
   choreo resume order-2 --journal sagas.db
   choreo resume order-2 --journal sagas.db --timeout 300
   choreo resume order-2 --journal sagas.db --services my_services --json""" + STATUS.format(
-    "it has come to its end, or there was nothing to resume", "it is stuck again, or not at its end within the time"
+    "it has come to its end, or was there before",
+    "it is stuck again, or held, or under way, or the journal could not be written",
 )
 
+WAS = {State.STUCK: "was stuck", HELD: "was held"}
 TIMEOUT_S, POLL_S = 30.0, 0.05
 
 
@@ -48,6 +52,7 @@ class Done(Struct):
     by: str | None = None
     failure: str | None = None
     is_answered: bool = True
+    is_held: bool = False
 
 
 def register(app: typer.Typer) -> None:
@@ -73,34 +78,36 @@ def _resume(
 ) -> None:
     screen = Screen()
     with wrong_use():
-        with journal_to_read(journal) as opened:
+        with journal_to_read(journal, writes=True) as opened:
             before = find_run(opened, saga_id, run)
+            was = _state(opened, before)
         done = Done(before)
         if before.state in (RUNNING, State.STUCK):
-            with journal_errors():
-                done = Resumption(journal, before, services, timeout_s).make()
+            with journal_errors(writes=True):
+                done = Resumption(journal, before, services, timeout_s, was == HELD).make()
     if json:
-        screen.json(_plain(before, done))
+        screen.json(_plain(was, done))
     else:
-        _show(screen, before, done)
-    finish(is_finding=_is_finding(before, done))
+        _show(screen, was, done)
+    finish(is_finding=done.row.state in (RUNNING, State.STUCK))
 
 
 class Resumption:
     """Has one run go on, by whoever may drive it."""
 
-    def __init__(self, path: str, row: RunRow, services: str | None, timeout_s: float) -> None:
+    def __init__(self, path: str, row: RunRow, services: str | None, timeout_s: float, is_held: bool) -> None:
         self._path = path
         self._row = row
         self._services = services
         self._timeout_s = timeout_s
+        self._is_held = is_held
 
     def make(self) -> Done:
         """Raises `JournalError`, and `WrongUse` where the services cannot be opened."""
         lock = self._lock()
         if lock is not None:
             return self._drive(lock)
-        if self._row.state == RUNNING:
+        if self._row.state == RUNNING and not self._is_held:
             return Done(self._row)  # whoever has the journal sees to it
         return self._ask()
 
@@ -129,12 +136,13 @@ class Resumption:
         if row.state not in (RUNNING, State.STUCK):
             return Done(row, "another process")
         runner = self._runner(journal)
-        under_way = runner.resume(row)
+        if question is not None and (failure := journal.answered(question)[1]) is not None:
+            return _done(journal, row, "the node", failure)  # the node has died of it once too often
+        failure = why_not(runner.resume(row))
         runner.commit()
-        failure = None if under_way.defect is None else under_way.defect.summary
         if question is not None:
             journal.answer(question, now_ms(), failure)
-        return Done(_again(journal, row), "this command", failure)
+        return _done(journal, row, "this command", failure)
 
     def _runner(self, journal: Journal) -> DurableRunner:
         try:
@@ -151,14 +159,14 @@ class Resumption:
             while time.monotonic() < until:
                 is_answered, failure = journal.answered(question)
                 if is_answered:
-                    return Done(_again(journal, self._row), "the node", failure)
+                    return _done(journal, self._row, "the node", failure)
                 lock = self._lock()
                 if lock is not None:
                     return self._drive(lock, question)
                 time.sleep(POLL_S)
-            return Done(_again(journal, self._row), is_answered=False)
+            return Done(_again(journal, self._row), is_answered=False, is_held=self._is_held)
         except KeyboardInterrupt:  # the question stays
-            return Done(_again(journal, self._row), is_answered=False)
+            return Done(_again(journal, self._row), is_answered=False, is_held=self._is_held)
         finally:
             journal.close()
 
@@ -171,25 +179,28 @@ def _again(journal: Journal, row: RunRow) -> RunRow:
     return found
 
 
-def _is_finding(before: RunRow, done: Done) -> bool:
-    """Whether it was to go on, and has not come to its end."""
-    if done.by is None and done.is_answered:
-        return False
-    return done.row.state in (RUNNING, State.STUCK)
+def _done(journal: Journal, row: RunRow, by: str, failure: str | None) -> Done:
+    row = _again(journal, row)
+    return Done(row, by, failure, is_held=_state(journal, row) == HELD)
+
+
+def _state(journal: Journal, row: RunRow) -> str:
+    """The state of a run, as it is listed."""
+    return HELD if row.state == RUNNING and held_run(journal, row.number) is not None else row.state
 
 
 # For people
 
 
-def _show(screen: Screen, before: RunRow, done: Done) -> None:
-    row = done.row
+def _show(screen: Screen, was: str, done: Done) -> None:
+    row, state = done.row, HELD if done.is_held else done.row.state
     name = f"saga {screen.name(str(text_of(row.request.saga_id)))}, run-{row.number}"
-    screen.sentence((name, TITLE), ": ", (screen.prose(row.state), STATES.get(row.state, "")), indent=2)
-    for sentence in _sentences(screen, before, done):
+    screen.sentence((name, TITLE), ": ", (screen.prose(state), STATES.get(state, "")), indent=2)
+    for sentence in _sentences(screen, was, done):
         screen.sentence(f"  {sentence}", indent=2)
 
 
-def _sentences(screen: Screen, before: RunRow, done: Done) -> list[str]:
+def _sentences(screen: Screen, was: str, done: Done) -> list[str]:
     row = done.row
     if not done.is_answered:
         return ["The node has not seen to it in time. It still may: what it was asked stays in the journal."]
@@ -197,8 +208,12 @@ def _sentences(screen: Screen, before: RunRow, done: Done) -> list[str]:
         if row.state == RUNNING:
             return ["It is under way. Another process has the journal: a node, which sees to it, or one more command."]
         return ["It is not stuck: there is nothing to resume."]
-    told = [f"It {'was stuck' if before.state == State.STUCK else 'was cut off'}, and {done.by} had it go on."]
+    told = [f"It {WAS.get(was, 'was cut off')}, and {done.by} had it go on."]
     outcome = row.latest_outcome
+    if done.is_held and done.failure is not None:
+        return [
+            f"It {WAS.get(was, 'was cut off')}, and {done.by} could not have it go on: {screen.prose(done.failure)}."
+        ]
     if done.failure is not None:
         told.append(f"It cannot go on: {screen.prose(done.failure)}")
     elif outcome is not None and row.state == State.STUCK:
@@ -213,13 +228,13 @@ def _sentences(screen: Screen, before: RunRow, done: Done) -> list[str]:
 # For programs
 
 
-def _plain(before: RunRow, done: Done) -> dict[str, Any]:
+def _plain(was: str, done: Done) -> dict[str, Any]:
     row = done.row
     return {
         "run": f"run-{row.number}",
         "saga_id": row.request.saga_id,
-        "was": before.state,
-        "state": row.state,
+        "was": was,
+        "state": HELD if done.is_held else row.state,
         "by": done.by,
         "answered": done.is_answered,
         "failure": done.failure,

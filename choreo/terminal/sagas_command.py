@@ -15,8 +15,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from choreo.journal.errors import JournalError
+from choreo.journal.holds import HeldRow, held_among
 from choreo.journal.journal import Journal
-from choreo.journal.rows import RUNNING, RunRow
+from choreo.journal.rows import HELD, RUNNING, RunRow
 from choreo.terminal.ages import age_text, now_ms
 from choreo.terminal.command import Command, finish, wrong_use
 from choreo.terminal.journal_file import JournalFile, journal_to_read
@@ -32,6 +33,7 @@ SAGAS_HELP = (
 SAGAS_EPILOG = """[bold]Examples[/]
   choreo sagas --journal sagas.db
   choreo sagas --journal sagas.db --state stuck --limit 0
+  choreo sagas --journal sagas.db --state held
   choreo sagas --journal sagas.db --state running --json
 
 [bold]Exit status[/]
@@ -40,7 +42,7 @@ SAGAS_EPILOG = """[bold]Examples[/]
 
 LIMIT, BATCH = 20, 500
 SAGA_MAX, SAGA_MIN = 32, 12
-STATES = {RUNNING: "cyan", "completed": "green", "compensated": "yellow", "stuck": "bold red"}
+STATES = {RUNNING: "cyan", HELD: "bold red", "completed": "green", "compensated": "yellow", "stuck": "bold red"}
 """What each state looks like."""
 
 HEAD = ("run", "saga", "state", "age", "expected next")
@@ -48,6 +50,7 @@ HEAD = ("run", "saga", "state", "age", "expected next")
 
 class OfState(StrEnum):
     RUNNING = "running"
+    HELD = "held"
     STUCK = "stuck"
     COMPLETED = "completed"
     COMPENSATED = "compensated"
@@ -61,7 +64,7 @@ def _sagas(
     journal: JournalFile,
     state: Annotated[
         OfState | None,
-        typer.Option("--state", metavar="STATE", help="Only those: running, stuck, completed or compensated."),
+        typer.Option("--state", metavar="STATE", help="Only those: running, held, stuck, completed or compensated."),
     ] = None,
     limit: Annotated[
         int | None,
@@ -88,6 +91,7 @@ class Seen(Struct, frozen=True):
     row: RunRow | None
     prospect: Prospect = ENDED
     wrong: str | None = None
+    held: HeldRow | None = None
 
 
 def _batches(journal: Journal, state: str | None, limit: int) -> Iterator[list[Seen]]:
@@ -96,19 +100,21 @@ def _batches(journal: Journal, state: str | None, limit: int) -> Iterator[list[S
     after = journal.before_newest(limit, state) if limit else 0
     while True:
         with journal.at_one_moment():
-            batch = [_seen(journal, columns, prospects) for columns in journal.run_rows(after, BATCH, state)]
+            rows = journal.run_rows(after, BATCH, state)
+            held = held_among(journal, rows[0][0], rows[-1][0]) if rows else {}
+            batch = [_seen(journal, columns, prospects, held.get(columns[0])) for columns in rows]
         if not batch:
             return
         yield batch
         after = batch[-1].number
 
 
-def _seen(journal: Journal, columns: Sequence[Any], prospects: Prospects) -> Seen:
+def _seen(journal: Journal, columns: Sequence[Any], prospects: Prospects, held: HeldRow | None) -> Seen:
     try:
         row = journal.read(columns)
     except JournalError as error:
         return Seen(columns[0], None, wrong=str(error))
-    return Seen(row.number, row, prospects.of(row))
+    return Seen(row.number, row, prospects.of(row), held=held if row.state == RUNNING else None)
 
 
 # For people
@@ -149,6 +155,8 @@ class _List:
             return run, "?", "?", "?", "cannot be read: choreo check says why"
         saga = self._screen.name(str(text_of(row.request.saga_id)))
         age = age_text(self._now_ms - row.begun_ms)
+        if seen.held is not None:
+            return run, saga, HELD, age, f"nothing: {self._screen.prose(seen.held.reason)}"
         return run, saga, self._screen.prose(row.state), age, told(row, seen.prospect, self._screen.name)
 
     def _widen(self, rows: Sequence[Sequence[str]]) -> None:
@@ -188,7 +196,8 @@ def _plain(seen: Seen) -> dict[str, Any]:
     return {
         "run": run,
         "saga_id": row.request.saga_id,
-        "state": row.state,
+        "state": row.state if seen.held is None else HELD,
+        "held": held_as_json(seen.held),
         "style": row.request.style,
         "begun": time_text(row.begun_ms),
         "ended": None if row.ended_ms is None else time_text(row.ended_ms),
@@ -198,3 +207,8 @@ def _plain(seen: Seen) -> dict[str, Any]:
         "outcome": msgspec.to_builtins(row.outcome),
         "resolution": msgspec.to_builtins(row.resolution),
     }
+
+
+def held_as_json(held: HeldRow | None) -> dict[str, Any] | None:
+    """At which step a run is held, why, and since when."""
+    return None if held is None else {"step": held.step, "reason": held.reason, "since": time_text(held.at_ms)}

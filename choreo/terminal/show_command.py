@@ -11,7 +11,8 @@ import msgspec
 import typer
 
 from choreo.journal.errors import JournalError
-from choreo.journal.rows import DeliveryRow, RunRow
+from choreo.journal.holds import HeldRow, held_run
+from choreo.journal.rows import HELD, RUNNING, DeliveryRow, RunRow
 from choreo.terminal.account import Account, account_of
 from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
@@ -19,6 +20,7 @@ from choreo.terminal.explain_view import explanation_as_json
 from choreo.terminal.history_mermaid import history_mermaid
 from choreo.terminal.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
 from choreo.terminal.prospect import as_json
+from choreo.terminal.sagas_command import held_as_json
 from choreo.terminal.screen import Screen
 from choreo.terminal.show_view import picture_records, show_account
 from choreo.trace.record import time_text
@@ -59,14 +61,15 @@ def _show(
             row = find_run(opened, saga_id, run)
             deliveries = opened.deliveries(row.number)
             is_asked = row.number in [number for _, number in opened.asked_to_resume()]
+            held = held_run(opened, row.number) if row.state == RUNNING else None
         with journal_errors():
             account = _account(row, deliveries, journal)
     if json:
-        screen.json(_plain(journal, account, is_asked))
+        screen.json(_plain(journal, account, is_asked, held))
     elif mermaid:
         screen.plain(history_mermaid(picture_records(account), show_all))
     else:
-        show_account(screen, account, journal, is_asked, show_all)
+        show_account(screen, account, journal, is_asked, show_all, held)
     finish(is_finding=account.told.wrong is not None)
 
 
@@ -80,13 +83,14 @@ def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Accou
         raise JournalError(f"expected a journal that is sound, got {path!r}: {why}") from error
 
 
-def _plain(path: str, account: Account, is_asked: bool) -> dict[str, Any]:
+def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) -> dict[str, Any]:
     row, request = account.row, account.row.request
     return {
         "journal": path,
         "run": f"run-{row.number}",
         "saga_id": request.saga_id,
-        "state": row.state,
+        "state": row.state if held is None else HELD,
+        "held": held_as_json(held),
         "style": request.style,
         "steps": request.steps,
         "fail_step": request.fail_step,

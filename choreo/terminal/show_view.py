@@ -12,7 +12,8 @@ from rich.text import Text
 from choreo.domain.outcome import Outcome, State
 from choreo.domain.plan import Itinerary
 from choreo.domain.request import Sender
-from choreo.journal.rows import RUNNING
+from choreo.journal.holds import HeldRow
+from choreo.journal.rows import HELD, RUNNING
 from choreo.terminal.account import Account
 from choreo.terminal.ages import age_text, duration_text, now_ms, when_text
 from choreo.terminal.explain_view import phrase, sentence_of
@@ -31,10 +32,12 @@ CALLS = ("execute", "compensate")
 WRONG = "wrong"
 
 
-def show_account(screen: Screen, account: Account, path: str, is_asked: bool, show_all: bool) -> None:
-    row = account.row
+def show_account(
+    screen: Screen, account: Account, path: str, is_asked: bool, show_all: bool, held: HeldRow | None = None
+) -> None:
+    row, state = account.row, account.row.state if held is None else HELD
     name = f"saga {screen.name(str(text_of(row.request.saga_id)))}, run-{row.number}"
-    screen.sentence((name, TITLE), ": ", (screen.prose(row.state), STATES.get(row.state, "")), indent=2)
+    screen.sentence((name, TITLE), ": ", (screen.prose(state), STATES.get(state, "")), indent=2)
     _show_lines(screen, _about(screen, account))
     screen.one_line()
     rows = [each for each in rows_of(account) if show_all or not each.did_nothing]
@@ -47,8 +50,8 @@ def show_account(screen: Screen, account: Account, path: str, is_asked: bool, sh
         screen.one_line((f"the picture of {steps:,} steps is left out: nobody could read it", FAINT))
     screen.one_line()
     _show_lines(screen, _standing(screen, account))
-    _show_lines(screen, _next(screen, account, is_asked))
-    if row.state == State.STUCK and not is_asked:
+    _show_lines(screen, _next(screen, account, is_asked, held))
+    if state in (State.STUCK, HELD) and not is_asked:
         command = shlex.join(["choreo", "resume", str(text_of(row.request.saga_id)), "--journal", path])
         screen.one_line((f"  {'resume it':<{LABEL_WIDTH - 2}}", FAINT), screen.prose(command))
 
@@ -152,13 +155,18 @@ def _why(screen: Screen, account: Account) -> Iterator[str]:
             yield f"{phrase(failure, screen)}{reason}."
 
 
-def _next(screen: Screen, account: Account, is_asked: bool) -> Lines:
+def _next(screen: Screen, account: Account, is_asked: bool, held: HeldRow | None) -> Lines:
     row = account.row
     if account.told.wrong is not None:
         yield WRONG, screen.prose(account.told.wrong)
-    if row.state == State.STUCK and is_asked:
+    if held is not None:
+        at = "" if held.step is None else f", at {screen.name(held.step)}"
+        yield "held", f"since {when_text(held.at_ms)}{at}: {screen.prose(held.reason)}"
+    if (row.state == State.STUCK or held is not None) and is_asked:
         yield "next", "an operator has asked to resume it, and a node will see to it"
     elif row.state == State.STUCK:
         yield "next", "nothing: waits for an operator"
+    elif held is not None:
+        yield "next", "nothing, until what holds it is gone"
     elif row.state == RUNNING:
         yield "next", told(row, account.prospect, screen.name)

@@ -28,13 +28,17 @@ class Where(StrEnum):
 
 
 class Seen(NamedTuple):
-    """What a copy of the journal shows: unfinished runs with the number of their deliveries, and all outcomes."""
+    """What a copy of the journal shows: unfinished runs with the number of their deliveries, and all outcomes.
+
+    A node that died in a call of one of the `suspects` may bring it to its end after all others.
+    """
 
     unfinished: dict[int, int]
     message_of: dict[int, int]
     ended: dict[str, str]
     begun: set[str]
     damage: list[str]
+    suspects: set[int]
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -66,6 +70,7 @@ def look(journal: Path, copy: Path) -> Seen:
         damage = [told for (told,) in connection.execute("PRAGMA quick_check") if told != "ok"]
         damage += [f"{saga_id} has {runs} runs" for saga_id, runs in connection.execute(TWICE)]
         rows = list(connection.execute(RUNS))
+        suspects = {run for (run,) in connection.execute("SELECT run FROM deadly_calls")}
     running = [row for row in rows if row[2] == "running"]
     return Seen(
         {run: deliveries for run, _, _, _, deliveries in running},
@@ -73,6 +78,7 @@ def look(journal: Path, copy: Path) -> Seen:
         {saga_id: state for _, saga_id, state, _, _ in rows if state != "running"},
         {saga_id for _, saga_id, _, _, _ in rows},
         damage,
+        suspects,
     )
 
 
@@ -81,4 +87,4 @@ CASE state WHEN 'running' THEN (SELECT count(*) FROM deliveries WHERE deliveries
 
 TWICE = "SELECT saga_id, count(*) FROM runs GROUP BY saga_id HAVING count(*) > 1"
 
-NOTHING_SEEN = Seen({}, {}, {}, set(), [])
+NOTHING_SEEN = Seen({}, {}, {}, set(), [], set())

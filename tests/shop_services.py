@@ -1,0 +1,59 @@
+"""Services for a node of its own that tests change between two starts: which steps are served, and which calls kill.
+
+Laws: what is to be so stands in files of the folder that the environment names; every call is written down there.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+from choreo.domain.service import Service, ServiceOf
+from services.simulated import Simulated
+
+FOLDER = "CHOREO_TEST_SHOP"
+
+
+def folder() -> Path:
+    return Path(os.environ[FOLDER])
+
+
+class Shop:
+    """A real service for one step. It holds nothing."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def execute(self, reference: str) -> str:
+        self._call("execute", reference)
+        return reference
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        self._call("compensate", reference)
+
+    def _call(self, call: str, reference: str) -> None:
+        with (folder() / "calls").open("a") as calls:
+            calls.write(f"{call} {self._step}\n")
+        deadly = folder() / f"deadly {call} {self._step}"
+        if deadly.exists() and (left := int(deadly.read_text())) > 0:
+            deadly.write_text(str(left - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class RenamedShop(Shop):
+    """The same under another name."""
+
+
+def catalogue() -> ServiceOf:
+    """The steps that the file `served` names are served by a service each; all others by what `others` says."""
+    kind = RenamedShop if (folder() / "renamed").exists() else Shop
+    served: dict[str, Service] = {step: kind(step) for step in (folder() / "served").read_text().split()}
+    others = (folder() / "others").read_text()
+    if others == "nobody":
+        return served.__getitem__
+    simulated = Simulated()
+    if others == "a new one each":
+        return lambda step: served.get(step) or Simulated()
+    return lambda step: served.get(step, simulated)
