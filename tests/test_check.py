@@ -640,7 +640,7 @@ def test_a_mapping_that_makes_no_sense_is_an_error(text: str, why: str, write: C
         read_mapping(text)
 
     assert str(error.value).startswith(why)
-    done = choreo("check", write(REFUNDED), "--mapping", write(text, "mapping.toml"))
+    done = choreo("check", write(REFUNDED), "--mapping", write(text, "mapping.toml"), width=500)
     assert done.exit_code == 2
     assert "mapping.toml" in done.stderr
 
