@@ -3,11 +3,11 @@
 from functools import partial
 
 from benchmarks.measure import Failed, Figure, Target, Tell, rates, seconds
-from choreo.composition import open_services
-from choreo.domain.definition import FaultKind
-from choreo.lab.campaign import simulate
-from choreo.lab.faults import RATE
+from choreo.api import open_services
 from choreo.lab.report import Conclusion
+from choreo.lab.simulate.campaign import simulate
+from choreo.lab.simulate.faults import RATE
+from choreo.saga.definition import FaultKind
 from services.sagas import order
 
 PROCESSES = 2

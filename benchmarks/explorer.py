@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from benchmarks.measure import Failed, Figure, Target, Tell
 from benchmarks.memory import megabytes
 from benchmarks.processes import ask, started
-from choreo.domain.definition import Definition, FaultKind, Faults, SagaName, Step
-from choreo.domain.guarantees import Guarantees
-from choreo.lab.explorer import Explorer, Limits
+from choreo.lab.explore.explorer import Explorer, Limits
+from choreo.saga.definition import Definition, FaultKind, Faults, SagaName, Step
+from choreo.saga.guarantees import Guarantees
 from services import catalogue
 
 BRANCHES = ("book_hotel", "book_car", "book_insurance")

@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.measure import Failed, Figure, Pairs, Target, Tell, seconds, settled
 from benchmarks.workload import request
-from choreo.composition import compose, open_services
+from choreo.api import compose, open_services
 from choreo.node.session import Session
 
 SHORT, LONG = 100, 10_000

@@ -16,10 +16,10 @@ from benchmarks.measure import Failed, Figure, Target, Tell, in_pairs
 from benchmarks.pipe_client import converse
 from benchmarks.processes import NODE, ROOT, environment, started
 from benchmarks.workload import STEPS, fail_step
-from choreo.composition import open_services
-from choreo.domain.request import Request, Sender
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
+from choreo.api import open_services
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.request import Request, Sender
+from choreo.storage.sqlite.journal import Journal
 
 BATCH = 1_000
 SAGAS = 20_000

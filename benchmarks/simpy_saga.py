@@ -10,7 +10,7 @@ from typing import Any
 
 from simpy import Environment, Event, Store
 
-from choreo.domain.service import Refused, Service, ServiceOf
+from choreo.saga.service import Refused, Service, ServiceOf
 
 LATENCY_MS = 1
 COORDINATOR, CLIENT = "coordinator", "client"

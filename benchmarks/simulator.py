@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from benchmarks.measure import Failed, Figure, Pairs, Target, Tell, in_pairs, rates, seconds, settled
 from benchmarks.simpy_saga import SimpySagas, SimpySagasByProcess
-from choreo.domain.definition import Definition, RunOf, SagaName, Step
-from choreo.lab.simulator import Simulation
-from choreo.lab.world import World
+from choreo.lab.model.world import World
+from choreo.lab.simulate.simulator import Simulation
+from choreo.saga.definition import Definition, RunOf, SagaName, Step
 from services import catalogue
 
 STEPS = ("place_order", "charge", "reserve", "ship", "notify")

@@ -2,9 +2,9 @@
 
 from benchmarks.measure import Figure, Tell, in_pairs, rates, seconds, settled
 from benchmarks.workload import STEPS, fail_step
-from choreo.composition import compose, open_services
-from choreo.domain.event import Event
-from choreo.runners.in_process import InProcessRunner
+from choreo.api import compose, open_services
+from choreo.protocol.event import Event
+from choreo.runtime.in_memory import InProcessRunner
 
 MIX = 4  # one saga in four fails
 

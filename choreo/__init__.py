@@ -3,12 +3,13 @@
 The public names; README.md tells what they are for.
 """
 
-from choreo.domain.event import Command, Defect, Event, Fact, Run, Topic
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
-from choreo.domain.service import Refused, Service, ServiceOf
-from choreo.runners.in_process import InProcessRunner, NoOutcome
-from choreo.styles import STYLES, Style, Table, choreography, orchestration
+from choreo.compile import STYLES, Style, Table, choreography, orchestration
+from choreo.protocol.event import Command, Event, Fact, Run, Topic
+from choreo.runtime.in_memory import InProcessRunner, NoOutcome
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary, Plan, PlanTooLarge, plan
+from choreo.saga.raised import Defect
+from choreo.saga.service import Refused, Service, ServiceOf
 
 __all__ = [
     "STYLES",

@@ -1,7 +1,8 @@
 """The services, found by the names of the steps that they serve.
 
-Laws: imports nothing of choreo but its domain. A service is one file in this folder, with a class that has `steps`,
-`execute` and `compensate`; putting the file here is all that it takes. Any other step gets the simulated service.
+Laws: imports the public names of choreo and `choreo.saga`, nothing else. A service is one file in this folder, with a
+class that has `steps`, `execute` and `compensate`; putting the file here is all that it takes. Any other step gets the
+simulated service.
 """
 
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from importlib import import_module
 from os import listdir
 from typing import Protocol
 
-from choreo.domain.calling import fit
-from choreo.domain.service import Service, ServiceOf
+from choreo.saga.calling import fit
+from choreo.saga.service import Service, ServiceOf
 from services.simulated import Simulated
 
 __all__ = ["catalogue"]

@@ -6,7 +6,7 @@ counted.
 
 from bisect import insort
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 OWN_FLEET = 3
 

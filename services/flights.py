@@ -3,7 +3,7 @@
 Seats are given out at check-in. Until then one is as good as another, so there is no receipt to keep.
 """
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 
 class Flights:

@@ -5,7 +5,7 @@ The receipt is the rate. A cancellation gives back what this guest paid, which i
 
 from typing import Any
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 EARLY_ROOMS = 10
 EARLY_RATE, FULL_RATE = 80, 120  # whole units of money, for a room

@@ -4,7 +4,7 @@ What was sent cannot be unsent. The compensation sends a correction, and the rec
 the meaning of a local transaction, not the fact of it. The quota does not bind corrections, for they must go out.
 """
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 
 class Notifications:

@@ -4,7 +4,7 @@ The receipt is the number of the order. A shop refuses by policy, not for want o
 orders may still be cancelled.
 """
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 
 class Orders:

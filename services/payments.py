@@ -5,7 +5,7 @@ The receipt is the amount. A refund gives back what was charged, whatever the pr
 
 from typing import Any
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 
 class Payments:

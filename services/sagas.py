@@ -3,7 +3,7 @@
 Laws: values of the domain, nothing else. Whoever takes a definition takes these by name: `services.sagas:order`.
 """
 
-from choreo.domain.definition import Definition, Kind, Resource, SagaName, Step
+from choreo.saga.definition import Definition, Kind, Resource, SagaName, Step
 
 order = Definition(
     saga=SagaName("order"),

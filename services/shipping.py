@@ -5,7 +5,7 @@ The receipt is the carrier, because no other can recall the parcel.
 
 from typing import Any
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 CARRIERS = 3
 

@@ -6,7 +6,7 @@ whole lot or none of it.
 
 from typing import Any
 
-from choreo.domain.service import Refused
+from choreo import Refused
 
 
 class Stock:

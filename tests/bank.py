@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from choreo.domain.service import Refused, ServiceOf
+from choreo.saga.service import Refused, ServiceOf
 
 FILE = "CHOREO_TEST_BANK"
 """The environment names the file of the bank."""

@@ -12,13 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from choreo.domain.keys import execution_key
-from choreo.domain.plan import Itinerary
-from choreo.domain.request import Request, Sender
-from choreo.domain.service import Refused, Service, ServiceOf
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
-from choreo.terminal.ages import now_ms
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.keys import execution_key
+from choreo.saga.plan import Itinerary
+from choreo.saga.request import Request, Sender
+from choreo.saga.service import Refused, Service, ServiceOf
+from choreo.storage.sqlite.journal import Journal
+from choreo.terminal.views.durations import now_ms
 
 TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
 SIGNS = "CHOREO_TEST_SIGNS"

@@ -2,18 +2,8 @@
 
 from collections.abc import Iterator
 
-from choreo.domain.definition import (
-    Definition,
-    FaultKind,
-    Faults,
-    Kind,
-    Resource,
-    RunOf,
-    SagaName,
-    Step,
-    Wiring,
-)
-from choreo.domain.guarantees import ALL_ON, Guarantees
+from choreo.saga.definition import Definition, FaultKind, Faults, Kind, Resource, RunOf, SagaName, Step, Wiring
+from choreo.saga.guarantees import ALL_ON, Guarantees
 
 NETWORK = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
 EVERY_KIND = tuple(FaultKind)

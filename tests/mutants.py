@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.domain import dead_letter, delivery, front_door, participant, relay, timed
-from choreo.domain.coordinator import Coordinator
-from choreo.domain.definition import CrashPoint
-from choreo.domain.event import Command, Event, Fact, Timer
-from choreo.domain.keys import read_key
-from choreo.domain.orchestrator import Orchestrator
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.participant import Participant, Signal
-from choreo.domain.reaction import (
+from choreo.lab.model import resources as books
+from choreo.lab.model import services
+from choreo.lab.model.resources import Books
+from choreo.protocol import dead_letter, delivery, participant, relay, timed
+from choreo.protocol import idempotent_receiver as front_door
+from choreo.protocol.coordinator import Coordinator
+from choreo.protocol.event import Command, Event, Fact, Timer
+from choreo.protocol.orchestrator import Orchestrator
+from choreo.protocol.participant import Participant, Signal
+from choreo.protocol.reaction import (
     ABORTED,
     CANCELLED,
     COMPENSATED,
@@ -34,13 +35,14 @@ from choreo.domain.reaction import (
     Gather,
     Phase,
 )
-from choreo.domain.timed import TimedParticipant
-from choreo.lab import books, services
-from choreo.lab.books import Books
+from choreo.protocol.timed import TimedParticipant
+from choreo.saga.definition import CrashPoint
+from choreo.saga.keys import read_key
+from choreo.saga.outcome import Outcome, State
 
 # The modules, not the functions of the same name that the package offers.
-choreography = import_module("choreo.styles.choreography")
-orchestration = import_module("choreo.styles.orchestration")
+choreography = import_module("choreo.compile.choreography")
+orchestration = import_module("choreo.compile.orchestration")
 
 Patch = pytest.MonkeyPatch
 Mutant = Callable[[Patch], None]

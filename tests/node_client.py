@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
-from choreo.runners.in_process import InProcessRunner
-from choreo.runners.runner import Runner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.runtime.runner import Runner
 from services.simulated import Simulated
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from choreo.domain.service import Service, ServiceOf
+from choreo.saga.service import Service, ServiceOf
 from services.simulated import Simulated
 
 FOLDER = "CHOREO_TEST_SHOP"

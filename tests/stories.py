@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from choreo.domain.event import Command, Event, Fact, Run
-from choreo.domain.keys import execution_key, read_key
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.plan import Itinerary, Plan, plan
-from choreo.domain.reaction import Subscription
-from choreo.domain.service import Refused, Service
-from choreo.runners.in_process import InProcessRunner
-from choreo.styles import STYLES, Style
-from choreo.styles.table import STARTED, Table
+from choreo.compile import STYLES, Style
+from choreo.compile.table import STARTED, Table
+from choreo.protocol.event import Command, Event, Fact, Run
+from choreo.protocol.reaction import Subscription
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.keys import execution_key, read_key
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary, Plan, plan
+from choreo.saga.service import Refused, Service
 
 ROOT = Path(__file__).parents[1]
 

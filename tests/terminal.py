@@ -10,10 +10,10 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from choreo.domain.plan import Itinerary, plan
+from choreo.analysis.recording import Recording
+from choreo.recorder import Scenario, record
+from choreo.saga.plan import Itinerary, plan
 from choreo.terminal.app import app
-from choreo.terminal.arguments import Saga
-from choreo.terminal.recording import Recording, record
 from tests.stories import Ledger
 
 ROOT = Path(__file__).parents[1]
@@ -67,8 +67,8 @@ def on_a_terminal(*arguments: str, **more: str) -> str:
     return printed.decode()
 
 
-def saga_of(itinerary: Itinerary, fail_step: str | None = None, fail_compensation: str | None = None) -> Saga:
-    return Saga(itinerary, plan(itinerary), fail_step, fail_compensation)
+def saga_of(itinerary: Itinerary, fail_step: str | None = None, fail_compensation: str | None = None) -> Scenario:
+    return Scenario(itinerary, plan(itinerary), fail_step, fail_compensation)
 
 
 def recorded(

@@ -14,7 +14,7 @@ from benchmarks.processes import LOOP, NODE, ROOT, replies_of, started
 from benchmarks.simpy_saga import SimpySagas
 from benchmarks.simulator import STEPS, deliveries_of
 from benchmarks.workload import requests
-from choreo.domain.service import Refused
+from choreo.saga.service import Refused
 
 NAMES = [
     "throughput",

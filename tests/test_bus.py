@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from pyee import EventEmitter
 
-from choreo.bus import Bus, Cells, UnheardEvent
-from choreo.domain.event import Event, Fact, Run, Topic
-from choreo.domain.outcome import State
-from choreo.domain.plan import Itinerary, Plan
-from choreo.domain.reaction import Cell, Phase, Subscription, moves
-from choreo.domain.service import ServiceOf
-from choreo.runners.in_process import InProcessRunner
-from choreo.styles import STYLES
-from choreo.styles.table import STARTED, Style, Table
+from choreo.compile import STYLES
+from choreo.compile.table import STARTED, Style, Table
+from choreo.protocol.event import Event, Fact, Run, Topic
+from choreo.protocol.reaction import Cell, Phase, Subscription, moves
+from choreo.runtime.bus import Bus, Cells, UnheardEvent
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.outcome import State
+from choreo.saga.plan import Itinerary, Plan
+from choreo.saga.service import ServiceOf
 from tests.stories import Ledger, Mishap, sagas, table_of, tell
 
 RUN = Run("run-1", "saga-1", "test.1.")

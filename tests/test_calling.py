@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.calling import UnfitService, fit, ran
-from choreo.runners.in_process import InProcessRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.calling import UnfitService, fit, ran
 from tests.terminal import ROOT, choreo, environment, prose, spawn
 
 STYLES = ("choreography", "orchestration")

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.checking import Form, Judgement, NotOfThisSaga, check, read_mapping, read_trace
-from choreo.checking.mapping import WrongMapping, at
-from choreo.checking.words import Meaning, event_of_type
-from choreo.composition import open_services
-from choreo.domain.definition import FaultKind, Faults
-from choreo.lab.campaign import Lab
-from choreo.lab.simulator import Simulation
-from choreo.lab.world import World
+from choreo.api import open_services
+from choreo.compile import STYLES
+from choreo.conformance import Form, Judgement, NotOfThisSaga, check, read_mapping, read_trace
+from choreo.conformance.mapping import WrongMapping, at
+from choreo.conformance.vocabulary import Meaning, event_of_type
+from choreo.lab.model.world import World
+from choreo.lab.simulate.campaign import Lab
+from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import lesson, lessons
-from choreo.styles import STYLES
+from choreo.saga.definition import FaultKind, Faults
 from choreo.trace.record import NotATrace, encode_record
 from services import sagas
 from tests.stories import ROOT

@@ -15,17 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.checking import Judgement
-from choreo.checking import journal as checking_journal
-from choreo.checking.journal import judge_journal
-from choreo.checking.journal_records import replayer_of, tell
-from choreo.checking.journal_rows import TITLES
-from choreo.domain.keys import read_key
-from choreo.domain.plan import Itinerary
-from choreo.domain.request import Request
-from choreo.domain.service import Refused
-from choreo.journal.journal import Journal
-from choreo.styles import STYLES
+from choreo.compile import STYLES
+from choreo.conformance import Judgement
+from choreo.conformance import journal as checking_journal
+from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal_records import replayer_of, tell
+from choreo.conformance.journal_rows import TITLES
+from choreo.saga.keys import read_key
+from choreo.saga.plan import Itinerary
+from choreo.saga.request import Request
+from choreo.saga.service import Refused
+from choreo.storage.sqlite.journal import Journal
 from choreo.trace.record import Record, encode_record
 from tests.journals import (
     COMPENSATED,

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import example, given, settings
 
-from choreo.domain.coordinator import Coordinator
-from choreo.domain.event import Event, Fact, Run
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.plan import Itinerary, plan
-from choreo.styles import STYLES
-from choreo.styles.table import Table
+from choreo.compile import STYLES
+from choreo.compile.table import Table
+from choreo.protocol.coordinator import Coordinator
+from choreo.protocol.event import Event, Fact, Run
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary, plan
 from tests.stories import Ledger, Mishap, blocked_by, itineraries, positions_of, sagas, table_of, tell
 
 RUN = Run("run-1", "saga-1", "test.1.")

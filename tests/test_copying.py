@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.copying import NoCopy
-from choreo.domain.definition import Step
-from choreo.domain.service import Refused
-from choreo.lab.explorer import Explorer
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Report
+from choreo.saga.definition import Step
+from choreo.saga.service import Refused
+from choreo.storage.copying import NoCopy
 from tests.lab_sagas import saga
 
 

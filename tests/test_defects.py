@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from choreo.definitions import read_definition
-from choreo.domain.definition import Definition, Step
-from choreo.domain.service import Refused, Waits
-from choreo.lab.campaign import simulate
-from choreo.lab.explorer import Explorer
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
+from choreo.lab.simulate.campaign import simulate
+from choreo.saga.definition import Definition, Step
+from choreo.saga.file import read_definition
+from choreo.saga.service import Refused, Waits
 from tests.lab_sagas import saga
 from tests.terminal import CHOREO, ROOT, choreo, environment, prose
 from tests.test_terminal_lab import objects

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.definitions import WrongDefinition, check, definition_from, read_definition
-from choreo.definitions.checking import ATTEMPTS_MAX, RUNS_MAX, STEPS_MAX
-from choreo.definitions.reading import BYTES_MAX, is_definition
-from choreo.domain.definition import Definition, Kind, Resource, RunOf, SagaName, Step
+from choreo.saga.definition import Definition, Kind, Resource, RunOf, SagaName, Step
+from choreo.saga.file import WrongDefinition, check, definition_from, read_definition
+from choreo.saga.file.checking import ATTEMPTS_MAX, RUNS_MAX, STEPS_MAX
+from choreo.saga.file.reading import BYTES_MAX, is_definition
 from services.sagas import order, trip
 from tests.terminal import choreo, prose
 

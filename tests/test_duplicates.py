@@ -2,11 +2,11 @@
 
 import pytest
 
-from choreo.domain.event import Event, Run
-from choreo.domain.outcome import Outcome
-from choreo.domain.plan import Itinerary, plan
-from choreo.styles import STYLES
-from choreo.styles.table import STARTED
+from choreo.compile import STYLES
+from choreo.compile.table import STARTED
+from choreo.protocol.event import Event, Run
+from choreo.saga.outcome import Outcome
+from choreo.saga.plan import Itinerary, plan
 from tests.stories import Ledger
 
 SAGAS: list[tuple[Itinerary, str | None, str | None]] = [

@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.domain.event import Event
-from choreo.domain.keys import execution_key, read_key
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.plan import Itinerary, PlanTooLarge, plan
-from choreo.domain.request import Request, Sender
-from choreo.domain.service import Refused, ServiceOf
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
-from choreo.runners.in_process import InProcessRunner
-from choreo.runners.runner import Conflict, UnderWay
-from choreo.styles import STYLES
+from choreo.compile import STYLES
+from choreo.protocol.event import Event
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.runtime.runner import Conflict, UnderWay
+from choreo.saga.keys import execution_key, read_key
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary, PlanTooLarge, plan
+from choreo.saga.request import Request, Sender
+from choreo.saga.service import Refused, ServiceOf
+from choreo.storage.sqlite.journal import Journal
 from tests.stories import Mishap, sagas
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
@@ -201,7 +201,7 @@ def test_a_run_that_was_cut_is_resumed_before_anybody_asks(style: str) -> None:
 
 def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """More unfinished runs than are resumed side by side: the oldest first, and none is left out."""
-    monkeypatch.setattr("choreo.runners.durable.RECOVERED_TOGETHER", 3)
+    monkeypatch.setattr("choreo.runtime.durable.runner.RECOVERED_TOGETHER", 3)
     with journal_file() as path:
         with durable(path, always(Books())) as runner:
             dying(2)(runner)

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.domain.plan import Itinerary
-from choreo.domain.service import Refused, ServiceOf
-from choreo.styles import STYLES
-from choreo.terminal.explanation import Origin, explain
-from choreo.terminal.recording import Recording
-from choreo.terminal.trace_file import Alike, text_of
-from choreo.terminal.trace_lines import LINE_BYTES_MAX
+from choreo.analysis.causes import Origin, explain
+from choreo.analysis.recording import Recording
+from choreo.compile import STYLES
+from choreo.saga.plan import Itinerary
+from choreo.saga.service import Refused, ServiceOf
+from choreo.terminal.options.trace_file import Alike, text_of
+from choreo.terminal.options.trace_lines import LINE_BYTES_MAX
 from choreo.trace.record import Record, encode_record
 from tests.stories import Mishap, sagas
 from tests.terminal import ROOT, choreo, lines, prose, recorded, spawn

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, RunOf, Step
-from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.reaction import Phase
+from choreo.compile import STYLES
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
-from choreo.lab import explorer as module
-from choreo.lab.dead import next_phases
-from choreo.lab.explorer import Explorer, Limits
-from choreo.lab.graph import components, traps
+from choreo.lab.explore import explorer as module
+from choreo.lab.explore.explorer import Explorer, Limits
+from choreo.lab.explore.livelocks import components, traps
+from choreo.lab.explore.partial_order_reduction import next_phases
 from choreo.lab.report import Conclusion, Report
-from choreo.styles import STYLES
+from choreo.protocol.reaction import Phase
+from choreo.saga.definition import CrashPoint, Definition, FaultKind, Faults, RunOf, Step
+from choreo.saga.guarantees import ALL_ON, Guarantees
 from services import catalogue
 from tests.lab_sagas import CHAIN, DIAMOND, EVERY_KIND, POISONED, SUITE, UNORDERED, saga
 

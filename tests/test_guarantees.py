@@ -2,16 +2,16 @@
 
 import pytest
 
-from choreo.domain.definition import Definition, FaultKind, Kind, Step
-from choreo.domain.event import Timer
-from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.domain.participant import Signal
-from choreo.domain.reaction import Phase
-from choreo.domain.service import Service
-from choreo.domain.timed import transitions
-from choreo.lab.explorer import Explorer
+from choreo.compile import STYLES
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion
-from choreo.styles import STYLES
+from choreo.protocol.event import Timer
+from choreo.protocol.participant import Signal
+from choreo.protocol.reaction import Phase
+from choreo.protocol.timed import transitions
+from choreo.saga.definition import Definition, FaultKind, Kind, Step
+from choreo.saga.guarantees import ALL_ON, Guarantees
+from choreo.saga.service import Service
 from services import catalogue
 from tests.lab_sagas import saga
 

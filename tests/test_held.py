@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from choreo.styles import STYLES
+from choreo.compile import STYLES
 from tests.crash.life import Life
 from tests.journals import rows
 from tests.shop_services import FOLDER

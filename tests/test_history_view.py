@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from choreo.domain.definition import CrashPoint, Definition, FaultKind, Faults, Resource, RunOf, SagaName, Step
-from choreo.domain.guarantees import ALL_ON, Guarantees
-from choreo.lab.campaign import Lab
-from choreo.lab.explorer import Explorer
-from choreo.terminal.happenings import happenings, in_order
-from choreo.terminal.history_mermaid import history_mermaid
-from choreo.terminal.history_view import history_diagram
-from choreo.terminal.names import shown
-from choreo.terminal.screen import ASCII, Screen
+from choreo.analysis.sequence import happenings, in_order
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.simulate.campaign import Lab
+from choreo.render.history_mermaid import history_mermaid
+from choreo.render.history_view import history_diagram
+from choreo.render.names import shown
+from choreo.render.screen import ASCII, Screen
+from choreo.saga.definition import CrashPoint, Definition, FaultKind, Faults, Resource, RunOf, SagaName, Step
+from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.trace.record import Record
 from services import catalogue
 from tests.lab_sagas import EVERY_KIND, saga

@@ -12,62 +12,68 @@ import pytest
 from tests.stories import ROOT
 
 LAYERS = (
-    "choreo.domain",
-    "choreo.styles",
-    "choreo.bus",
-    "choreo.journal",
-    "choreo.runners",
+    "choreo.saga",
+    "choreo.protocol",
+    "choreo.compile",
     "choreo.trace",
     "choreo.invariants",
+    "choreo.storage",
+    "choreo.runtime",
+    "choreo.runtime.durable",
     "choreo.lab",
-    "choreo.definitions",
-    "choreo.checking",
+    "choreo.conformance",
+    "choreo.analysis",
+    "choreo.render",
+    "choreo.api",
+    "choreo.recorder",
     "choreo.lessons",
-    "choreo.composition",
-    "choreo.process",
     "choreo.node",
     "choreo.terminal",
-    "choreo.pytest_plugin",
+    "choreo.testing",
     "choreo.__main__",
     "choreo",
 )
 """From left to right; a module imports from its own layer and those to the left. The last is the public surface."""
 
 APART = {
+    "choreo.trace": ("choreo.runtime", "choreo.runtime.durable"),
+    "choreo.invariants": ("choreo.runtime", "choreo.runtime.durable"),
+    "choreo.analysis": ("choreo.runtime", "choreo.runtime.durable", "choreo.lab"),
     "choreo.node": ("choreo.terminal",),
     "choreo": ("choreo.node", "choreo.terminal", "choreo.__main__"),
 }
 """To the left, and all the same not to be imported; or to the right, and named here once more."""
 
 LAZY = {
-    "choreo.node": ("choreo.trace", "choreo.journal", "choreo.runners.durable"),
-    "choreo.composition": ("choreo.trace", "choreo.journal", "choreo.runners.durable"),
+    "choreo.node": ("choreo.trace", "choreo.storage", "choreo.runtime.durable"),
+    "choreo.api": ("choreo.trace", "choreo.storage", "choreo.runtime.durable"),
     "choreo.__main__": ("choreo.node", "choreo.terminal"),
 }
 """Imported only where it is needed, inside a function: a plain node starts without it."""
 
 OWNERS = {
     "msgspec": ("choreo",),
-    "pyee": ("choreo.bus",),
+    "pyee": ("choreo.runtime.bus",),
     "structlog": ("choreo.trace",),
     "typer": ("choreo.terminal",),
-    "rich": ("choreo.terminal",),
-    "pytest": ("choreo.pytest_plugin",),
-    "random": ("choreo.lab.faults",),
+    "rich": ("choreo.render", "choreo.terminal"),
+    "pytest": ("choreo.testing",),
+    "random": ("choreo.lab.simulate.faults",),
     "secrets": (),
     "uuid": (),
-    "sqlite3": ("choreo.journal",),
+    "sqlite3": ("choreo.storage",),
+    "asyncio": ("choreo.runtime",),
     "nats": (),
 }
 """Who may import what does not come with Python, or is not for everyone."""
 
 CLOCKS = ("asyncio", "datetime", "sched", "threading", "time")
-PURE = {
-    "choreo.domain": (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys"),
-    "choreo.styles": (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys"),
-    "services": CLOCKS,
-}
+IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys")
+PURE = {"choreo.saga": IMPURE, "choreo.protocol": IMPURE, "choreo.compile": IMPURE, "services": CLOCKS}
 """No I/O, no clock."""
+
+READS_FILES = ("choreo.saga.file", "choreo.compile.cache")
+"""Part of a pure package, and all the same no part of its purity: reads definitions; measures objects in memory."""
 
 
 class Import(NamedTuple):
@@ -140,10 +146,10 @@ def _objection(found: Import) -> str | None:
 
 
 def _objection_of_services(found: Import, top: str) -> str | None:
-    if top == "services" or _is_within(found.target, ("choreo.domain",)):
+    if top == "services" or found.target == "choreo" or _is_within(found.target, ("choreo.saga",)):
         return None
     if top == "choreo" or top not in sys.stdlib_module_names or top in OWNERS:
-        return "but services know the domain and the standard library only"
+        return "but services know the public names, the saga and the standard library only"
     return None
 
 
@@ -169,16 +175,17 @@ def _objection_outside(found: Import, top: str) -> str | None:
 
 def _objection_of_purity(found: Import, top: str) -> str | None:
     for part, impure in PURE.items():
-        if _is_within(found.importer, (part,)) and top in impure:
+        if _is_within(found.importer, (part,)) and top in impure and not _is_within(found.importer, READS_FILES):
             return f"but {part} is pure"
     return None
 
 
 def _layer_of(module: str) -> str | None:
-    """The layer to which a module belongs; the bare package is a layer of its own."""
-    return next(
-        (layer for layer in LAYERS if module == layer or (layer != "choreo" and _is_within(module, (layer,)))), None
-    )
+    """The layer to which a module belongs, the innermost; the bare package is a layer of its own."""
+    if module == "choreo":
+        return module
+    layers = [layer for layer in LAYERS if layer != "choreo" and _is_within(module, (layer,))]
+    return max(layers, key=len, default=None)
 
 
 def _is_within(module: str, packages: tuple[str, ...]) -> bool:
@@ -199,7 +206,7 @@ def cycle_in(root: Path) -> list[str] | None:
 
 
 def test_imports_point_one_way() -> None:
-    """Domain, styles, bus, runners, trace, composition, faces: nobody imports from the right, or what another owns."""
+    """From the saga to the faces nobody imports from the right, or what another owns."""
     assert violations_in(ROOT) == []
 
 
@@ -213,29 +220,44 @@ def test_the_rules_are_applied_to_every_module() -> None:
     found = {(each.importer, each.target) for each in imports_in(ROOT)}
 
     assert len(modules_in(ROOT)) > 20
-    assert ("choreo.bus", "pyee") in found
-    assert ("choreo.styles.choreography", "choreo.domain.participant") in found
+    assert ("choreo.runtime.bus", "pyee") in found
+    assert ("choreo.compile.choreography", "choreo.protocol.participant") in found
     assert any(each.importer == "services" or each.importer.startswith("services.") for each in imports_in(ROOT))
 
 
 @pytest.mark.parametrize(
     ("file", "source", "objection"),
     [
-        ("choreo/domain/bad.py", "import choreo.bus", "imports choreo.bus, but choreo.domain stands to the left of"),
-        ("choreo/domain/bad.py", "from choreo import bus", "imports choreo, but choreo.domain stands to the left of"),
-        ("choreo/domain/bad.py", "from ..styles import table", "imports choreo.styles, but choreo.domain stands to"),
-        ("choreo/styles/bad.py", "def f():\n    from choreo.runners import in_process", "choreo.styles stands to the"),
-        ("choreo/bus.py", "from choreo.runners.in_process import InProcessRunner", "but choreo.bus stands to the left"),
+        ("choreo/saga/bad.py", "import choreo.runtime.bus", "but choreo.saga stands to the left of choreo.runtime"),
+        ("choreo/saga/bad.py", "from choreo import api", "imports choreo, but choreo.saga stands to the left of"),
+        ("choreo/protocol/bad.py", "from ..compile import table", "imports choreo.compile, but choreo.protocol stands"),
+        ("choreo/compile/bad.py", "def f():\n    from choreo.runtime import in_memory", "choreo.compile stands to the"),
+        (
+            "choreo/runtime/bad.py",
+            "from choreo.runtime.durable.runner import DurableRunner",
+            "but choreo.runtime stands to the left of choreo.runtime.durable",
+        ),
         (
             "choreo/trace/bad.py",
             "from choreo.node import session",
             "but choreo.trace stands to the left of choreo.node",
         ),
+        (
+            "choreo/analysis/bad.py",
+            "from choreo.runtime.in_memory import InProcessRunner",
+            "but choreo.analysis does without choreo.runtime",
+        ),
+        ("choreo/render/bad.py", "import choreo.terminal.app", "but choreo.render stands to the left of"),
         ("choreo/node/bad.py", "def f():\n    import choreo.terminal.app", "choreo.node stands to the left of"),
         (
             "choreo/node/bad.py",
             "from choreo.trace.writer import Tracer",
             "imports choreo.trace only where it is needed",
+        ),
+        (
+            "choreo/api.py",
+            "from choreo.runtime.durable.runner import DurableRunner",
+            "imports choreo.runtime.durable only where it is needed",
         ),
         (
             "choreo/__main__.py",
@@ -244,26 +266,28 @@ def test_the_rules_are_applied_to_every_module() -> None:
         ),
         ("choreo/__init__.py", "from choreo.node.session import Session", "but choreo does without choreo.node"),
         ("choreo/terminal/bad.py", "import choreo", "but choreo.terminal stands to the left of choreo"),
-        ("choreo/novel/bad.py", "import choreo.bus", "but choreo.novel.bad belongs to no layer"),
+        ("choreo/novel/bad.py", "import choreo.saga.plan", "but choreo.novel.bad belongs to no layer"),
         ("choreo/terminal/bad.py", "import choreo.novel", "but choreo.novel belongs to no layer"),
         (
-            "choreo/runners/bad.py",
+            "choreo/runtime/bad.py",
             "from pyee.base import EventEmitter",
-            "imports pyee.base, but the owner is choreo.bus",
+            "imports pyee.base, but the owner is choreo.runtime.bus",
         ),
         ("choreo/node/bad.py", "import structlog", "but the owner is choreo.trace"),
-        ("choreo/trace/bad.py", "from rich.console import Console", "but the owner is choreo.terminal"),
-        ("choreo/runners/bad.py", "from random import Random", "imports random, but the owner is choreo.lab.faults"),
-        ("choreo/runners/bad.py", "import sqlite3", "imports sqlite3, but the owner is choreo.journal"),
-        ("choreo/runners/bad.py", "import nats", "imports nats, but the owner is nobody"),
-        ("choreo/bus.py", "import requests", "imports requests, which has no owner"),
-        ("choreo/composition.py", "import services.flights", "but choreo knows no services"),
-        ("choreo/composition.py", "def f():\n    from services import flights", "but choreo knows no services"),
-        ("choreo/domain/bad.py", "import time", "but choreo.domain is pure"),
-        ("services/bad.py", "from choreo.bus import Bus", "but services know the domain and the standard library only"),
-        ("services/bad.py", "from choreo import Refused", "but services know the domain and the standard library only"),
-        ("services/bad.py", "import msgspec", "but services know the domain and the standard library only"),
-        ("services/bad.py", "import random", "but services know the domain and the standard library only"),
+        ("choreo/trace/bad.py", "from rich.console import Console", "but the owner is choreo.render and"),
+        ("choreo/runtime/bad.py", "from random import Random", "imports random, but the owner is choreo.lab.simulate"),
+        ("choreo/runtime/bad.py", "import sqlite3", "imports sqlite3, but the owner is choreo.storage"),
+        ("choreo/lab/bad.py", "import asyncio", "imports asyncio, but the owner is choreo.runtime"),
+        ("choreo/runtime/bad.py", "import nats", "imports nats, but the owner is nobody"),
+        ("choreo/runtime/bus.py", "import requests", "imports requests, which has no owner"),
+        ("choreo/api.py", "import services.flights", "but choreo knows no services"),
+        ("choreo/api.py", "def f():\n    from services import flights", "but choreo knows no services"),
+        ("choreo/saga/bad.py", "import time", "but choreo.saga is pure"),
+        ("choreo/protocol/bad.py", "import os", "but choreo.protocol is pure"),
+        ("choreo/compile/bad.py", "import threading", "but choreo.compile is pure"),
+        ("services/bad.py", "from choreo.runtime.bus import Bus", "but services know the public names, the saga and"),
+        ("services/bad.py", "import msgspec", "but services know the public names, the saga and"),
+        ("services/bad.py", "import random", "but services know the public names, the saga and"),
         ("services/bad.py", "from datetime import datetime", "but services is pure"),
     ],
 )
@@ -281,13 +305,14 @@ def test_a_planted_violation_is_named(tmp_path: Path, file: str, source: str, ob
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("choreo/domain/good.py", "import msgspec\nfrom choreo.domain import plan"),
+        ("choreo/saga/good.py", "import msgspec\nfrom choreo.saga import plan"),
+        ("choreo/saga/file/good.py", "import sys"),
         ("choreo/node/good.py", "def f():\n    from choreo.trace.writer import Tracer"),
         ("choreo/node/good.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import choreo.trace.writer"),
         ("choreo/terminal/good.py", "import typer\nfrom rich import print\nfrom choreo.node.session import Session"),
-        ("choreo/__init__.py", "from choreo.runners.in_process import InProcessRunner"),
-        ("choreo/bus.py", "from pyee import EventEmitter"),
-        ("services/good.py", "from dataclasses import dataclass\nfrom choreo.domain.service import Refused"),
+        ("choreo/__init__.py", "from choreo.runtime.in_memory import InProcessRunner"),
+        ("choreo/runtime/bus.py", "from pyee import EventEmitter"),
+        ("services/good.py", "from dataclasses import dataclass\nfrom choreo import Refused"),
     ],
 )
 def test_what_is_allowed_is_not_objected_to(tmp_path: Path, file: str, source: str) -> None:
@@ -299,16 +324,16 @@ def test_what_is_allowed_is_not_objected_to(tmp_path: Path, file: str, source: s
 
 def test_a_planted_cycle_is_named(tmp_path: Path) -> None:
     """Two modules of one layer that import each other are found; an import inside a function closes no ring."""
-    _write(tmp_path, "choreo/domain/one.py", "import choreo.domain.two")
-    _write(tmp_path, "choreo/domain/two.py", "def f():\n    import choreo.domain.one")
+    _write(tmp_path, "choreo/saga/one.py", "import choreo.saga.two")
+    _write(tmp_path, "choreo/saga/two.py", "def f():\n    import choreo.saga.one")
 
     before = cycle_in(tmp_path)
-    _write(tmp_path, "choreo/domain/two.py", "from choreo.domain import one")
+    _write(tmp_path, "choreo/saga/two.py", "from choreo.saga import one")
     after = cycle_in(tmp_path)
 
     assert before is None
     assert after is not None
-    assert set(after) == {"choreo.domain.one", "choreo.domain.two"}
+    assert set(after) == {"choreo.saga.one", "choreo.saga.two"}
 
 
 def _write(root: Path, file: str, source: str) -> None:

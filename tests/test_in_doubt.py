@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from choreo.checking.journal import judge_journal
-from choreo.domain.outcome import State
-from choreo.domain.request import Request
-from choreo.journal.journal import Journal
+from choreo.conformance.journal import judge_journal
+from choreo.saga.outcome import State
+from choreo.saga.request import Request
+from choreo.storage.sqlite.journal import Journal
 from tests.journals import change, resume, rows, state_of, write
 from tests.terminal import choreo
 

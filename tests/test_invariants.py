@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from choreo.checking import check, read_trace
-from choreo.composition import open_services
-from choreo.domain.definition import Definition, Kind, Resource, RunOf, SagaName, Step
+from choreo.api import open_services
+from choreo.compile import STYLES
+from choreo.conformance import check, read_trace
 from choreo.invariants.checkers import INVARIANTS
 from choreo.invariants.known import Known, events_max_of, known_of
 from choreo.invariants.monitor import Monitor
-from choreo.lab.simulator import Simulation
-from choreo.lab.world import World
+from choreo.lab.model.world import World
+from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import lessons
-from choreo.styles import STYLES
+from choreo.saga.definition import Definition, Kind, Resource, RunOf, SagaName, Step
 from choreo.trace.record import Record
 from services import sagas
 from tests.stories import ROOT

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.keys import execution_key
-from choreo.domain.outcome import State
-from choreo.domain.request import Request
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.journal.replay import Replayer, Unreplayable
-from choreo.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
-from choreo.runners.durable import DurableRunner
-from choreo.styles import STYLES
+from choreo.compile import STYLES
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.keys import execution_key
+from choreo.saga.outcome import State
+from choreo.saga.request import Request
+from choreo.storage.errors import JournalError
+from choreo.storage.replay import Replayer, Unreplayable
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from services.simulated import Simulated
 
 TRIP = ("book_flight", "book_hotel", "book_car")
@@ -74,7 +74,7 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(path: str, monkeypa
     """It is one transaction: half of a version is none."""
     old_journal(path, 1)
     broken = (MIGRATIONS[0], (MIGRATIONS[1][0], "CREATE TABLE runs (it is there already)"))
-    monkeypatch.setattr("choreo.journal.opening.MIGRATIONS", broken)
+    monkeypatch.setattr("choreo.storage.sqlite.opening.MIGRATIONS", broken)
 
     with pytest.raises(JournalError, match="expected a journal that can be opened"):
         Journal.open(path)

@@ -10,11 +10,11 @@ from shutil import copyfile
 
 import pytest
 
-from choreo.composition import compose_durable
-from choreo.domain.request import Request
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
+from choreo.api import compose_durable
 from choreo.node.session import Session
+from choreo.saga.request import Request
+from choreo.storage.errors import JournalError
+from choreo.storage.sqlite.journal import Journal
 from tests.journals import COMPENSATED, STUCK, TRIP, change, write, write_cut
 from tests.terminal import choreo, prose
 

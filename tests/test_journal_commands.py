@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from choreo.checking.journal import judge_journal
-from choreo.checking.journal_records import replayer_of
-from choreo.domain.plan import Itinerary
-from choreo.domain.request import Request
-from choreo.journal import opening
-from choreo.journal.expecting import expected
-from choreo.journal.journal import Journal
-from choreo.journal.opening import Lock
-from choreo.journal.schema import VERSION
-from choreo.styles import STYLES
-from choreo.terminal import prune_command
-from choreo.terminal.ages import DAY, HOUR, MINUTE, SECOND, age_text, duration_text, now_ms, read_age
+from choreo.analysis.expecting import expected
+from choreo.compile import STYLES
+from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal_records import replayer_of
+from choreo.saga.plan import Itinerary
+from choreo.saga.request import Request
+from choreo.storage.sqlite import opening
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.opening import Lock
+from choreo.storage.sqlite.schema import VERSION
+from choreo.terminal.commands import prune as prune_command
+from choreo.terminal.views.durations import DAY, HOUR, MINUTE, SECOND, age_text, duration_text, now_ms, read_age
 from tests.journals import (
     COMPENSATED,
     COMPLETED,

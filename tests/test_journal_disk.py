@@ -14,13 +14,13 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from choreo.checking.journal import judge_journal
-from choreo.journal import opening
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.journal.schema import VERSION
+from choreo.conformance.journal import judge_journal
 from choreo.node.session import Session
-from choreo.runners.durable import DurableRunner
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.storage.errors import JournalError
+from choreo.storage.sqlite import opening
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.schema import VERSION
 from tests.crash.client import Ask, Client
 from tests.crash.files import Files, files_of, in_memory, put_back
 from tests.crash.judge import judge

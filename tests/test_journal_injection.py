@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from choreo.journal.journal import Journal
+from choreo.storage.sqlite.journal import Journal
 from tests.crash.files import NO_FILES, Files, files_of, in_memory, put_back
 from tests.crash.injection import (
     NEVER,

@@ -15,8 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from choreo.domain.definition import Definition, RunOf, SagaName, Step
-from choreo.domain.keys import (
+from choreo.lab.model.world import World
+from choreo.protocol.participant import COMPENSATION_ATTEMPTS
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.runtime.origins import new_origin
+from choreo.saga.definition import Definition, RunOf, SagaName, Step
+from choreo.saga.keys import (
     KEY_CHARACTERS_MAX,
     ORIGIN_CHARACTERS_MAX,
     UNRESERVED,
@@ -26,16 +31,11 @@ from choreo.domain.keys import (
     key_prefix,
     read_key,
 )
-from choreo.domain.outcome import State
-from choreo.domain.participant import COMPENSATION_ATTEMPTS
-from choreo.domain.service import Refused
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.journal.schema import APPLICATION_ID, MIGRATIONS
-from choreo.lab.world import World
-from choreo.runners.durable import DurableRunner
-from choreo.runners.in_process import InProcessRunner
-from choreo.runners.origins import new_origin
+from choreo.saga.outcome import State
+from choreo.saga.service import Refused
+from choreo.storage.errors import JournalError
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from tests import bank as banking
 from tests.bank import Bank, Call
 from tests.crash.life import Life

@@ -5,14 +5,14 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from choreo.composition import open_services
-from choreo.definitions import lint
-from choreo.domain.definition import Definition
-from choreo.lab.campaign import simulate
-from choreo.lab.explorer import Explorer
+from choreo.api import open_services
+from choreo.compile import STYLES
+from choreo.compile.linting import lint
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
+from choreo.lab.simulate.campaign import simulate
 from choreo.lessons import Lesson, definition_of, lesson, lessons
-from choreo.styles import STYLES
+from choreo.saga.definition import Definition
 from services import catalogue
 
 ALL = lessons()

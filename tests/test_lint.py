@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.definitions import Finding, definition_from, lint
-from choreo.definitions.linting import NO_SERVICE, Rule, unmet
-from choreo.definitions.needs import Need, needs_of
-from choreo.domain.definition import Definition
-from choreo.domain.event import Fact
-from choreo.lab.wiring import COMPILERS, wired
-from choreo.styles import STYLES
-from choreo.styles.table import Table
+from choreo.compile import STYLES
+from choreo.compile.linting import NO_SERVICE, Finding, Rule, lint, unmet
+from choreo.compile.needs import Need, needs_of
+from choreo.compile.table import Table
+from choreo.compile.wiring import COMPILERS, wired
+from choreo.protocol.event import Fact
+from choreo.saga.definition import Definition
+from choreo.saga.file import definition_from
 from services.sagas import order, trip
 from tests.terminal import choreo, prose
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from choreo.journal.errors import JournalError, LeftAsItLies
-from choreo.journal.journal import Journal
-from choreo.journal.opening import Lock
-from choreo.runners.durable import DurableRunner
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.storage.errors import JournalError, LeftAsItLies
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.opening import Lock
 from services.simulated import Simulated
 from tests.node_client import ROOT, TIMEOUT_S, Node, execute, line
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.outcome import Outcome
-from choreo.domain.plan import Itinerary, plan
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
-from choreo.runners.in_process import InProcessRunner
-from choreo.runners.wirings import WIRED_BYTES_MAX
-from choreo.styles import STYLES
+from choreo.compile import STYLES
+from choreo.compile.cache import WIRED_BYTES_MAX
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.outcome import Outcome
+from choreo.saga.plan import Itinerary, plan
+from choreo.storage.sqlite.journal import Journal
 from tests.node_client import Node, execute
 from tests.stories import in_fresh_process
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.domain.outcome import Outcome, State
 from choreo.node.messages import (
     DECODE_ERRORS,
     MALFORMED_REQUEST,
@@ -25,6 +24,7 @@ from choreo.node.messages import (
     looks_like_message,
     reply_text,
 )
+from choreo.saga.outcome import Outcome, State
 from tests.node_client import execute, line
 
 any_text = st.text(st.characters(exclude_categories=[]))

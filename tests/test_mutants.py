@@ -3,10 +3,10 @@ state, so that no seed and no luck is involved."""
 
 import pytest
 
-from choreo.domain.definition import Definition
-from choreo.lab.explorer import Explorer
+from choreo.compile import STYLES
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
-from choreo.styles import STYLES
+from choreo.saga.definition import Definition
 from services import catalogue
 from tests.lab_sagas import SUITE
 from tests.mutants import MUTANTS, Mutant

@@ -2,11 +2,12 @@
 
 import pytest
 
-from choreo.domain.event import Defect, Event, Fact, InDoubt, Run, Topic
-from choreo.domain.participant import COMPENSATION_ATTEMPTS, Participant, Signal, step_topic
-from choreo.domain.plan import plan
-from choreo.domain.reaction import Cell, Phase, Subscription
-from choreo.domain.service import Refused
+from choreo.protocol.event import Event, Fact, InDoubt, Run, Topic
+from choreo.protocol.participant import COMPENSATION_ATTEMPTS, Participant, Signal, step_topic
+from choreo.protocol.reaction import Cell, Phase, Subscription
+from choreo.saga.plan import plan
+from choreo.saga.raised import Defect
+from choreo.saga.service import Refused
 from tests.stories import Ledger
 
 PLAN = plan(("a", "b", "c"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from choreo.domain.plan import DEPENDENCIES_MAX, STEPS_MAX, Itinerary, PlanTooLarge, plan
+from choreo.saga.plan import DEPENDENCIES_MAX, STEPS_MAX, Itinerary, PlanTooLarge, plan
 from tests.stories import itineraries
 
 

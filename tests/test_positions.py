@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.domain.positions import Positions
+from choreo.protocol.positions import Positions
 
 SETS = st.frozensets(st.integers(0, 40), max_size=30)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from choreo.domain.raised import REASON_CHARACTERS_MAX
+from choreo.saga.raised import REASON_CHARACTERS_MAX
 from tests.node_client import ROOT, TIMEOUT_S, execute, line
 from tests.terminal import CHOREO
 

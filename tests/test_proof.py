@@ -10,11 +10,11 @@ from multiprocessing import get_context
 
 from msgspec.structs import replace
 
-from choreo.definitions import lint
-from choreo.domain.definition import Definition, Step
-from choreo.lab.explorer import Explorer
+from choreo.compile import STYLES
+from choreo.compile.linting import lint
+from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
-from choreo.styles import STYLES
+from choreo.saga.definition import Definition, Step
 from services import catalogue
 from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.definitions import as_toml, definition_from
-from choreo.domain.definition import Definition, SagaName, Step
 from choreo.lessons import lessons
+from choreo.saga.definition import Definition, SagaName, Step
+from choreo.saga.file import as_toml, definition_from
 from tests.lab_sagas import SUITE
 from tests.stories import ROOT
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.copying import NoCopy
-from choreo.domain.keys import execution_key, read_key
-from choreo.domain.outcome import State
-from choreo.domain.service import Refused, Service, ServiceOf, Waits
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.keys import execution_key, read_key
+from choreo.saga.outcome import State
+from choreo.saga.service import Refused, Service, ServiceOf, Waits
+from choreo.storage.copying import NoCopy
+from choreo.storage.errors import JournalError
+from choreo.storage.sqlite.journal import Journal
 from services import catalogue
 from services.cars import Cars
 from services.flights import Flights

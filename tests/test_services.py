@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import services
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.plan import Itinerary
-from choreo.domain.service import Refused, Service
-from choreo.runners.in_process import InProcessRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary
+from choreo.saga.service import Refused, Service
 from services.cars import Cars
 from services.flights import Flights
 from services.hotels import EARLY_RATE, EARLY_ROOMS, FULL_RATE, Hotels

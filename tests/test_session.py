@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.domain.plan import STEPS_MAX
-from choreo.domain.request import Request, Sender
-from choreo.domain.service import Refused
-from choreo.journal.journal import Journal
 from choreo.node.session import Session
-from choreo.runners.durable import DurableRunner
-from choreo.runners.in_process import InProcessRunner
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.plan import STEPS_MAX
+from choreo.saga.request import Request, Sender
+from choreo.saga.service import Refused
+from choreo.storage.sqlite.journal import Journal
 from services.simulated import Simulated
 from tests.node_client import EXAMPLES, Talk, errors_in, execute, expected_reply, line, replies_to
 

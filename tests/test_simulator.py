@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.composition import open_services
-from choreo.domain.definition import Definition, FaultKind, Faults, RunOf, Step
-from choreo.domain.guarantees import Guarantees
-from choreo.lab import campaign
-from choreo.lab.campaign import Lab, rates_of, simulate
+from choreo.api import open_services
+from choreo.compile import STYLES
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Report
-from choreo.lab.shrink import fewest
-from choreo.lab.simulator import Simulation
-from choreo.lab.world import World
+from choreo.lab.simulate import campaign
+from choreo.lab.simulate.campaign import Lab, rates_of, simulate
+from choreo.lab.simulate.shrink import fewest
+from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import definition_of
-from choreo.styles import STYLES
+from choreo.saga.definition import Definition, FaultKind, Faults, RunOf, Step
+from choreo.saga.guarantees import Guarantees
 from choreo.trace.record import encode_record
 from services import catalogue
 from services.sagas import order, trip

@@ -9,17 +9,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from choreo.domain.event import Command, Event, Fact, Topic
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.participant import step_topic
-from choreo.domain.plan import Itinerary, Plan, plan
-from choreo.domain.reaction import Phase, Subscription
-from choreo.domain.report import OutcomeTopics
-from choreo.domain.service import ServiceOf
-from choreo.runners.in_process import InProcessRunner, NoOutcome
-from choreo.styles import STYLES, choreography
-from choreo.styles.table import STARTED, Style, Table
-from choreo.styles.watched import watched, with_down
+from choreo.compile import STYLES, choreography
+from choreo.compile.table import STARTED, Style, Table
+from choreo.compile.watched import watched, with_down
+from choreo.protocol.event import Command, Event, Fact, Topic
+from choreo.protocol.participant import step_topic
+from choreo.protocol.reaction import Phase, Subscription
+from choreo.protocol.report import OutcomeTopics
+from choreo.runtime.in_memory import InProcessRunner, NoOutcome
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary, Plan, plan
+from choreo.saga.service import ServiceOf
 from tests.stories import (
     NAMES,
     Choice,

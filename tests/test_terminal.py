@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from choreo.domain.plan import DEPENDENCIES_MAX, STEPS_MAX
-from choreo.terminal.arguments import WrongUse, read_group
+from choreo.saga.plan import DEPENDENCIES_MAX, STEPS_MAX
+from choreo.terminal.options.arguments import WrongUse, read_group
 from tests.terminal import CHOREO, ROOT, choreo, environment, lines, on_a_terminal, prose, spawn
 
 TRIP = ("book_flight", "book_hotel", "book_car")

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from choreo.domain.plan import Itinerary
-from choreo.terminal.diagram import diagram
-from choreo.terminal.recording import Recording, record
-from choreo.terminal.screen import ASCII, Screen
+from choreo.analysis.recording import Recording
+from choreo.recorder import record
+from choreo.render.diagram import diagram
+from choreo.render.screen import ASCII, Screen
+from choreo.saga.plan import Itinerary
 from tests.stories import Mishap, sagas
 from tests.terminal import choreo, lines, recorded, saga_of
 

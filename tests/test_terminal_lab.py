@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from choreo.definitions.linting import NO_SERVICE
-from choreo.styles import STYLES
-from choreo.styles.watched import observed
-from choreo.terminal.defined import read_steps
+from choreo.compile import STYLES
+from choreo.compile.linting import NO_SERVICE
+from choreo.compile.watched import observed
+from choreo.terminal.options.definition_arguments import read_steps
 from tests.terminal import CHOREO, ROOT, choreo, environment, on_a_terminal, prose, spawn
 
 ORDER = """

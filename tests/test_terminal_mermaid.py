@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.domain.plan import Itinerary
-from choreo.styles import STYLES
-from choreo.terminal.lanes import seats_in_order
-from choreo.terminal.mermaid import escaped, mermaid
-from choreo.terminal.names import numbered, shown
-from choreo.terminal.recording import Recording
+from choreo.analysis.naming import numbered
+from choreo.analysis.recording import Recording
+from choreo.compile import STYLES
+from choreo.render.lanes import seats_in_order
+from choreo.render.mermaid import escaped, mermaid
+from choreo.render.names import shown
+from choreo.saga.plan import Itinerary
 from tests.stories import Mishap, sagas
 from tests.terminal import choreo, lines, recorded
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from choreo.terminal.names import cut, cut_apart, enumerated, numbered, shown, visible
+from choreo.analysis.naming import enumerated, numbered
+from choreo.render.names import cut, cut_apart, shown, visible
 from tests.terminal import choreo
 
 HOSTILE = [

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from choreo.domain.outcome import State
-from choreo.journal.journal import Journal
-from choreo.runners.durable import DurableRunner
-from choreo.runners.entry import Reentered
-from choreo.runners.in_process import InProcessRunner
-from choreo.styles import STYLES
+from choreo.compile import STYLES
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.runtime.entry import Reentered
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.outcome import State
+from choreo.storage.sqlite.journal import Journal
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from choreo.definitions import WrongDefinition, read_definition
-from choreo.definitions.toml import KEY_PARTS_MAX, NESTING_MAX, NotToml, parse_toml
+from choreo.saga.file import WrongDefinition, read_definition
+from choreo.saga.file.toml import KEY_PARTS_MAX, NESTING_MAX, NotToml, parse_toml
 from tests.stories import in_fresh_process
 from tests.terminal import choreo, prose
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from choreo.domain.definition import Kind
 from choreo.invariants.history import FRONT_DOOR, OUTCOMES, History, RunFacts, pivot_of
 from choreo.invariants.known import Known, KnownRun
+from choreo.saga.definition import Kind
 from choreo.trace.record import Record
 
 COMPLETED, COMPENSATED, STUCK = OUTCOMES

@@ -9,8 +9,8 @@ from collections.abc import Set
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.domain.definition import Kind
 from choreo.invariants.known import Known, KnownRun
+from choreo.saga.definition import Kind
 from choreo.trace.record import Record
 
 OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.domain.definition import Definition, Kind, RunOf
-from choreo.domain.plan import Plan
-from choreo.domain.relay import HOPS_MAX
+from choreo.protocol.relay import HOPS_MAX
+from choreo.saga.definition import Definition, Kind, RunOf
+from choreo.saga.plan import Plan
 
 EVENTS_OF_A_STEP, EVENTS_OF_A_SAGA = 8, 8
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from choreo.definitions import definition_from
-from choreo.domain.definition import Definition
+from choreo.saga.definition import Definition
+from choreo.saga.file import definition_from
 
 SUFFIX = ".toml"
 SAFE, VIOLATED = "safe", "violated"

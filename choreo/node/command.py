@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from choreo.composition import SERVICES, NoServices, compose, open_services
-from choreo.domain.raised import Interrupted
+from choreo.api import SERVICES, NoServices, compose, open_services
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
-from choreo.process import (
+from choreo.runtime.process import (
     STDERR,
     STDIN,
     ctrl_c_told_apart,
@@ -21,10 +20,11 @@ from choreo.process import (
     occupy_standard_streams,
     reserve_stdout,
 )
-from choreo.runners.runner import Runner
+from choreo.runtime.runner import Runner
+from choreo.saga.raised import Interrupted
 
 if TYPE_CHECKING:
-    from choreo.journal.opening import Lock
+    from choreo.storage.sqlite.opening import Lock
     from choreo.trace.writer import Tracer
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -79,10 +79,10 @@ def _run(options: Options, sink: int) -> int:
 
 def _serve_durably(options: Options, sink: int) -> int:
     """The same node with a journal, which it holds until it ends."""
-    from choreo.composition import compose_durable
-    from choreo.journal.errors import JournalError, LeftAsItLies
-    from choreo.journal.journal import Journal
-    from choreo.journal.opening import expect_no_other_file
+    from choreo.api import compose_durable
+    from choreo.storage.errors import JournalError, LeftAsItLies
+    from choreo.storage.sqlite.journal import Journal
+    from choreo.storage.sqlite.opening import expect_no_other_file
 
     path = options.journal or ""
     try:
@@ -114,8 +114,8 @@ def _serve_durably(options: Options, sink: int) -> int:
 
 def _locked(path: str, wait: bool) -> "Lock":
     """The right to write the journal. Whoever has to wait for it says so, and says when it has it."""
-    from choreo.journal.errors import JournalInUse
-    from choreo.journal.opening import Lock
+    from choreo.storage.errors import JournalInUse
+    from choreo.storage.sqlite.opening import Lock
 
     try:
         return Lock(path)
@@ -158,7 +158,7 @@ def _serve(options: Options, sink: int, runner: Runner, tracer: "Tracer | None",
 
 def log(text: str) -> None:
     """A line for people on stderr, if there still is one."""
-    from choreo.domain.visible import visible_lines  # seldom needed
+    from choreo.trace.visible import visible_lines
 
     text = visible_lines(text)
     with suppress(OSError, ValueError):

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from choreo.domain.outcome import Outcome, State
-from choreo.domain.raised import cut
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.raised import cut
 
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12

@@ -12,10 +12,6 @@ from functools import partial
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from choreo.domain.event import Defect, Event
-from choreo.domain.plan import PlanTooLarge
-from choreo.domain.raised import defect
-from choreo.domain.request import Request, Sender, Unavailable
 from choreo.node.framing import Frame, Framer, Text
 from choreo.node.messages import (
     CRASH,
@@ -41,7 +37,11 @@ from choreo.node.messages import (
     reply_text,
     status_text,
 )
-from choreo.runners.runner import Conflict, NoRecord, Runner, UnderWay
+from choreo.protocol.event import Event
+from choreo.runtime.runner import Conflict, NoRecord, Runner, UnderWay
+from choreo.saga.plan import PlanTooLarge
+from choreo.saga.raised import Defect, defect
+from choreo.saga.request import Request, Sender, Unavailable
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024

@@ -10,30 +10,32 @@ from typing import Annotated
 
 import typer
 
-from choreo.domain.service import ServiceOf
-from choreo.styles import STYLES
-from choreo.terminal.arguments import Saga, WrongUse, open_separately
-from choreo.terminal.as_json import comparison_as_json, run_as_json
-from choreo.terminal.check_command import register as register_check
-from choreo.terminal.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
-from choreo.terminal.compare_view import show_comparison
+from choreo.analysis.causes import CAUSES_IN_JSON
+from choreo.analysis.causes import explain as explain_saga
+from choreo.analysis.recording import Recording
+from choreo.compile import STYLES
+from choreo.recorder import Scenario, record
+from choreo.render.mermaid import mermaid as mermaid_of
+from choreo.render.screen import Screen, fall_silent
+from choreo.saga.service import ServiceOf
+from choreo.terminal.commands.check import register as register_check
+from choreo.terminal.commands.lab import register as register_lab
+from choreo.terminal.commands.lesson import register as register_lessons
+from choreo.terminal.commands.lint import register as register_lint
+from choreo.terminal.commands.prune import register as register_prune
+from choreo.terminal.commands.resume import register as register_resume
+from choreo.terminal.commands.sagas import register as register_sagas
+from choreo.terminal.commands.show import register as register_show
 from choreo.terminal.comparison import compare as compare_styles
-from choreo.terminal.defined import read_steps
-from choreo.terminal.explain_view import CAUSES_IN_JSON, explanation_as_json, show_explanations
-from choreo.terminal.explanation import explain as explain_saga
-from choreo.terminal.lab_command import register as register_lab
-from choreo.terminal.lesson_command import register as register_lessons
-from choreo.terminal.lint_command import register as register_lint
-from choreo.terminal.mermaid import mermaid as mermaid_of
-from choreo.terminal.prune_command import register as register_prune
-from choreo.terminal.recording import Recording, record
-from choreo.terminal.resume_command import register as register_resume
-from choreo.terminal.run_view import is_same, show_end, show_picture, show_sameness, telling
-from choreo.terminal.sagas_command import register as register_sagas
-from choreo.terminal.screen import Screen, fall_silent
-from choreo.terminal.service_options import Services
-from choreo.terminal.show_command import register as register_show
-from choreo.terminal.trace_file import events_of_saga
+from choreo.terminal.options.arguments import WrongUse, open_separately
+from choreo.terminal.options.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
+from choreo.terminal.options.definition_arguments import read_steps
+from choreo.terminal.options.services import Services
+from choreo.terminal.options.trace_file import events_of_saga
+from choreo.terminal.views.as_json import comparison_as_json, run_as_json
+from choreo.terminal.views.compare import show_comparison
+from choreo.terminal.views.explain import explanation_as_json, show_explanations
+from choreo.terminal.views.run import is_same, show_end, show_picture, show_sameness, telling
 
 app = typer.Typer(
     name="choreo",
@@ -123,7 +125,7 @@ def run(
     finish(is_finding=any(recording.is_finding for recording in recordings) or not is_same(recordings))
 
 
-def _run(screen: Screen, saga: Saga, style: str, service_of: ServiceOf, form: Form, show_all: bool) -> Recording:
+def _run(screen: Screen, saga: Scenario, style: str, service_of: ServiceOf, form: Form, show_all: bool) -> Recording:
     if form is Form.PEOPLE:
         recording = record(saga, style, service_of, seen=telling(screen, saga, style))
         show_picture(screen, recording, show_all)

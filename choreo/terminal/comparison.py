@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from choreo.domain.event import Command, Fact
-from choreo.domain.outcome import Outcome
-from choreo.domain.plan import Plan, plan
-from choreo.domain.service import ServiceOf
-from choreo.styles import STYLES, Table
-from choreo.terminal.arguments import Saga
-from choreo.terminal.names import numbered
-from choreo.terminal.recording import Recording, publisher, record
-from choreo.terminal.records import Record, differing_records
+from choreo.analysis.naming import numbered
+from choreo.analysis.recording import Recording, publisher
+from choreo.compile import STYLES, Table
+from choreo.protocol.event import Command, Fact
+from choreo.recorder import Scenario, record
+from choreo.saga.outcome import Outcome
+from choreo.saga.plan import Plan, plan
+from choreo.saga.service import ServiceOf
+from choreo.terminal.views.records import Record, differing_records
 
 NEW_STEP = "new_step"
 
@@ -110,7 +110,7 @@ class Comparison(Struct, frozen=True):
         return self.is_same_outcome and not self.differing
 
 
-def compare(saga: Saga, separate_services: Sequence[ServiceOf]) -> Comparison:
+def compare(saga: Scenario, separate_services: Sequence[ServiceOf]) -> Comparison:
     """Run the saga in both styles, each with services of its own, and count. Raises `PlanTooLarge`.
 
     The saga must have room for one step more. The first two sets of services are for the runs, the other two for the
@@ -144,7 +144,7 @@ def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -
     )
 
 
-def record_absent(saga: Saga, style: str, service_of: ServiceOf) -> Recording:
+def record_absent(saga: Scenario, style: str, service_of: ServiceOf) -> Recording:
     """The saga while the style's coordinator or orchestrator is down."""
     return record(saga, style, service_of, down=compiled(saga.plan, style).hearers[-2])
 
@@ -182,7 +182,7 @@ def acquaintances(table: Table) -> tuple[Acquaintance, ...]:
     )
 
 
-def longer_by_one(saga: Saga, place: int) -> Longer:
+def longer_by_one(saga: Scenario, place: int) -> Longer:
     """The plan with a step more at that place of the itinerary, and the position of the new step."""
     name = NEW_STEP
     while name in saga.plan.steps:

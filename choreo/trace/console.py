@@ -4,9 +4,9 @@ from typing import Any
 
 from structlog.typing import EventDict
 
-from choreo.domain.event import Command
-from choreo.domain.visible import visible
+from choreo.protocol.event import Command
 from choreo.trace.record import Record
+from choreo.trace.visible import visible
 
 RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
 GREEN, YELLOW, RED, CYAN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[36m"

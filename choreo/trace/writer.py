@@ -13,11 +13,11 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
-from choreo.domain.calling import ran
-from choreo.domain.event import Command, Defect, Event, InDoubt, Run
-from choreo.domain.keys import read_key
-from choreo.domain.raised import reason
-from choreo.domain.service import Refused, Service, ServiceOf
+from choreo.protocol.event import Command, Event, InDoubt, Run
+from choreo.saga.calling import ran
+from choreo.saga.keys import read_key
+from choreo.saga.raised import Defect, reason
+from choreo.saga.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
 from choreo.trace.sink import Sink

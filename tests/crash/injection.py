@@ -15,12 +15,12 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any, NamedTuple, NoReturn
 
-from choreo.bus import Bus
-from choreo.domain.plan import plan
-from choreo.domain.service import ServiceOf
-from choreo.journal.journal import Journal
 from choreo.node.session import Session
-from choreo.runners.durable import DurableRunner
+from choreo.runtime.bus import Bus
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.plan import plan
+from choreo.saga.service import ServiceOf
+from choreo.storage.sqlite.journal import Journal
 from tests.crash.files import NO_FILES, Files, files_of, put_back
 from tests.crash.judge import judge
 from tests.crash.services import catalogue

@@ -11,11 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from choreo.checking.journal import judge_journal
-from choreo.domain.service import ServiceOf
-from choreo.journal.errors import JournalError
-from choreo.journal.journal import Journal
-from choreo.journal.service_records import ServiceRecords
+from choreo.conformance.journal import judge_journal
+from choreo.saga.service import ServiceOf
+from choreo.storage.errors import JournalError
+from choreo.storage.service_records import ServiceRecords
+from choreo.storage.sqlite.journal import Journal
 from tests.crash.services import SHELVES, SPECIAL, catalogue
 from tests.crash.workload import REAL, Saga
 

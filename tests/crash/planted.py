@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.domain.guarantees import ALL_ON
-from choreo.domain.service import ServiceOf
-from choreo.journal.journal import Journal
-from choreo.journal.opening import connect
-from choreo.journal.replay import Replayer
-from choreo.journal.service_records import ServiceRecords
-from choreo.runners import durable
-from choreo.runners.durable import DurableRunner
+from choreo.runtime.durable import runner as durable
+from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.guarantees import ALL_ON
+from choreo.saga.service import ServiceOf
+from choreo.storage.replay import Replayer
+from choreo.storage.service_records import ServiceRecords
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.opening import connect
 from tests.crash import services
 from tests.crash.siege import PLANTED
 

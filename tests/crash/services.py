@@ -8,8 +8,8 @@ import os
 import signal
 from typing import Any
 
-from choreo.domain.keys import execution_key
-from choreo.domain.service import Refused, Service, ServiceOf
+from choreo.saga.keys import execution_key
+from choreo.saga.service import Refused, Service, ServiceOf
 from services import catalogue as real_catalogue
 
 LAST_CALL = "CHOREO_CRASH_LAST_CALL"

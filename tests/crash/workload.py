@@ -7,7 +7,7 @@ import json
 from random import Random
 from typing import NamedTuple
 
-from choreo.domain.plan import Itinerary, plan
+from choreo.saga.plan import Itinerary, plan
 from tests.crash.services import SHELVES, WHY_BROKEN
 from tests.stories import Entry, Expected, Mishap, expect
 

@@ -1,0 +1,99 @@
+"""What is expected next of a run in a journal, for people and for programs.
+
+Laws: nothing is executed and nothing unpickled; where the rows do not tell, that is said.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.analysis.expecting import expected
+from choreo.compile.cache import Wirings
+from choreo.conformance.journal_records import replayer_of
+from choreo.protocol.event import Command, Topic
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.raised import in_a_line
+from choreo.storage.replay import Replayer
+from choreo.storage.rows import RUNNING, RunRow
+from choreo.storage.sqlite.journal import Journal
+
+Show = Callable[[str], str]
+
+
+class Prospect(Struct, frozen=True):
+    """What may come next: the topics of events, or why nobody can tell."""
+
+    topics: tuple[Topic, ...] = ()
+    unknown: str | None = None
+
+
+ENDED = Prospect()
+
+
+class Prospects:
+    """Finds out about runs of one journal, and remembers how those of one itinerary go on."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._replayers: Wirings[Replayer] = Wirings(replayer_of)
+
+    def of(self, row: RunRow) -> Prospect:
+        if row.state != RUNNING:
+            return ENDED
+        try:
+            replayer = self._replayers[row.request.style, row.request.steps]
+            stood = replayer.replay(row, self._journal.deliveries(row.number))
+            return Prospect(tuple(expected(replayer, stood)))
+        except Exception as error:  # rows that no node has written can be anything
+            return Prospect(unknown=in_a_line(error))
+
+
+def told(row: RunRow, prospect: Prospect, show: Show) -> str:
+    """`book_hotel: succeeded or failed`; of a stuck run, for whom it waits."""
+    if row.state == State.STUCK:
+        outcome = row.latest_outcome
+        return "; ".join(["nothing: waits for an operator", *([] if outcome is None else stuck_at(outcome, show))])
+    if row.state != RUNNING:
+        return ""
+    if prospect.unknown is not None:
+        return "nobody can tell: choreo check says why"
+    return "; ".join(_told(source, topics, show) for source, topics in _by_source(prospect.topics)) or "nothing is due"
+
+
+def stuck_at(outcome: Outcome, show: Show) -> list[str]:
+    """Which step could not be compensated, if there is one."""
+    return [] if outcome.stuck_step is None else [f"{show(outcome.stuck_step)} could not be compensated"]
+
+
+def as_json(prospect: Prospect) -> list[dict[str, Any]]:
+    return [
+        {
+            "event": topic.event,
+            "source": topic.source,
+            "step": topic.step,
+            "position": None if topic.step is None else topic.position,
+        }
+        for topic in prospect.topics
+    ]
+
+
+def _by_source(topics: Sequence[Topic]) -> list[tuple[str, list[Topic]]]:
+    """In their order; a step and another of its name are two."""
+    groups: dict[tuple[str, int], list[Topic]] = {}
+    for topic in topics:
+        is_command = isinstance(topic.fact, Command)
+        groups.setdefault((topic.source, -1 if is_command else topic.position), []).append(topic)
+    return [(source, group) for (source, _), group in groups.items()]
+
+
+def _told(source: str, topics: Sequence[Topic], show: Show) -> str:
+    words = [_word(topic, show) for topic in topics]
+    joined = " and ".join(words) if isinstance(topics[0].fact, Command) else " or ".join(words)
+    return f"{show(source)}: {joined}"
+
+
+def _word(topic: Topic, show: Show) -> str:
+    if topic.step is None:
+        return f"saga {topic.fact}"
+    return f"{topic.fact} {show(topic.step)}" if isinstance(topic.fact, Command) else str(topic.fact)

@@ -1,0 +1,153 @@
+"""The composition root: the one place where services meet styles and a runner.
+
+Laws: knows the services by the name of a module only, so that choreo itself depends on nobody's services.
+"""
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from choreo.compile import STYLES, Style
+from choreo.protocol.event import Event
+from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.calling import checked
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
+from choreo.saga.service import Service, ServiceOf
+
+if TYPE_CHECKING:
+    from choreo.runtime.durable.runner import DurableRunner
+    from choreo.storage.sqlite.journal import Journal
+    from choreo.trace.writer import Tracer
+
+SERVICES = "services"
+
+
+class NoServices(Exception):
+    """The module named is not one that offers services."""
+
+
+def open_services(module: str = SERVICES) -> ServiceOf:
+    """Fresh services from the module's `catalogue()`; modules of the current directory count. Raises `NoServices`."""
+    if module != SERVICES and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        catalogue = getattr(importlib.import_module(module), "catalogue", None)
+    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+        expect_no_ctrl_c(error)
+        raise NoServices(
+            f"services: expected a module that can be imported, got {module!r} ({in_a_line(error)})"
+        ) from error
+    if not callable(catalogue):
+        raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")
+    try:
+        service_of = catalogue()
+    except BaseException as error:
+        expect_no_ctrl_c(error)
+        raise NoServices(f"services: {module}.catalogue() failed ({in_a_line(error)})") from error
+    if not callable(service_of):
+        raise NoServices(
+            f"services: expected {module}.catalogue() to return a function from the name of a step to its service, "
+            f"got {_kind(service_of)}"
+        )
+    return checked(_sheltered(service_of))
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _sheltered(service_of: ServiceOf) -> ServiceOf:
+    """The same function; what it raises ends no process."""
+
+    def sheltered(step: str) -> Service:
+        try:
+            return service_of(step)
+        except Exception:
+            raise
+        except BaseException as error:
+            expect_no_ctrl_c(error)
+            raise RuntimeError(f"services: expected the service of a step, got {in_a_line(error)}") from error
+
+    return sheltered
+
+
+def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool = False) -> InProcessRunner:
+    """A runner over these services. The tracer sees what is published; with `debug` also deliveries and calls."""
+    around, styles, observe = _watched(tracer, debug)
+    return InProcessRunner(around(service_of), styles, observe)
+
+
+def compose_durable(
+    services: str | None,
+    journal: "Journal",
+    tracer: "Tracer | None" = None,
+    debug: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+) -> "DurableRunner":
+    """The same with a journal, over the services of that module, or else of the module that the journal has had so far.
+
+    `notice` takes a line for people about a run that is held. Only for who has the journal's lock. Raises `NoServices`,
+    and `JournalError`, also where the services are others than those that the journal knows.
+    """
+    from choreo.runtime.durable.runner import DurableRunner
+    from choreo.storage.calls import Calls
+
+    before = journal.catalogue()
+    module = (before or SERVICES) if services is None else services
+    service_of = open_services(module)
+
+    around, styles, observe = _watched(tracer, debug)
+    resumed = None if tracer is None else tracer.resumed
+    runner = DurableRunner(
+        service_of,
+        journal,
+        _now_ms,
+        styles,
+        observe,
+        around=around,
+        resumed=resumed,
+        calls=Calls.open(journal.path),
+        notice=notice,
+        are_same_services=module == before,
+    )
+    if module != before:
+        journal.keep_catalogue(module)
+    return runner
+
+
+def compose_rewritten(
+    service_of: ServiceOf,
+    rewrite: Callable[[Style], Style],
+    observe: Callable[[Event], None] | None = None,
+    origin: str | None = None,
+) -> InProcessRunner:
+    """A runner over these services, its styles rewritten first: with somebody looking on, or with somebody down."""
+    return InProcessRunner(service_of, _rewritten(rewrite), observe, origin)
+
+
+Around = Callable[[ServiceOf], ServiceOf]
+
+
+def _watched(
+    tracer: "Tracer | None", debug: bool
+) -> tuple[Around, Mapping[str, Style], Callable[[Event], None] | None]:
+    """What is put around the services, the styles and the observer, for the tracer to look on."""
+    if tracer is None or not debug:
+        return lambda service_of: service_of, STYLES, None if tracer is None else tracer.published
+    from choreo.compile.watched import watched
+    from choreo.trace.writer import traced
+
+    delivered = tracer.delivered
+    styles = _rewritten(lambda style: watched(style, delivered))
+    return lambda service_of: traced(service_of, tracer), styles, tracer.published
+
+
+def _rewritten(rewrite: Callable[[Style], Style]) -> Mapping[str, Style]:
+    return {name: rewrite(style) for name, style in STYLES.items()}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,85 @@
+"""What was compiled for an itinerary is kept for the next run of it, within a bound.
+
+Laws: the bound is in bytes, those of the names included. What goes first is what came first; what is larger than the
+bound is not kept at all.
+"""
+
+from collections.abc import Callable, Mapping
+from sys import getsizeof
+from typing import Protocol, TypeVar
+
+from choreo.compile.table import Style, Table
+from choreo.saga.plan import Itinerary, plan
+from choreo.saga.raised import shown
+from choreo.saga.service import ServiceOf
+
+WIRED_BYTES_MAX = 128 * 1024 * 1024
+"""Wirings are remembered up to so many bytes in all, measured as `size_of` does; with more, the oldest go."""
+
+ROW_BYTES, WIRING_BYTES = 850, 8_000
+"""What a subscription takes, with its share of everything else but names; and a wiring without subscriptions."""
+
+Key = tuple[str, Itinerary]
+"""The name of a style, and the steps."""
+
+
+class Compiled(Protocol):
+    """Anything that was made of a style's table."""
+
+    @property
+    def table(self) -> Table: ...
+
+
+W = TypeVar("W", bound=Compiled)
+
+
+class Wirings(dict[Key, W]):
+    """Looking up what is not there makes it.
+
+    `row_bytes` is what a subscription takes without names, `name_copies` how often a wiring holds the name of a topic
+    for each subscription to it.
+    """
+
+    def __init__(self, make: Callable[[str, Itinerary], W], row_bytes: int = ROW_BYTES, name_copies: int = 1) -> None:
+        super().__init__()
+        self._make = make
+        self._row_bytes = row_bytes
+        self._name_copies = name_copies
+        self._sizes: dict[Key, int] = {}
+        self._size = 0
+
+    def of(self, style: str, steps: Itinerary) -> W:
+        """Raises `TypeError` for steps that are no itinerary, `ValueError` for an unknown style, and `PlanTooLarge`."""
+        try:
+            return self[style, steps]
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            raise TypeError(f"steps: expected a tuple of step names and groups, got {shown(steps)}") from None
+
+    def __missing__(self, key: Key) -> W:
+        wiring = self._make(*key)
+        size = self.size_of(key[1], wiring.table)
+        if size <= WIRED_BYTES_MAX:
+            self._size += size
+            while self._size > WIRED_BYTES_MAX:
+                oldest = next(iter(self))
+                del self[oldest]
+                self._size -= self._sizes.pop(oldest)
+            self[key], self._sizes[key] = wiring, size
+        return wiring
+
+    def size_of(self, steps: Itinerary, table: Table) -> int:
+        """About how many bytes the wiring of that table takes, with its key; rather too many than too few."""
+        rows = table.subscriptions
+        names = sum(getsizeof(row.topic.name) for row in rows)
+        groups = sum(getsizeof(group) for group in steps if group and not isinstance(group, str))
+        key = getsizeof(steps) + groups + sum(map(getsizeof, table.plan.steps))
+        return WIRING_BYTES + key + len(rows) * self._row_bytes + names * self._name_copies
+
+
+def compiled(styles: Mapping[str, Style], style: str, steps: Itinerary, service_of: ServiceOf) -> Table:
+    """The table of an itinerary in the style of that name. Raises `ValueError` where there is none, `PlanTooLarge`."""
+    if style not in styles:
+        raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}")
+    return styles[style](plan(steps), service_of)

@@ -1,0 +1,125 @@
+"""Choreography: every participant hears its neighbours, and nobody directs.
+
+The table has a row for each thing that a participant must know: what its predecessors achieved, how its successors
+ended, and, at a join, that a predecessor will never succeed. A chain needs the first two only.
+"""
+
+from collections.abc import Iterator
+
+from choreo.compile.table import STARTED, Table, hear_outcomes
+from choreo.protocol.coordinator import Collected, Coordinator
+from choreo.protocol.event import Topic
+from choreo.protocol.participant import STANDARD, Participant, Signal, Terms
+from choreo.protocol.reaction import Cell, Gather, Moves, Subscription
+from choreo.saga.plan import Plan
+from choreo.saga.roles import CLIENT
+from choreo.saga.service import ServiceOf
+
+
+def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
+    """Compile the plan to the table in which the services find each other by events alone."""
+    coordinator = Coordinator(plan)
+    tells = tellers(plan)
+    participants = [
+        terms.participant(plan, position, service_of(step), not tells[position])
+        for position, step in enumerate(plan.steps)
+    ]
+    count = len(participants)
+    rows = [
+        *_forward_rows(plan, participants),
+        *_stop_rows(plan, participants, tells),
+        *_backward_rows(plan, participants, coordinator),
+        *_coordinator_rows(plan, participants, coordinator),
+        *terms.rows(participants),
+        *hear_outcomes(count + 1, coordinator.outcomes),
+    ]
+    cells = (*[Cell()] * count, Collected(), Cell())
+    return Table(plan, tuple(rows), (*plan.steps, Coordinator.NAME, CLIENT), cells)
+
+
+def tellers(plan: Plan) -> list[bool]:
+    """For each step, whether it says that it was cancelled, since a predecessor may wait to compensate.
+
+    A join does, and a step before a join. In a graph so does every step on the way to a join: another way to that join
+    may fail before this one has begun. In an itinerary all ways lead through the same groups, so one step suffices.
+    """
+    tells = [len(before) > 1 for before in plan.predecessors]
+    for position in sorted(range(len(tells)), key=plan.depths.__getitem__, reverse=True):
+        after = plan.successors[position]
+        tells[position] |= (
+            any(len(plan.predecessors[s]) > 1 or (tells[s] and not plan.is_levelled) for s in after)
+            if after
+            else len(plan.last) > 1
+        )
+    return tells
+
+
+def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subscription]:
+    for me in participants:
+        before = plan.predecessors[me.position]
+        go = me.moves(Signal.GO)
+        if len(before) > 1:
+            go = Gather(before).before(go)
+        for topic in [participants[p].succeeded for p in before] or [STARTED]:
+            yield _row(topic, me, go)
+
+
+def must_be_stopped(plan: Plan, position: int, tells: bool) -> bool:
+    """Whether a step must hear that a predecessor will not succeed: somebody waits to hear that it will not begin.
+
+    At a join that is another predecessor. In a graph it is also whoever stands beside a longer way to the same join.
+    """
+    before = plan.predecessors[position]
+    return len(before) > 1 or (tells and bool(before) and not plan.is_levelled)
+
+
+def _stop_rows(plan: Plan, participants: list[Participant], tells: list[bool]) -> Iterator[Subscription]:
+    for me in participants:
+        before = plan.predecessors[me.position]
+        if must_be_stopped(plan, me.position, tells[me.position]):
+            stop = me.moves(Signal.STOP)
+            for predecessor in before:
+                for topic in _ends(participants[predecessor]):
+                    yield _row(topic, me, stop)
+                yield _row(participants[predecessor].compensation_failed, me, stop)  # given up, and not undone
+
+
+def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:
+    """Last step first, so that the members of a group compensate in the reverse of the order in which they began."""
+    for me in reversed(participants):
+        after = plan.successors[me.position]
+        back = me.moves(Signal.BACK)
+        if len(after) > 1:
+            back = Gather(after, offset=len(plan.predecessors[me.position])).before(back)
+        for successor in after:
+            for topic in _ends(participants[successor]):
+                yield _row(topic, me, back)
+        if not after and coordinator.is_join:
+            yield _row(coordinator.cancelled, me, back)
+
+
+def _coordinator_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:
+    def row(topic: Topic, moves: Moves) -> Subscription:
+        return Subscription(topic, len(participants), Coordinator.NAME, moves)
+
+    if not participants:
+        yield row(STARTED, coordinator.started)
+    for position in plan.last:
+        yield row(participants[position].succeeded, coordinator.succeeded)
+    for participant in participants:
+        ended = coordinator.ended if plan.successors[participant.position] else coordinator.last_ended
+        for topic in _ends(participant):
+            yield row(topic, ended)
+        yield row(participant.compensation_failed, coordinator.compensation_failed)
+
+
+def _ends(participant: Participant) -> Iterator[Topic]:
+    """The topics under which a participant says that it ended backward."""
+    yield participant.failed
+    if participant.cancelled is not None:
+        yield participant.cancelled
+    yield participant.compensated
+
+
+def _row(topic: Topic, participant: Participant, moves: Moves) -> Subscription:
+    return Subscription(topic, participant.position, participant.step, moves)

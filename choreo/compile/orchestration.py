@@ -1,0 +1,52 @@
+"""Orchestration: one participant commands all others, and hears nobody but them.
+
+The same plan, the same participants and the same services as in choreography; only the table differs. A participant
+hears its own two commands, and the orchestrator hears every reply.
+"""
+
+from collections.abc import Iterator
+
+from choreo.compile.table import STARTED, Table, hear_outcomes
+from choreo.protocol.event import Command
+from choreo.protocol.orchestrator import Directed, Orchestrator
+from choreo.protocol.participant import STANDARD, Participant, Signal, Terms
+from choreo.protocol.reaction import Cell, Subscription
+from choreo.saga.plan import Plan
+from choreo.saga.roles import CLIENT
+from choreo.saga.service import ServiceOf
+
+
+def orchestration(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
+    """Compile the plan to the table in which everything passes through the orchestrator."""
+    orchestrator = Orchestrator(plan, awaits_running=terms.awaits_running)
+    participants = [
+        terms.participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)
+    ]
+    rows = [
+        *_command_rows(participants, orchestrator),
+        *_reply_rows(participants, orchestrator),
+        *terms.rows(participants),
+        *hear_outcomes(len(participants) + 1, orchestrator.outcomes),
+    ]
+    cells = (*[Cell()] * len(participants), Directed(), Cell())
+    return Table(plan, tuple(rows), (*plan.steps, Orchestrator.NAME, CLIENT), cells)
+
+
+def _command_rows(participants: list[Participant], orchestrator: Orchestrator) -> Iterator[Subscription]:
+    for me in participants:
+        for command, signal in ((Command.EXECUTE, Signal.GO), (Command.COMPENSATE, Signal.BACK)):
+            topic = orchestrator.commands[command][me.position]
+            yield Subscription(topic, me.position, me.step, me.moves(signal))
+
+
+def _reply_rows(participants: list[Participant], orchestrator: Orchestrator) -> Iterator[Subscription]:
+    seat = len(participants)
+    yield Subscription(STARTED, seat, Orchestrator.NAME, orchestrator.started)
+    for participant in participants:
+        for topic, moves in (
+            (participant.succeeded, orchestrator.succeeded),
+            (participant.failed, orchestrator.failed),
+            (participant.compensated, orchestrator.compensated),
+            (participant.compensation_failed, orchestrator.compensation_failed),
+        ):
+            yield Subscription(topic, seat, Orchestrator.NAME, moves)

@@ -1,0 +1,83 @@
+"""Styles wrapped: the same table, with somebody looking on, or with a hearer who is down.
+
+Laws: a table is data, so both are a rewriting of its rows; neither the participants nor the bus know.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from choreo.compile.table import Style, Table
+from choreo.protocol.event import Event, Events
+from choreo.protocol.reaction import Reaction, Subscription
+from choreo.saga.plan import Plan
+from choreo.saga.service import ServiceOf
+
+Delivered = Callable[[Event, str], None]
+"""Told of a delivery: the event, and who hears it."""
+
+Reacted = Callable[[Event, Subscription, Any, Any, Events], None]
+"""Told of a reaction: the event, the row, the cell before and after, and what was published."""
+
+
+def watched(style: Style, delivered: Delivered) -> Style:
+    """The same style; `delivered` is told of every delivery before the hearer reacts."""
+
+    def compile_watched(plan: Plan, service_of: ServiceOf) -> Table:
+        return _rewritten(style(plan, service_of), lambda row: _watch(row, delivered))
+
+    return compile_watched
+
+
+def observed(style: Style, reacted: Reacted) -> Style:
+    """The same style; `reacted` is told of every reaction after it, also where it changed nothing."""
+
+    def compile_observed(plan: Plan, service_of: ServiceOf) -> Table:
+        return _rewritten(style(plan, service_of), lambda row: _observe(row, reacted))
+
+    return compile_observed
+
+
+def with_down(style: Style, hearer: str) -> Style:
+    """The same style while `hearer` is down: what is delivered to it is lost.
+
+    Of several hearers of that name it is the last one: the coordinator, rather than a step that is called so.
+    """
+
+    def compile_with_down(plan: Plan, service_of: ServiceOf) -> Table:
+        table = style(plan, service_of)
+        seat = max((seat for seat, name in enumerate(table.hearers) if name == hearer), default=None)
+        return _rewritten(table, lambda row: _silence(row) if row.seat == seat else row)
+
+    return compile_with_down
+
+
+def _rewritten(table: Table, rewrite: Callable[[Subscription], Subscription]) -> Table:
+    return replace(table, subscriptions=tuple(map(rewrite, table.subscriptions)))
+
+
+def _watch(row: Subscription, delivered: Delivered) -> Subscription:
+    def react(cell: Any, event: Event) -> tuple[Any, Events]:
+        delivered(event, row.hearer)
+        return row.react(cell, event)
+
+    return _always(row, react)
+
+
+def _observe(row: Subscription, reacted: Reacted) -> Subscription:
+    def react(cell: Any, event: Event) -> tuple[Any, Events]:
+        after, events = row.react(cell, event)
+        reacted(event, row, cell, after, events)
+        return after, events
+
+    return _always(row, react)
+
+
+def _always(row: Subscription, react: Reaction) -> Subscription:
+    """The row with this reaction, whatever the phase: one function a row, since a join has very many rows."""
+    return Subscription(row.topic, row.seat, row.hearer, (react,) * len(row.moves))
+
+
+def _silence(row: Subscription) -> Subscription:
+    return replace(row, moves=(None,) * len(row.moves))

@@ -1,0 +1,73 @@
+"""From a definition to the table of one of its runs: the style's own, with what the definition adds and takes away.
+
+Laws: a table is data. The front door, dead letters, relays and deaf ears are rows more or less; nobody else knows.
+"""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from choreo.compile.choreography import choreography
+from choreo.compile.orchestration import orchestration
+from choreo.compile.table import STARTED, Table, hear_outcomes
+from choreo.protocol import dead_letter
+from choreo.protocol.coordinator import Coordinator
+from choreo.protocol.event import Fact, Run, Topic
+from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
+from choreo.protocol.idempotent_receiver import RECORDED, REQUESTED, FrontDoor, ask, asks_again
+from choreo.protocol.orchestrator import Orchestrator
+from choreo.protocol.reaction import WAITING, Cell, Subscription, moves
+from choreo.protocol.relay import relay
+from choreo.protocol.report import OutcomeTopics
+from choreo.protocol.timed import LabTerms, Policy
+from choreo.saga.definition import Definition, RunOf, Wiring, plan_of_steps
+from choreo.saga.guarantees import Guarantees
+from choreo.saga.plan import Plan
+from choreo.saga.roles import CLIENT
+from choreo.saga.service import ServiceOf
+
+COMPILERS = {"choreography": (choreography, Coordinator.NAME), "orchestration": (orchestration, Orchestrator.NAME)}
+
+
+def wired(definition: Definition, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
+    """The table of a run. `again` is the run that a repeated request would start. Raises `ValueError` for a cycle."""
+    steps = definition.steps_of(run)
+    plan = plan_of_steps(steps)
+    guarantees = definition.guarantees
+    compile_table, collector = COMPILERS[style]
+    table = compile_table(plan, service_of, LabTerms(guarantees, [Policy.of(step) for step in steps]))
+    topics = OutcomeTopics(collector)
+    rows = [*table.subscriptions]
+    rows.append(Subscription(dead_letter.UNREADABLE, table.client - 1, collector, dead_letter.give_up(plan, topics)))
+    rows += _relay_rows(definition.wiring, plan, table, guarantees)
+    rows = [row for row in rows if (row.hearer, row.topic.name) not in definition.wiring.deaf]
+    table = replace(table, subscriptions=tuple(rows))
+    if run.ask_again_ms is not None and again is not None:
+        return _with_front_door(table, FrontDoor(guarantees, STARTED, again), topics, run.ask_again_ms)
+    return table
+
+
+def _relay_rows(wiring: Wiring, plan: Plan, table: Table, guarantees: Guarantees) -> Iterator[Subscription]:
+    topics = {row.topic.name: row.topic for row in table.subscriptions}
+    for step, _, published in wiring.relays:
+        if step in plan.steps:
+            topics.setdefault(published, Topic(published, Fact.UPDATED, step, step, plan.steps.index(step)))
+    for step, heard, published in wiring.relays:
+        if step in plan.steps and heard in topics:
+            seat = plan.steps.index(step)
+            yield Subscription(topics[heard], seat, step, relay(topics[published], guarantees.hop_limit))
+
+
+def _with_front_door(table: Table, door: FrontDoor, topics: OutcomeTopics, ask_again_ms: int) -> Table:
+    """The same table with one seat more, before the client's: whoever asks again knocks there."""
+    seat, client = table.client, table.client + 1
+    rows = [replace(row, seat=client) if row.seat == table.client else row for row in table.subscriptions]
+    outcomes = (topics.completed, topics.compensated, topics.stuck)
+    rows += [Subscription(topic, seat, FRONT_DOOR, door.heard_outcome) for topic in outcomes]
+    rows.append(Subscription(REQUESTED, seat, FRONT_DOOR, door.heard_request))
+    rows.append(Subscription(asks_again(ask_again_ms), client, CLIENT, moves({WAITING: ask})))
+    rows += hear_outcomes(client, RECORDED)
+    hearers = (*table.hearers[:-1], FRONT_DOOR, CLIENT)
+    return replace(
+        table, subscriptions=tuple(rows), hearers=hearers, cells=(*table.cells[:-1], Cell(), table.cells[-1])
+    )

@@ -1,0 +1,195 @@
+"""The verdict on a journal: its runs against the invariants, and its rows against what a node writes.
+
+Laws: memory is what a batch of runs takes, however long the journal; of what deviates so much is listed, and the rest
+counted. A batch is read as it was at one moment, so a node may write meanwhile. Runs whose rows are alike are judged
+once. Nothing is unpickled.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.compile.cache import Wirings
+from choreo.compile.table import Table
+from choreo.conformance.journal_records import RunTale, replayer_of, tell
+from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
+from choreo.conformance.verdict import Deviation, Due, Judgement, due_of, judge_run
+from choreo.invariants.known import Known, KnownRun, ancestors_of, events_max_of
+from choreo.invariants.monitor import Monitor
+from choreo.saga.definition import Kind
+from choreo.saga.plan import Itinerary
+from choreo.storage.cells import wrong_cells
+from choreo.storage.errors import UnreadableRow
+from choreo.storage.replay import Replayer
+from choreo.storage.rows import RUNNING, DeliveryRow, RunRow, read_run
+from choreo.storage.sqlite.journal import Journal
+
+BATCH = 500
+LISTED_MAX = 1000
+ALIKE_MAX, ALIKE_DELIVERIES_MAX = 2000, 200
+"""So many runs are remembered that others may be like, and none with more deliveries than that."""
+
+ENDS = ("completed", "compensated", "stuck", "none")
+
+RunColumns = tuple[Any, ...]
+Progress = Callable[[int], None]
+
+
+def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> Judgement:
+    """Hold every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
+
+    Of a run that is under way nothing is missing yet, as long as something is due to be delivered; with `is_at_rest` it
+    is judged as if nothing more would come. `progress` is told how many runs were judged so far. Raises `JournalError`.
+    """
+    judge = JournalJudge(is_at_rest)
+    after = 0
+    while batch := list(_batch(journal, after)):
+        for row, deliveries in batch:
+            if isinstance(deliveries, UnreadableRow):
+                judge.note_unreadable(row, deliveries)
+            else:
+                judge.judge(row, deliveries)
+        after = batch[-1][0][0]
+        if progress is not None:
+            progress(judge.runs)
+    judge.note_strays(journal.strays(LISTED_MAX))
+    return judge.judgement()
+
+
+def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[DeliveryRow] | UnreadableRow]]:
+    with journal.at_one_moment():
+        for row in journal.run_rows(after, BATCH):
+            try:
+                yield row, journal.deliveries(row[0])
+            except UnreadableRow as error:
+                yield row, error
+
+
+class RunJudgement(Struct):
+    """The judgement on one run: how it ended (`end`), what deviates, and what never came."""
+
+    end: str = ENDS[-1]
+    deviations: list[Deviation] = []
+    due: Due | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.deviations and self.due is None
+
+
+class JournalJudge:
+    """Judges run by run, and adds up."""
+
+    def __init__(self, is_at_rest: bool = False) -> None:
+        self.runs = 0
+        self._is_at_rest = is_at_rest
+        self._ends = dict.fromkeys(ENDS, 0)
+        self._deviations: list[Deviation] = []
+        self._due: list[Due] = []
+        self._deviating = self._unlisted = 0
+        self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
+        self._alike: dict[RunColumns, str] = {}
+
+    def judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
+        """One run, by the values of its `RUN_COLUMNS`."""
+        self.runs += 1
+        shape = _shape(columns, deliveries)
+        end = None if shape is None else self._alike.get(shape)
+        if end is None:
+            verdict = self._judge(columns, deliveries)
+            end = verdict.end
+            self._deviating += bool(verdict.deviations)
+            self._add(verdict.deviations, verdict.due)
+            if shape is not None and verdict.is_fine:
+                self._remember(shape, end)
+        self._ends[end] += 1
+
+    def note_unreadable(self, columns: RunColumns, error: UnreadableRow) -> None:
+        """A run with a delivery that nobody can read."""
+        self.runs += 1
+        self._deviating += 1
+        self._ends[ENDS[-1]] += 1
+        self._add([deviation("J5", str(error), columns[0])])
+
+    def note_strays(self, runs: Sequence[int | str]) -> None:
+        """Deliveries that belong to no run."""
+        for number in runs:
+            self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
+
+    def judgement(self) -> Judgement:
+        ends = {name: count for name, count in self._ends.items() if count}
+        listed = tuple(self._deviations), tuple(self._due)
+        return Judgement(self.runs, ends, *listed, self._deviating, self._unlisted)
+
+    def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
+        wrong = "; ".join(wrong_cells("runs", columns))
+        if wrong:
+            return RunJudgement(deviations=[deviation("J5", f"expected the row of a run, got {wrong}", columns[0])])
+        row = read_run(columns)
+        try:
+            compiled = self._compiled[row.request.style, row.request.steps]
+        except Exception as error:  # steps that no node has taken
+            sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
+            return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
+        told = tell(row, deliveries, compiled.replayer)
+        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, told)))
+        name = f"run-{row.number}"
+        known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
+        is_at_rest = self._is_at_rest or not _goes_on(row, told)
+        facts = judge_run(Monitor(known), name, told.lines, verdict.deviations, is_at_rest=is_at_rest)
+        verdict.deviations.sort(key=lambda each: (each.line is None, each.line or 0))
+        due = due_of(facts, name, known)
+        if is_at_rest and due.expected:
+            verdict.due = due
+        if facts.outcome is not None:
+            verdict.end = facts.outcome.removeprefix("saga.")
+        return verdict
+
+    def _add(self, deviations: Sequence[Deviation], due: Due | None = None) -> None:
+        room = LISTED_MAX - len(self._deviations)
+        self._deviations += deviations[:room]
+        self._unlisted += len(deviations[room:])
+        if due is not None and len(self._due) < LISTED_MAX:
+            self._due.append(due)
+
+    def _remember(self, shape: RunColumns, end: str) -> None:
+        if len(self._alike) >= ALIKE_MAX:
+            del self._alike[next(iter(self._alike))]
+        self._alike[shape] = end
+
+
+class CompiledRuns(Struct, frozen=True, eq=False):
+    """What is needed to judge the runs of one itinerary in one style; `known` is that of any of them."""
+
+    replayer: Replayer
+    known: KnownRun
+
+    @property
+    def table(self) -> Table:
+        return self.replayer.table
+
+
+def _compile(style: str, steps: Itinerary) -> CompiledRuns:
+    replayer = replayer_of(style, steps)
+    plan = replayer.table.plan
+    count = len(plan.steps)
+    known = KnownRun("", plan.steps, ancestors_of(plan), (Kind.COMPENSATABLE,) * count, events_max_of(count))
+    return CompiledRuns(replayer, known)
+
+
+def _goes_on(row: RunRow, told: RunTale) -> bool:
+    """Whether it has not ended, and something is still to come of it, as far as anybody can tell."""
+    return row.state == RUNNING and (told.stood is None or bool(told.stood.pending))
+
+
+def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
+    """All that a verdict depends on; None for a run that is like no other, or cannot be read."""
+    _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution, origin = columns
+    if len(deliveries) > ALIKE_DELIVERIES_MAX:
+        return None
+    if not all(map(is_legible, (saga_id, src, msg_id, reply_as))) or not all(is_legible(d.receipt) for d in deliveries):
+        return None
+    rows = tuple((each.number, each.seat, each.heard, each.published, each.detail) for each in deliveries)
+    return (style, steps, *mishaps, state, ended_ms is None, outcome, resolution, origin, rows)

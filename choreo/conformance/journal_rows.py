@@ -1,0 +1,126 @@
+"""What holds of the rows of every run of a journal, whatever the saga: J1 to J6.
+
+Laws: pure. What a node writes in one transaction agrees with itself; where it does not, somebody else has written, or
+the file is damaged.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from choreo.conformance.journal_records import RunTale
+from choreo.conformance.verdict import Deviation
+from choreo.saga.outcome import Outcome
+from choreo.storage.replay import RESUMED
+from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
+
+TITLES = {
+    "J1": "no gap",
+    "J2": "heard once",
+    "J3": "one follows from another",
+    "J4": "recorded as it was",
+    "J5": "legible",
+    "J6": "part of a run",
+}
+"""docs/reference/invariants.md explains each."""
+
+
+def deviation(
+    code: str, sentence: str, number: int | str, saga_id: str | int | None = None, line: int | None = None
+) -> Deviation:
+    """Of the run with that number; without a `saga_id` nobody knows whose it is."""
+    run = f"run-{number}"
+    return Deviation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
+
+
+def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], told: RunTale) -> Iterator[Deviation]:
+    """What is wrong with the rows of a run."""
+    number, saga_id = row.number, row.request.saga_id
+    for code, sentence, line in (
+        *_gap(deliveries),
+        *_heard_twice(deliveries),
+        *([("J3", told.wrong, told.wrong_at)] if told.wrong is not None else []),
+        *(("J4", sentence, None) for sentence in _recorded_otherwise(row, told)),
+        *_illegible(deliveries),
+    ):
+        yield deviation(code, sentence, number, saga_id, line)
+
+
+Found = tuple[str, str, int | None]
+"""Code, sentence, and the number of the delivery."""
+
+
+def _gap(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
+    for expected, delivery in enumerate(deliveries, start=1):
+        if delivery.number != expected:
+            yield "J1", f"expected delivery {expected}, got {delivery.number}", delivery.number
+            return
+
+
+def _heard_twice(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
+    """After an operator's word J3 alone tells what may be heard again."""
+    heard: dict[tuple[str, int], int] = {}
+    for delivery in deliveries:
+        if delivery.heard == RESUMED:
+            heard.clear()
+            continue
+        first = heard.setdefault((delivery.heard, delivery.seat), delivery.number)
+        if first != delivery.number:
+            yield "J2", f"{delivery.heard} was heard in delivery {first}, and again", delivery.number
+
+
+def _illegible(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
+    for delivery in deliveries:
+        for name, text in (("detail", delivery.detail), ("receipt", delivery.receipt)):
+            if not is_legible(text):
+                yield "J5", f"expected JSON in {name}, got {str(text)[:60]!r}", delivery.number
+
+
+def _recorded_otherwise(row: RunRow, told: RunTale) -> Iterator[str]:
+    """Whether the row of the run says what its deliveries say."""
+    state = RUNNING if told.is_resumed or not told.states else told.states[-1]
+    if row.state != state:
+        yield f"the run is recorded as {row.state}, and its deliveries say {state}"
+    if (row.ended_ms is None) != (row.state == RUNNING):
+        when = "nothing of" if row.ended_ms is None else "also"
+        yield f"the run is recorded as {row.state}, and {when} when it ended"
+    yield from _differing("the client was told", row.outcome, told, 0, bool(told.states))
+    is_resolved = len(told.states) > 1 and not told.is_resumed
+    yield from _differing("the resolution is recorded as", row.resolution, told, -1, is_resolved)
+
+
+def _differing(what: str, recorded: Outcome | None, told: RunTale, index: int, is_expected: bool) -> Iterator[str]:
+    """Field by field where the rows follow from each other, by its state alone where they do not."""
+    said = told.states[index] if is_expected else None
+    if recorded is None or said is None:
+        if recorded is not None or said is not None:
+            yield f"{what} {recorded.state if recorded else 'nothing'}, and the deliveries say {said or 'nothing'}"
+        return
+    if told.wrong is not None or len(told.outcomes) < len(told.states):
+        if recorded.state != said:
+            yield f"{what} {recorded.state}, and the deliveries say {said}"
+        return
+    outcome = told.outcomes[index]
+    if recorded.defect is not None and recorded.failed_step is None:
+        outcome = as_in_0_1(outcome)
+    for field in Outcome.__struct_fields__:
+        here, there = getattr(recorded, field), getattr(outcome, field)
+        if here != there:
+            yield f"{what} {field} {here!r}, and the deliveries say {there!r}"
+
+
+def as_in_0_1(outcome: Outcome) -> Outcome:
+    """The outcome as choreo 0.1 recorded it: the exception behind the name of its step, and nothing of doubt."""
+    return replace(outcome, defect=f"{outcome.failed_step}: {outcome.defect}", failed_step=None, in_doubt_steps=())
+
+
+def is_legible(kept: object) -> bool:
+    """Whether it is what it is kept as: JSON, if it is a text."""
+    if not isinstance(kept, str):
+        return True
+    try:
+        json.loads(kept)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""The plan of each run: from a definition, or, without one, as far as the trace itself shows it.
+
+Laws: what is inferred claims too little rather than too much. Of steps that were never told of nothing is known; j
+depends on i where i's success is among the causes of j's own, which of several predecessors finds one.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from choreo.conformance.parsed_trace import Line, NotOfThisSaga, RunTold
+from choreo.invariants.known import KnownRun, events_max_of, known_of, known_run_of
+from choreo.protocol.event import Timer
+from choreo.protocol.relay import HOPS_MAX
+from choreo.saga.definition import Definition, Kind, RunOf
+from choreo.saga.file.errors import one_of, quoted, suggestion
+
+SUCCEEDED, UPDATED = "step.succeeded", "step.updated"
+TIMERS = frozenset(f"{scope}.{timer}" for scope in ("saga", "step") for timer in Timer)
+
+
+class Defined:
+    """Plans from a definition: that of the run with this id and saga, of any run of this saga, or of all steps."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._name = definition.name
+        self._runs = known_of(definition).runs
+        self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values()))}
+        self._whole = known_run_of(definition, RunOf(definition.name))
+
+    def __call__(self, run: RunTold, name: str) -> KnownRun:
+        """The plan of a run; its records are given their positions in it. Raises `NotOfThisSaga`."""
+        saga_id = run.name if run.saga_id is None else run.saga_id
+        known = self._runs.get(run.name)
+        if known is None or known.saga_id != saga_id:
+            known = self._of_saga.get(saga_id, self._whole)
+        position_of = {step: position for position, step in enumerate(known.steps)}
+        for line in _of_steps(run):
+            step = str(line.record.step)
+            position = position_of.get(step)
+            if position is None:
+                steps = one_of([quoted(each) for each in known.steps]) or "it has none"
+                raise NotOfThisSaga(
+                    f"{name}:{line.number}: expected a step of {self._name} ({steps}), "
+                    f"got {quoted(step)}{suggestion(step, known.steps)}"
+                )
+            line.record.position = position
+        return replace(known, saga_id=saga_id)
+
+
+def inferred(run: RunTold, name: str) -> KnownRun:
+    """What the records of a run show of its plan; they are given their positions in it."""
+    _fill_in_positions(run)
+    found = dict.fromkeys((line.record.position, str(line.record.step)) for line in _of_steps(run))
+    order = sorted(found, key=lambda key: (key[0] is None, key[0] or 0))
+    position_of = {key: index for index, key in enumerate(order)}
+    for line in _of_steps(run):
+        line.record.position = position_of[line.record.position, str(line.record.step)]
+    steps = tuple(step for _, step in order)
+    saga_id = run.name if run.saga_id is None else run.saga_id
+    return KnownRun(
+        saga_id,
+        steps,
+        CausalPast(_causes(run, len(steps))),
+        (Kind.COMPENSATABLE,) * len(steps),
+        events_max_of(len(steps)) + _repeated(run),
+    )
+
+
+def _repeated(run: RunTold) -> int:
+    """What repetitions and updates may add to the events of a run: how many are meant, only a definition says."""
+    published = [line.record for line in run.lines if line.record.action == "publish"]
+    updating = {record.step for record in published if record.event == UPDATED}
+    return sum(record.event in TIMERS for record in published) + (len(updating) << HOPS_MAX)
+
+
+def _fill_in_positions(run: RunTold) -> None:
+    """Where only some lines of a step tell its position, and all the same one, it is that of the others."""
+    told: dict[str, int | None] = {}
+    for line in _of_steps(run):
+        step, position = str(line.record.step), line.record.position
+        if position is not None:
+            told[step] = position if told.get(step, position) == position else None
+    for line in _of_steps(run):
+        if line.record.position is None:
+            line.record.position = told.get(str(line.record.step))
+
+
+class CausalPast(Sequence[frozenset[int]]):
+    """For each position everything before it, walked when it is asked for, so that a long chain takes little room."""
+
+    def __init__(self, before: list[int | None]) -> None:
+        self._before = before
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def __getitem__(self, position: Any) -> Any:
+        past: set[int] = set()
+        cause = self._before[position]
+        while cause is not None and cause not in past and cause != position:
+            past.add(cause)
+            cause = self._before[cause]
+        return frozenset(past)
+
+
+def _causes(run: RunTold, count: int) -> list[int | None]:
+    """For each step the nearest other one whose success is among the causes of its own."""
+    cause_of: dict[str, tuple[str | None, int | None]] = {}
+    firsts: dict[int, str] = {}
+    for line in run.lines:
+        record = line.record
+        succeeded = record.position if record.event == SUCCEEDED else None
+        if record.action in ("publish", "other") and record.id is not None:
+            cause_of.setdefault(record.id, (record.causation_id, succeeded))
+        took_effect = record.action == "execute" or (record.action == "publish" and succeeded is not None)
+        if took_effect and record.position is not None and record.causation_id is not None:
+            firsts.setdefault(record.position, record.causation_id)
+    return [_nearest(firsts.get(position), position, cause_of) for position in range(count)]
+
+
+def _nearest(cause: str | None, position: int, cause_of: dict[str, tuple[str | None, int | None]]) -> int | None:
+    passed: set[str] = set()
+    while cause is not None and cause not in passed:
+        passed.add(cause)
+        cause, succeeded = cause_of.get(cause, (None, None))
+        if succeeded is not None and succeeded != position:
+            return succeeded
+    return None
+
+
+def _of_steps(run: RunTold) -> Iterator[Line]:
+    return (line for line in run.lines if line.record.step is not None)

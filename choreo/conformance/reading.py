@@ -1,0 +1,261 @@
+"""From lines to what they tell: choreo's own trace, CloudEvents 1.0, and any JSON lines with a mapping.
+
+Laws: no I/O but the iterator that is given. A line that is no JSON, or lacks what its form requires, raises `NotATrace`
+with the file, the line, what was expected and what came; a line about something else is counted, and passed over.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from choreo.conformance.mapping import Mapping, at
+from choreo.conformance.parsed_trace import OTHER, Told
+from choreo.conformance.vocabulary import ACTIONS, EVENTS, event_of_type
+from choreo.saga.file.errors import quoted, told
+from choreo.trace.record import NotATrace, Record
+
+BOM = b"\xef\xbb\xbf"
+NO_WORD = "no word for what happened"
+
+
+class Form(StrEnum):
+    """Who wrote the lines."""
+
+    AUTO = "auto"
+    CHOREO = "choreo"
+    CLOUDEVENTS = "cloudevents"
+    JSON = "json"
+
+
+class Reader(Protocol):
+    """Adds what a line tells to what is told."""
+
+    def read(self, value: Any, number: int, where: str) -> None: ...
+
+
+def read_trace(lines: Iterable[bytes], name: str, form: Form = Form.AUTO, mapping: Mapping | None = None) -> Told:
+    """All that the lines tell; blank lines are passed over. Raises `NotATrace`."""
+    reader: Reader | None = None
+    all_told = Told(name, str(form))
+    for number, line in _without_blanks(lines):
+        where = f"{name}:{number}"
+        value = _decoded(line, where)
+        if reader is None:
+            form = form_of(value, where, mapping) if form is Form.AUTO else form
+            all_told.form = str(form)
+            reader = _reader(form, all_told, mapping)
+        reader.read(value, number, where)
+        all_told.lines += 1
+    if reader is None:
+        raise NotATrace(f"{name}: expected a trace, got no line")
+    if not all_told.runs:
+        words = ", ".join(quoted(word) for word in list(all_told.ignored)[:3])
+        got = f"no line that tells of a run{': they say ' + words if words else ''}"
+        raise NotATrace(f"{name}: expected a trace with at least one run, got {got}")
+    if form is Form.CHOREO:
+        all_told.has_replies = all_told.has_causes = True
+    return all_told
+
+
+def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
+    """Who writes lines like this one. Raises `NotATrace`."""
+    if mapping is not None:
+        return Form.JSON
+    if "specversion" in value:
+        return Form.CLOUDEVENTS
+    if "event" in value and "action" in value:
+        return Form.CHOREO
+    keys = ", ".join(list(value)[:6]) or "none"
+    raise NotATrace(
+        f"{where}: expected a choreo trace or CloudEvents, got JSON with the keys {keys}; "
+        "--mapping says what the fields of other logs mean"
+    )
+
+
+class ChoreoReader:
+    """The traces of the node and of the lab. A number that begins again at 1 is another process that appended."""
+
+    def __init__(self, all_told: Told) -> None:
+        self._told = all_told
+        self._last: int | None = None
+        self._process = 1
+        self._started: set[str] = set()
+
+    def read(self, value: Any, number: int, where: str) -> None:
+        try:
+            record = msgspec.convert({key: value[key] for key in Record.__struct_fields__ if key in value}, Record)
+        except (msgspec.ValidationError, ValueError) as error:  # a lone surrogate is a ValueError
+            raise NotATrace(f"{where}: expected a record of a choreo trace, got something else ({error})") from None
+        self._count(record, where)
+        if record.event not in EVENTS or record.action not in ACTIONS:
+            self._told.ignore(record.event if record.event not in EVENTS else f"action {record.action}")
+            return
+        if record.run is None:
+            return  # a reply to what never became a run
+        if record.event.startswith("step.") and record.step is None:
+            raise NotATrace(f"{where}: expected the step of {record.event}, got none")
+        if record.action in ("publish", "deliver", "timer") and record.id is None:
+            raise NotATrace(f"{where}: expected the id of {record.event}, got none")
+        if record.event == "saga.started" and record.action == "publish":
+            self._started.add(record.run)
+        key = record.run if self._process == 1 else f"{record.run} of process {self._process}"
+        self._told.add(number, record, key, self._process)
+        saga_id = self._told.runs[key].saga_id
+        if record.saga_id is not None and record.saga_id != saga_id:
+            self._told.disorder.append(f"{where}: {record.run} is of saga {saga_id}, and here of {record.saga_id}")
+
+    def _count(self, record: Record, where: str) -> None:
+        last, self._last = self._last, record.seq
+        if last is None:
+            self._told.missing += max(record.seq - 1, 0)
+        elif record.seq == 1 and last > 1 and (record.run is None or record.run in self._started):
+            self._process += 1
+            self._started.clear()
+        elif record.seq <= last:
+            self._told.disorder.append(f"{where}: record {record.seq} stands behind record {last}")
+            self._last = last
+        else:
+            self._told.missing += record.seq - last - 1
+
+
+class CloudEventsReader:
+    """CloudEvents 1.0 (https://github.com/cloudevents/spec), one a line; extensions correlationid and causationid."""
+
+    def __init__(self, all_told: Told) -> None:
+        self._told = all_told
+        self._seen: set[tuple[str, str]] = set()
+
+    def read(self, value: Any, number: int, where: str) -> None:
+        for name in ("id", "source", "specversion", "type"):
+            if not isinstance(value.get(name), str) or not value[name]:
+                raise NotATrace(f"{where}: expected a CloudEvent with {name}, a text, got {told(value.get(name))}")
+        if value["specversion"] != "1.0":
+            raise NotATrace(f"{where}: expected specversion 1.0, got {quoted(value['specversion'])}")
+        event, run = event_of_type(value["type"]), value.get("correlationid")
+        if event is None:
+            self._told.ignore(value["type"])
+            if run is None:
+                return
+        key = _text_of(run, where, f"correlationid, the run of {value['type']}")
+        if (value["source"], value["id"]) in self._seen:
+            self._told.resent += 1
+            return
+        self._seen.add((value["source"], value["id"]))
+        self._told.add(number, self._record(value, event, number, where), key)
+
+    def _record(self, value: dict[str, Any], event: str | None, number: int, where: str) -> Record:
+        data = value["data"] if isinstance(value.get("data"), dict) else {}
+        record = Record(number, str(value.get("time", "")), event or value["type"], "publish" if event else OTHER)
+        record.id, record.source = value["id"], value["source"]
+        cause = value.get("causationid")
+        record.causation_id = None if cause is None else _text_of(cause, where, "causationid")
+        saga_id = data.get("saga_id")
+        if event is not None and event.startswith("step."):
+            step = data.get("step", value.get("subject"))
+            record.step = _text_of(step, where, f"the step of {value['type']} in subject or data.step")
+            position = data.get("position")
+            record.position = position if isinstance(position, int) and not isinstance(position, bool) else None
+        elif saga_id is None and event is not None:
+            saga_id = value.get("subject")
+        record.saga_id = saga_id if isinstance(saga_id, str | int) else None
+        reason = data.get("reason")
+        record.reason = reason if isinstance(reason, str) else None
+        return record
+
+
+class JsonReader:
+    """Any JSON lines, with a mapping."""
+
+    def __init__(self, all_told: Told, mapping: Mapping) -> None:
+        self._told = all_told
+        self._fields, self._facts = mapping.fields, mapping.facts
+        self._seen: set[tuple[str, str]] = set()
+
+    def read(self, value: Any, number: int, where: str) -> None:
+        fields = self._fields
+        word = at(value, fields.fact)
+        meaning = self._facts.get(word) if isinstance(word, str) else None
+        run = at(value, fields.run)
+        if meaning is None:
+            self._told.ignore(word if isinstance(word, str) else NO_WORD)
+            if run is None or fields.id is None or at(value, fields.id) is None:
+                return
+        record = Record(number, "", meaning.event if meaning else str(word), meaning.action if meaning else OTHER)
+        key = _text_of(run, where, f"the run in {fields.run}")
+        self._fill(record, value, number, where)
+        if meaning is not None and meaning.event.startswith("step."):
+            step = meaning.step
+            if step is None:
+                step = _text_of(
+                    None if fields.step is None else at(value, fields.step),
+                    where,
+                    f"the step of {quoted(str(word))} in {fields.step or '[facts], or a field for it in [fields]'}",
+                )
+            record.step = step
+        mark = (str(record.source), str(record.id))
+        if fields.id is not None and mark in self._seen:
+            self._told.resent += 1
+            return
+        self._seen.add(mark)
+        self._told.add(number, record, key)
+
+    def _fill(self, record: Record, value: Any, number: int, where: str) -> None:
+        def text(path: str | None, what: str) -> str | None:
+            found = None if path is None else at(value, path)
+            return None if found is None else _text_of(found, where, f"{what} in {path}")
+
+        fields = self._fields
+        record.id = text(fields.id, "the id") or f"line {number}"
+        record.causation_id = text(fields.cause, "the cause")
+        record.source = text(fields.source, "the source")
+        record.time = text(fields.time, "the time") or ""
+        record.saga_id = text(fields.saga, "the saga")
+        record.reason = text(fields.reason, "the reason")
+
+
+def _reader(form: Form, all_told: Told, mapping: Mapping | None) -> Reader:
+    if form is Form.CHOREO:
+        return ChoreoReader(all_told)
+    if form is Form.CLOUDEVENTS:
+        return CloudEventsReader(all_told)
+    if mapping is None:
+        raise ValueError("expected a mapping for JSON lines, got none")
+    return JsonReader(all_told, mapping)
+
+
+def _without_blanks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix(BOM) if number == 1 else line
+        if text.strip():
+            yield number, text
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def _decoded(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = _decode(line)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        try:
+            value = json.loads(line)  # a lone surrogate, which JSON can spell and UTF-8 cannot
+        except (ValueError, RecursionError) as error:
+            raise NotATrace(f"{where}: expected a JSON object, got {line[:60]!r} ({error})") from None
+    if not isinstance(value, dict):
+        raise NotATrace(f"{where}: expected a JSON object, got {line[:60]!r}")
+    return value
+
+
+def _text_of(value: Any, where: str, what: str) -> str:
+    """A text or a whole number, as text. Raises `NotATrace`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return str(value)
+        except ValueError:  # more digits than Python writes out
+            return hex(value)
+    raise NotATrace(f"{where}: expected {what}, got {told(value)}")

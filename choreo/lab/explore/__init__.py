@@ -1,0 +1,1 @@
+"""Every state that a definition can reach, breadth first."""

@@ -1,0 +1,76 @@
+"""Deliveries that can never have an effect any more: the partial-order reduction of the explorer.
+
+Laws: read from the table, and from `next_phases`, which a test holds against what happens. A delivery is dead where its
+hearer has no reaction to it, neither in the phase that it is in nor in any phase that it may still come to. A dead
+delivery commutes with everything, so one order of it stands for all; and the faults that might befall it are those of a
+delivery that does nothing.
+"""
+
+from collections.abc import Mapping
+
+from choreo.protocol.reaction import (
+    ABORTED,
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    IN_DOUBT,
+    PHASES,
+    RESUMED,
+    RUNNING,
+    STUCK,
+    SUCCEEDED,
+    TIMED_OUT,
+    UNDOING,
+    UNDOING_LATE,
+    WAITING,
+    Held,
+    Moves,
+    Phase,
+)
+from choreo.saga.guarantees import Guarantees
+
+BEGUN: tuple[Phase, ...] = tuple(phase for phase in PHASES if phase not in (WAITING, RESUMED))
+"""Every phase of a local transaction that has begun. An operator's resumption is not part of the lab."""
+
+NEXT: dict[Phase, tuple[Phase, ...]] = {
+    WAITING: PHASES,
+    RUNNING: BEGUN,
+    TIMED_OUT: (FAILED, CANCELLED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE, IN_DOUBT),
+    ABORTED: (TIMED_OUT, FAILED, CANCELLED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE, IN_DOUBT),
+    SUCCEEDED: (SUCCEEDED, RUNNING, FAILED, TIMED_OUT, ABORTED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE),
+    UNDOING: (COMPENSATED, STUCK),
+    UNDOING_LATE: (COMPENSATED, STUCK),
+    IN_DOUBT: (FAILED, STUCK),
+    FAILED: (CANCELLED, COMPENSATED, STUCK),
+    CANCELLED: (COMPENSATED, STUCK),
+    COMPENSATED: (STUCK, UNDOING),
+    STUCK: (),
+    RESUMED: (),
+}
+"""Where a hearer may come to from a phase, the collectors' phases among them. More than is possible does no harm."""
+
+NEXT_WITHOUT_INBOX = {phase: BEGUN if phase not in (WAITING, CANCELLED) else after for phase, after in NEXT.items()}
+"""The same where whatever was handled may be handled again."""
+
+
+def next_phases(guarantees: Guarantees) -> Mapping[Phase, tuple[Phase, ...]]:
+    """Where a hearer may come to from each phase under these guarantees."""
+    return NEXT if guarantees.inbox else NEXT_WITHOUT_INBOX
+
+
+def living_phases(rows: list[Moves], guarantees: Guarantees) -> tuple[bool, ...]:
+    """For each phase, whether one of the rows may still react to something, then or later."""
+    after = next_phases(guarantees)
+    behind = [moves.reactions if isinstance(moves, Held) else moves for moves in rows]
+    reacts = [any(moves[phase] is not None for moves in behind) for phase in PHASES]
+    return tuple(any(reacts[later] for later in _reachable(phase, after)) for phase in PHASES)
+
+
+def _reachable(phase: Phase, after: Mapping[Phase, tuple[Phase, ...]]) -> dict[Phase, None]:
+    reached = {phase: None}
+    queue = [phase]
+    for each in queue:
+        new = [later for later in after[each] if later not in reached]
+        reached.update(dict.fromkeys(new))
+        queue += new
+    return reached

@@ -1,0 +1,116 @@
+"""What comes of a delivery: each different (cell, shared state, delivery) runs once, for real, and is remembered.
+
+Laws: the world is only borrowed; cell and shared state are put back into it for each play. A free choice is played both
+ways. Cells, shared states and effects (what the trace says of it) are known by their numbers.
+"""
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from choreo.lab.explore.canonical import canonical_under
+from choreo.lab.explore.interning import Numbered
+from choreo.lab.model.channels import Channels
+from choreo.lab.model.records import handled
+from choreo.lab.model.world import Lane, World
+from choreo.protocol.event import Event
+from choreo.saga.service import Waits
+from choreo.trace.record import Record
+
+NO_EFFECT = 0
+"""The number of the effect of which the trace says nothing."""
+
+
+class Consequence(Struct, frozen=True, eq=False):
+    """What came of a delivery to one cell: numbers of the next cell, the shared state and the effect."""
+
+    cell: int
+    shared: int
+    sent: tuple[int, ...]
+    effect: int
+    choices: tuple[str, ...]
+    only_committed: int
+    only_published: int
+
+
+class Reactions:
+    """The reactions of one world. `is_canonical`: cells that behave the same are one."""
+
+    def __init__(self, world: World, channels: Channels, is_canonical: bool) -> None:
+        self.cells = Numbered()
+        self.shared = Numbered()
+        self.effects: list[tuple[Record, ...]] = [()]
+        self._world = world
+        self._channels = channels
+        self._canonical = canonical_under(world.guarantees) if is_canonical else lambda cell: cell
+        self.known: dict[tuple[int, int, int], tuple[Consequence, ...]] = {}
+
+    def start(self) -> tuple[tuple[int, ...], int]:
+        """The numbers of the cells and of the shared state to begin with."""
+        cells = tuple(self._number_of(cell) for cells in self._world.cells.values() for cell in cells)
+        return cells, self.shared.number_of(self._world.copy_shared())
+
+    def react(self, cell: int, shared: int, number: int) -> tuple[Consequence, ...]:
+        """What may come of it, one for each way in which its free choices may fall; nothing where it has to wait."""
+        key = (cell, shared, number)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = tuple(self._play(cell, shared, number))
+        return found
+
+    def effect(self, records: tuple[Record, ...]) -> int:
+        """The number of what the trace says."""
+        self.effects.append(records)
+        return len(self.effects) - 1
+
+    def _play(self, cell: int, shared: int, number: int) -> Iterator[Consequence]:
+        world, delivery = self._world, self._channels.deliveries[number]
+        lane, event = delivery.lane, delivery.event
+        for events, choices in _scripts(lambda choose: self._play_once(cell, shared, event, lane, choose)):
+            notes = list(world.notes)
+            yield Consequence(
+                self._number_of(world.cells[event.run.id][lane.seat]),
+                self.shared.number_of(world.copy_shared()),
+                tuple(self._channels.number_of(each) for e in events for each in world.deliveries_of(e)),
+                self.effect(handled(event, lane, notes, events)),
+                choices,
+                self.effect(handled(event, lane, notes, ())),
+                self.effect(handled(event, lane, (), events)),
+            )
+
+    def _play_once(
+        self, cell: int, shared: int, event: Event, lane: Lane, choose: Callable[[str], bool]
+    ) -> list[Event] | None:
+        """What is published, or None where it has to wait."""
+        world = self._world
+        world.cells[event.run.id][lane.seat] = self.cells.values[cell]
+        world.restore_shared(self.shared.values[shared])
+        world.choose = choose
+        try:
+            return list(world.deliver(event, lane))
+        except Waits:
+            return None
+
+    def _number_of(self, cell: object) -> int:
+        return self.cells.number_of(self._canonical(cell))
+
+
+def _scripts(
+    play: Callable[[Callable[[str], bool]], list[Event] | None],
+) -> Iterator[tuple[list[Event], tuple[str, ...]]]:
+    """Play once for each way in which the free choices may fall; not at all where it has to wait."""
+    todo: list[list[bool]] = [[]]
+    while todo:
+        script = todo.pop()
+        asked: list[str] = []
+
+        def choose(what: str, script: list[bool] = script, asked: list[str] = asked) -> bool:
+            answer = script[len(asked)] if len(asked) < len(script) else False
+            asked.append(f"{what} {'it fails' if answer else 'it works'}")
+            return answer
+
+        events = play(choose)
+        if events is None:
+            return
+        todo += [[*script, *[False] * (n - len(script)), True] for n in range(len(script), len(asked))]
+        yield events, tuple(asked)

@@ -1,0 +1,274 @@
+"""What may happen next in a state, with a fault and without.
+
+Laws: a state is seen as two numbers, its *ground* (all cells, and what is shared) and its *flight* (what is under way);
+what the trace tells of it is somebody else's business. Wherever a fault is possible, it is among the transitions.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from choreo.lab.explore.interning import Numbered
+from choreo.lab.explore.partial_order_reduction import living_phases
+from choreo.lab.explore.reactions import NO_EFFECT, Consequence, Reactions
+from choreo.lab.model.actions import CRASHED, DUPLICATED, LOST, NEXT_ALTERNATIVE, POISONED, encoded
+from choreo.lab.model.channels import Channels, Flight
+from choreo.lab.model.records import fault, published
+from choreo.lab.model.world import Delivery, World, may_be_poisoned
+from choreo.protocol.reaction import PHASES
+from choreo.saga.definition import CrashPoint, FaultKind
+
+Settled = tuple[int, int, tuple[tuple[int, int], ...]]
+"""A ground and a flight without what is dead, and the numbers and effects of the dead deliveries."""
+
+Transition = tuple[int, int, int, int]
+"""A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
+
+
+PLAINEST = (CrashPoint.BEFORE, CrashPoint.AFTER, CrashPoint.UNPUBLISHED, CrashPoint.UNCOMMITTED)
+"""Of points that leave the same behind the plainest stands for all."""
+
+FLIGHT_MAX = 2_000
+"""No more deliveries than this are looked at at once: each may be the next, and each next state has all the others."""
+
+
+class TooMuchUnderWay(Exception):
+    """There are more deliveries than an exploration can look at in every order."""
+
+
+EVER = (True,) * len(PHASES)
+
+Befall = Callable[[int, int, int], Sequence[Transition]]
+"""What may befall a delivery: the transitions that it makes."""
+
+
+class Transitions:
+    """Those of one world. `fired` counts faults that lead nowhere new; `is_reduced` as for the explorer."""
+
+    def __init__(self, world: World, is_reduced: bool) -> None:
+        faults = self._faults = world.definition.faults
+        self.world = world
+        self.channels = Channels(world.guarantees.ordering)
+        self.reactions = Reactions(world, self.channels, is_canonical=is_reduced)
+        self.grounds, self.flights = Numbered(), Numbered()
+        self.fired = dict.fromkeys(map(str, faults.kinds), 0)
+        self._offsets = _offsets(world)
+        self._living = _living(world)
+        self._crashes = _different(world)
+        self._may_befall: dict[int, tuple[Befall, ...]] = {}
+        self._arrivals: dict[int, tuple[tuple[int, Consequence], ...]] = {}
+        self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
+        self.settlements: dict[int, Settled] = {}
+        """What `settled` has found before, by ground and flight in one number."""
+        self._letters: dict[int, tuple[tuple[int, ...], int]] = {}
+        self._flown: dict[Any, int] = {}
+        self._next: dict[int, tuple[int, ...]] = {}
+        cells, shared = self.reactions.start()
+        first = self.channels.sent((), [self.channels.number_of(delivery) for _, delivery in world.start()])
+        self.start = self.grounds.number_of((*cells, shared)), self.flights.number_of(first)
+        """The ground and the flight to begin with."""
+
+    # Next
+
+    def steps(self, ground: int, flight: int) -> list[Transition]:
+        """What may happen next without a fault."""
+        steps = []
+        deliveries, arrivals = self.channels.deliveries, self._arrivals
+        for number in self._arriving(flight):
+            if deliveries[number].poison:
+                steps.append(self._unreadable(ground, flight, number))
+                continue
+            act = encoded(number)
+            for after, each in arrivals.get(number << 48 | ground) or self.arrive(ground, number):
+                steps.append((after, self._fly(flight, number, each.sent), each.effect, act))
+                act += NEXT_ALTERNATIVE
+        return steps
+
+    def faults(self, ground: int, flight: int) -> list[Transition]:
+        """What may go wrong next."""
+        arriving = self._arriving(flight)
+        fired = self.fired
+        steps: list[Transition] = []
+        if len(arriving) > 1 and FaultKind.DELAY in fired:
+            fired[FaultKind.DELAY] += 1  # another is delivered first: every order is looked at
+        for number in arriving:
+            for befall in self._befalling(number):
+                steps += befall(ground, flight, number)
+        return steps
+
+    def _befalling(self, number: int) -> tuple[Befall, ...]:
+        """What may befall a delivery, whatever the state."""
+        found = self._may_befall.get(number)
+        if found is None:
+            found = self._may_befall[number] = tuple(self._befalling_really(self.channels.deliveries[number]))
+        return found
+
+    def _befalling_really(self, delivery: Delivery) -> Iterator[Befall]:
+        lane, hearers, kinds = delivery.lane, self._faults.hearers, self._faults.kinds
+        if delivery.poison or (hearers is not None and lane.hearer not in hearers):
+            return
+        if not lane.is_local:
+            for kind in (FaultKind.DROP, FaultKind.PARTITION):  # a partition is what drops much at once
+                if kind in kinds:
+                    yield partial(self._resent if self.world.resends(lane) else self._lost, kind)
+            if FaultKind.DUPLICATE in kinds:
+                yield self._duplicated
+            if FaultKind.POISON in kinds and not lane.is_client and may_be_poisoned(delivery.event):
+                yield self._poisoned
+        if FaultKind.CRASH in kinds and not lane.is_client:
+            yield self._crashed
+
+    def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
+        """Lost and sent again: it is in flight as before."""
+        self.fired[kind] += 1
+        return ()
+
+    def _lost(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
+        return ((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, LOST[kind])),)
+
+    def _duplicated(self, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
+        twice = self._fly_instead(flight, number, (number, number))
+        return ((ground, twice, NO_EFFECT, encoded(number, 0, DUPLICATED)),)
+
+    def _poisoned(self, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
+        poisoned = self.channels.number_of(self.world.unread(self.channels.deliveries[number]))
+        return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
+
+    def _crashed(self, ground: int, flight: int, number: int) -> list[Transition]:
+        keeps, steps = self.world.resends(self.channels.deliveries[number].lane), []
+        arrivals = self.arrive(ground, number)
+        for happening, is_committed, is_published in self._crashes:
+            if not is_committed and not is_published:
+                if keeps and arrivals:
+                    self.fired[FaultKind.CRASH] += 1  # it is sent again, and nothing has changed
+                elif arrivals:
+                    steps.append((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, happening)))
+                continue
+            for alternative, (after, each) in enumerate(arrivals):
+                sent = each.sent if is_published else ()
+                effect = each.effect if is_committed else each.only_published
+                effect = effect if is_published else each.only_committed
+                flown = self._fly_instead(flight, number, (number, *sent)) if keeps else self._fly(flight, number, sent)
+                act = encoded(number, alternative, happening)
+                steps.append((after if is_committed else ground, flown, effect, act))
+        return steps
+
+    def _unreadable(self, ground: int, flight: int, number: int) -> Transition:
+        """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
+        delivery = self.channels.deliveries[number]
+        act = encoded(number)
+        if not self.world.puts_aside(delivery.poison):
+            again = self.channels.number_of(self.world.unread(delivery))
+            return ground, self._fly_instead(flight, number, (again,)), NO_EFFECT, act
+        if number not in self._letters:
+            letter = self.world.dead_letter(delivery)
+            sent = tuple(self.channels.number_of(each) for each in self.world.deliveries_of(letter))
+            self._letters[number] = sent, self.reactions.effect((fault(delivery, "dead_letter"), published(letter)))
+        sent, effect = self._letters[number]
+        return ground, self._fly(flight, number, sent), effect, act
+
+    def arrive(self, ground: int, number: int) -> tuple[tuple[int, Consequence], ...]:
+        """The grounds and reactions that may come of a delivery; none where it has to wait."""
+        key = number << 48 | ground
+        found = self._arrivals.get(key)
+        if found is None:
+            parts = self.grounds.values[ground]
+            seat = self._seat(self.channels.deliveries[number])
+            reactions = self.reactions.react(parts[seat], parts[-1], number)
+            found = tuple(
+                (self.grounds.number_of((*parts[:seat], r.cell, *parts[seat + 1 : -1], r.shared)), r) for r in reactions
+            )
+            self._arrivals[key] = found
+        return found
+
+    def settled(self, ground: int, flight: int) -> Settled:
+        """What is left when everything has been delivered of which nothing can come any more."""
+        key = ground << 24 | flight
+        found = self.settlements.get(key)
+        if found is None:
+            dead: list[tuple[int, int]] = []
+            while (number := self._dead_in(ground, flight)) is not None:
+                ((ground, reaction),) = self.arrive(ground, number)
+                flight = self._fly(flight, number, ())
+                dead.append((number, reaction.effect))
+            found = self.settlements[key] = ground, flight, tuple(dead)
+        return found
+
+    def _dead_in(self, ground: int, flight: int) -> int | None:
+        """A delivery that may arrive, and of which nothing can come."""
+        parts, cells, hearings = self.grounds.values[ground], self.reactions.cells.values, self._hearings
+        for number in self._arriving(flight):
+            seat, living = hearings.get(number) or self._hearing(number)
+            if not living[cells[parts[seat]].phase]:
+                return number
+        return None
+
+    def _hearing(self, number: int) -> tuple[int, tuple[bool, ...]]:
+        """Whose cell a delivery goes to, and the phases of it in which something may still come of that."""
+        delivery = self.channels.deliveries[number]
+        living = EVER if delivery.poison else self._living[delivery.lane.index]
+        found = self._hearings[number] = self._seat(delivery), living
+        return found
+
+    def _seat(self, delivery: Delivery) -> int:
+        return self._offsets[delivery.event.run.id] + delivery.lane.seat
+
+    # What is in flight
+
+    def _arriving(self, flight: int) -> tuple[int, ...]:
+        found = self._next.get(flight)
+        if found is None:
+            found = self._next[flight] = self.channels.next(self.flights.values[flight])
+        return found
+
+    def _fly(self, flight: int, number: int, sent: tuple[int, ...]) -> int:
+        key = (flight, number, sent)
+        found = self._flown.get(key)
+        if found is None:
+            flown: Flight = self.channels.arrived(self.flights.values[flight], number)
+            found = self._flown[key] = self.flights.number_of(_bounded(self.channels.sent(flown, sent)))
+        return found
+
+    def _fly_instead(self, flight: int, number: int, by: tuple[int, ...]) -> int:
+        key = (flight, number, by, None)
+        found = self._flown.get(key)
+        if found is None:
+            flown = self.channels.replaced(self.flights.values[flight], number, by)
+            found = self._flown[key] = self.flights.number_of(flown)
+        return found
+
+
+def _bounded(flight: Flight) -> Flight:
+    if len(flight) > FLIGHT_MAX:
+        raise TooMuchUnderWay(f"more than {FLIGHT_MAX:,} deliveries under way at once")
+    return flight
+
+
+def _different(world: World) -> list[tuple[int, bool, bool]]:
+    """The crash points that leave different things behind, each with what is committed and what is published."""
+    points: dict[tuple[bool, bool], CrashPoint] = {}
+    for point in sorted(world.definition.faults.crash_points, key=PLAINEST.index):
+        remains = world.after_crash(point)
+        points.setdefault((remains.is_committed, remains.is_published), point)
+    return [(CRASHED[point], *remains) for remains, point in points.items()]
+
+
+def _offsets(world: World) -> dict[str, int]:
+    """Where the cells of each run begin, among those of all."""
+    offsets, total = {}, 0
+    for run, cells in world.cells.items():
+        offsets[run] = total
+        total += len(cells)
+    return offsets
+
+
+def _living(world: World) -> list[tuple[bool, ...]]:
+    """For each lane, the phases in which something may still come of what arrives there."""
+    living: dict[int, tuple[bool, ...]] = {}
+    for wiring in {id(run.wiring): run.wiring for run in world.runs}.values():
+        rows: dict[tuple[str, int], list[Any]] = {}
+        for row in wiring.table.subscriptions:
+            rows.setdefault((row.topic.name, row.seat), []).append(row.moves)
+        for topic, lanes in wiring.lanes.items():
+            living.update((lane.index, living_phases(rows[topic, lane.seat], world.guarantees)) for lane in lanes)
+    return [living[lane.index] for lane in world.lanes]

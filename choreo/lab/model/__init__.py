@@ -1,0 +1,1 @@
+"""The world of the laboratory: runs, shared resources, and services under test."""

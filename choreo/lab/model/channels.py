@@ -1,0 +1,69 @@
+"""What is in flight, and what of it may arrive next.
+
+Laws: in flight is a multiset of deliveries, kept as a tuple in one canonical order. With `ordering` the deliveries of a
+channel (one sender, one hearer) keep the order in which they were sent, and only the first of them may arrive; a
+delivery that cannot be read blocks the queue of its hearer.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from choreo.lab.model.world import Delivery
+
+Flight = tuple[int, ...]
+"""Deliveries by number."""
+
+
+class Channels:
+    """Deliveries are numbered as they are first met; `number_of` and `deliveries` lead there and back."""
+
+    def __init__(self, is_ordered: bool) -> None:
+        self._is_ordered = is_ordered
+        self._numbers: dict[tuple[object, int, int], int] = {}
+        self.deliveries: list[Delivery] = []
+        self._channel_of: list[tuple[str, int]] = []
+
+    def number_of(self, delivery: Delivery) -> int:
+        key = (delivery.event, delivery.lane.index, delivery.poison)
+        number = self._numbers.setdefault(key, len(self.deliveries))
+        if number == len(self.deliveries):
+            self.deliveries.append(delivery)
+            self._channel_of.append((delivery.event.run.id, delivery.lane.channel))
+        return number
+
+    def sent(self, flight: Flight, numbers: Sequence[int]) -> Flight:
+        """With these sent behind what is in flight."""
+        return self._sorted([*flight, *numbers]) if numbers else flight
+
+    def arrived(self, flight: Flight, number: int) -> Flight:
+        """Without the first of that number."""
+        index = flight.index(number)
+        return flight[:index] + flight[index + 1 :]
+
+    def replaced(self, flight: Flight, number: int, by: Sequence[int]) -> Flight:
+        """With the first of that number replaced in its place in the channel."""
+        index = flight.index(number)
+        return self._sorted([*flight[:index], *by, *flight[index + 1 :]])
+
+    def next(self, flight: Flight) -> tuple[int, ...]:
+        """Which may arrive next, each once."""
+        if not self._is_ordered:
+            return tuple(dict.fromkeys(flight))
+        poisoned = {self._queue(number) for number in flight if self.deliveries[number].poison}
+        heads: dict[tuple[str, int], int] = {}
+        for number in flight:
+            heads.setdefault(self._channel_of[number], number)
+        return tuple(
+            number
+            for number in heads.values()
+            if self.deliveries[number].poison or not poisoned or self._queue(number) not in poisoned
+        )
+
+    def _queue(self, number: int) -> str:
+        """All that one hearer is sent, in whatever run, stands in one queue; its own timers do not."""
+        lane = self.deliveries[number].lane
+        return lane.address if lane.is_local else lane.hearer
+
+    def _sorted(self, numbers: Iterable[int]) -> Flight:
+        if self._is_ordered:
+            return tuple(sorted(numbers, key=self._channel_of.__getitem__))
+        return tuple(sorted(numbers))

@@ -1,0 +1,26 @@
+"""Defects of the author's services: any exception that is not `Refused`, `SystemExit` included.
+
+Laws: a defect is a violation of its own, D1, whatever the invariants say, unless the definition lets the step raise. A
+key that somebody presses (Ctrl-C) is no defect, and stops the lab.
+"""
+
+from choreo.invariants.checkers import Invariant
+from choreo.invariants.history import History
+from choreo.invariants.known import Known, KnownRun
+from choreo.saga.definition import Definition
+from choreo.trace.record import Record
+
+CODE, TITLE = "D1", "a service raised an exception"
+CALLS = ("execute", "compensate")
+
+
+def no_defect(definition: Definition) -> Invariant:
+    """D1: no call of a service raises anything but `Refused`, but for the steps that may."""
+    allowed = frozenset(step.name for step in definition.steps if step.may_raise)
+
+    def check(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+        if record.traceback is None or record.step in allowed:
+            return None
+        return f"{record.action} of {record.step} raised {record.reason}"
+
+    return Invariant(CODE, TITLE, CALLS, check)

@@ -1,0 +1,183 @@
+"""The books: what the services of all runs share. Resources with their versions, locks and what each run has read.
+
+Laws: the only shared state of the lab. Changes in one local transaction, all or nothing; a copy of it is a value.
+Isolation is here and nowhere else: the semantic lock, the order of locks, reread values and version checks
+(Richardson, *Microservices Patterns*, chapter 4, after Frank and Zahle).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.saga.definition import Resource, Step, Value
+from choreo.saga.guarantees import Guarantees
+from choreo.saga.service import Refused, Waits
+
+Copy = tuple[Any, ...]
+
+Overwritten = tuple[tuple[str, Value, int], ...]
+"""What a write replaced: the name, the value before, and the version of the write."""
+
+
+class Note(Struct, frozen=True, gc=False):
+    """What a local transaction did, for the trace."""
+
+    action: str
+    step: str
+    position: int
+    run: str
+    reason: str | None = None
+    resource: str | None = None
+    value: Value | None = None
+    delta: int | None = None
+    version: int | None = None
+    based_on: int | None = None
+    in_doubt: bool = False
+    """The answer is unknown: it may have taken effect."""
+    traceback: str | None = None
+
+
+class Books:
+    """Resources by name. `note` is told of every read, write, lock and release."""
+
+    def __init__(
+        self,
+        resources: Mapping[str, Resource],
+        guarantees: Guarantees,
+        needs: Mapping[str, tuple[str, ...]],
+        note: Callable[[Note], None],
+    ) -> None:
+        """`needs` are the locks that each run will take, by the run's id."""
+        self.resources = resources
+        self._guarantees = guarantees
+        self._needs = needs
+        self._note = note
+        self.values: dict[str, Value] = {name: resource.initial for name, resource in resources.items()}
+        self.versions = dict.fromkeys(resources, 0)
+        self.locks: dict[str, str] = {}
+        self.reads: dict[tuple[str, str], int] = {}
+        self.tries: dict[tuple[str, str], int] = {}
+        self.ended: dict[str, None] = {}
+        """The runs that have an outcome: what one of them still does, after a dead letter, locks nothing any more."""
+
+    def copy(self) -> Copy:
+        """Everything, as a value."""
+        return (
+            tuple(self.values.values()),
+            tuple(self.versions.values()),
+            tuple(sorted(self.locks.items())),
+            tuple(sorted(self.reads.items())),
+            tuple(sorted(self.tries.items())),
+            tuple(sorted(self.ended)),
+        )
+
+    def restore(self, copy: Copy) -> None:
+        values, versions, locks, reads, tries, ended = copy
+        self.values = dict(zip(self.values, values, strict=True))
+        self.versions = dict(zip(self.versions, versions, strict=True))
+        self.locks, self.reads, self.tries = dict(locks), dict(reads), dict(tries)
+        self.ended = dict.fromkeys(ended)
+
+    def execute(self, step: Step, run: str, position: int) -> Overwritten:
+        """Take the locks, read, write and add what the step says, or raise `Refused` or `Waits` and change nothing.
+
+        Returns what was overwritten, with the version of the overwriting.
+        """
+        for name in self.check(step, run):
+            self.locks[name] = run
+            self._note(Note("lock", step.name, position, run, resource=name))
+        for name in step.reads:
+            self.reads[run, name] = version = self.versions[name]
+            self._note(Note("read", step.name, position, run, None, name, self.values[name], None, version))
+        overwritten = []
+        for name, value in step.writes.items():
+            based_on = self.reads.get((run, name), self.versions[name])
+            overwritten.append((name, self.values[name], self.versions[name] + 1))
+            self._change(step, run, position, name, value, None, based_on)
+        for name, delta in step.effect.items():
+            self._add(step, run, position, name, delta)
+        return tuple(overwritten)
+
+    def check(self, step: Step, run: str) -> list[str]:
+        """Whether all of that is possible now: the locks to take, or else `Refused` or `Waits`."""
+        taken = self._locks_to_take(step, run)
+        self._check_reads(step, run)
+        self._check_writes(step, run)
+        self._check_minima(step)
+        return taken
+
+    def compensate(self, step: Step, run: str, position: int, overwritten: Overwritten) -> None:
+        """Take back what was added, put back what was overwritten, release what the step has locked."""
+        for name, delta in step.effect.items():
+            self._add(step, run, position, name, -delta)
+        for name, value, version in overwritten:
+            if self.versions[name] == version or not self._guarantees.version_check:
+                self._change(step, run, position, name, value, None, version)
+        self.release(run, step.locks, step.name, position)
+
+    def release(self, run: str, names: "tuple[str, ...] | None" = None, step: str = "", position: int = -1) -> None:
+        """Free what the run has locked: these resources, or all of them."""
+        for name in [name for name, owner in self.locks.items() if owner == run and (names is None or name in names)]:
+            del self.locks[name]
+            self._note(Note("release", step, position, run, resource=name))
+
+    def end(self, run: str) -> None:
+        """The run has its outcome: everything that it has locked is free."""
+        if self.resources:
+            self.ended[run] = None
+            self.release(run)
+
+    def count(self, reference: str, what: str) -> int:
+        """The number of this try."""
+        self.tries[reference, what] = number = self.tries.get((reference, what), 0) + 1
+        return number
+
+    def _locks_to_take(self, step: Step, run: str) -> list[str]:
+        guarantees = self._guarantees
+        if not guarantees.semantic_lock:
+            return []
+        wanted = list(step.locks)
+        if guarantees.lock_order and wanted:  # and first those that sort before, which this run will need as well
+            wanted = [name for name in sorted(self._needs[run]) if name <= max(wanted)]
+        for name in (*wanted, *step.effect, *step.reads, *step.writes):
+            owner = self.locks.get(name, run)
+            if owner != run:
+                if self.resources[name].on_lock == "wait":
+                    raise Waits(name)
+                raise Refused(f"{name} is locked by {owner}")
+        return [name for name in wanted if name not in self.locks and run not in self.ended]
+
+    def _check_reads(self, step: Step, run: str) -> None:
+        for name in step.reads:
+            if self._guarantees.reread and self.reads.get((run, name), self.versions[name]) != self.versions[name]:
+                raise Refused(f"{name} has changed since it was read")
+
+    def _check_writes(self, step: Step, run: str) -> None:
+        for name in step.writes:
+            if (
+                self._guarantees.version_check
+                and self.reads.get((run, name), self.versions[name]) != self.versions[name]
+            ):
+                raise Refused(f"{name} was changed by another run since it was read")
+
+    def _check_minima(self, step: Step) -> None:
+        for name, delta in step.effect.items():
+            value, minimum = self.values[name], self.resources[name].minimum
+            if minimum is not None and isinstance(value, int) and value + delta < minimum:
+                raise Refused(f"{name} is {value}, and {-delta} more would leave less than {minimum}")
+
+    def _add(self, step: Step, run: str, position: int, name: str, delta: int) -> None:
+        value = self.values[name]
+        if not isinstance(value, int):
+            raise TypeError(f"{name}: expected a number to add {delta} to, got {value!r}")
+        self._change(step, run, position, name, value + delta, delta, self.versions[name])
+
+    def _change(
+        self, step: Step, run: str, position: int, name: str, value: Value, delta: int | None, based_on: int
+    ) -> None:
+        self.values[name] = value
+        self.versions[name] = version = self.versions[name] + 1
+        if self.reads.get((run, name)) == version - 1:  # a run knows what it has changed itself
+            self.reads[run, name] = version
+        self._note(Note("write", step.name, position, run, None, name, value, delta, version, based_on))

@@ -1,0 +1,1 @@
+"""Seeded random histories in virtual time, with faults."""

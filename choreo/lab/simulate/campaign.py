@@ -1,0 +1,278 @@
+"""Many seeded histories, on all cores, and what the first one that breaks something comes down to.
+
+Laws: one seed, one history, wherever it runs; what is reported of a campaign does not depend on the number of cores.
+A kind of fault that was asked for and never happened is told, for then nothing was shown about it.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from time import perf_counter
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
+from choreo.invariants.known import known_of
+from choreo.invariants.monitor import Monitor
+from choreo.lab.explore.explorer import outcomes_of
+from choreo.lab.model.defects import no_defect
+from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.report import Conclusion, Counterexample, Report
+from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
+from choreo.lab.simulate.shrink import fewest
+from choreo.lab.simulate.simulator import Fired, Simulation
+from choreo.saga.definition import Definition, FaultKind
+from choreo.saga.raised import CtrlC, Interrupted
+from choreo.saga.service import ServiceOf
+from choreo.trace.record import Record
+
+SEEDS_OF_A_TASK = 100
+
+OpenServices = Callable[[], ServiceOf]
+"""Opens the author's services afresh, in whichever process it is called."""
+
+Rates = Mapping[FaultKind, float]
+Progress = Callable[[int, int], None]
+"""Told how many histories are done, of how many."""
+
+NO_REST = Broken("L1", "every run ends", "the history does not come to rest: deliveries without end")
+
+
+class Played(Struct, frozen=True):
+    """One history: what it broke, which faults there were, how the runs ended, and its trace.
+
+    The trace goes on after what broke; `broken_at` is the number of records up to there.
+    """
+
+    seed: int
+    broken: tuple[Broken, ...]
+    fired: tuple[Fired, ...]
+    outcomes: tuple[str, ...]
+    handled: int
+    records: tuple[Record, ...]
+    broken_at: int
+
+    @property
+    def script(self) -> list[Verdict]:
+        """The faults that happened."""
+        return [fired.verdict for fired in self.fired]
+
+
+class Tally(Struct):
+    """What a number of histories came to, up to and with the first that broke something."""
+
+    histories: int = 0
+    events: int = 0
+    fired: dict[str, int] = {}
+    outcomes: dict[str, int] = {}
+    first: int | None = None
+
+    def add(self, history: Played) -> None:
+        self.histories += 1
+        self.events += history.handled
+        for fired in history.fired:
+            kind = str(fired.verdict.kind)
+            self.fired[kind] = self.fired.get(kind, 0) + 1
+        for outcome in history.outcomes:
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def merge(self, other: "Tally") -> None:
+        self.histories += other.histories
+        self.events += other.events
+        for mine, others in ((self.fired, other.fired), (self.outcomes, other.outcomes)):
+            for name, count in others.items():
+                mine[name] = mine.get(name, 0) + count
+        self.first = other.first
+
+
+class Lab:
+    """One definition in one style, set up once, in which history after history is played."""
+
+    def __init__(self, definition: Definition, style: str, service_of: ServiceOf, rates: Rates) -> None:
+        self.definition = definition
+        self.world = World(definition, style, service_of)
+        self.monitor = Monitor(known_of(definition), invariants_of(definition))
+        self._rates = rates
+        self._until_ms = faults_until_ms(definition)
+        self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
+
+    def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
+        """The history of a seed; `script`: with these faults and no others."""
+        self.world.reset()
+        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
+        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
+        simulation = Simulation(self.world, plan).run()
+        records = tuple(simulation.records())
+        told = self.monitor.begin()
+        broken: tuple[Broken, ...] = ()
+        broken_at = len(records)
+        for number, record in enumerate(records, start=1):
+            told, broken = self.monitor.observe(told, record)
+            if broken:
+                broken_at = number
+                break
+        if not broken:
+            broken = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
+        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(told))
+        return Played(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
+
+    def shrink(self, history: Played) -> Played:
+        """The same seed with the fewest faults that still break the same, played to make sure."""
+        codes = {broken.code for broken in history.broken}
+
+        def breaks(script: Sequence[Verdict]) -> bool:
+            return any(broken.code in codes for broken in self.play(history.seed, script).broken)
+
+        script = fewest(history.script, breaks)
+        for verdict in list(script):
+            earlier = brought_forward(script, verdict)
+            if verdict in script and earlier != script and breaks(earlier):
+                script = earlier
+        return self.play(history.seed, fewest(script, breaks))
+
+
+def invariants_of(definition: Definition) -> tuple[Invariant, ...]:
+    """Those that every history is held against."""
+    return (*INVARIANTS, no_defect(definition))
+
+
+def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict]:
+    """The same faults, but that this one befalls the first copy of its delivery, and none befalls those before it."""
+    rest = [each for each in script if each.name != verdict.name or each.copy > verdict.copy]
+    return [*rest, replace(verdict, copy=0)]
+
+
+def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
+    """The rates to simulate with: those given, or the usual one for each kind that the definition names.
+
+    If it names none: for each of the usual kinds.
+    """
+    return dict.fromkeys(definition.faults.kinds or USUAL, RATE) if rates is None else rates
+
+
+def faults_until_ms(definition: Definition) -> int:
+    """How long faults may happen: while the runs start, and while the slowest way through the steps takes its time."""
+    starts = [run.start_ms + (run.ask_again_ms or 0) for run in definition.runs]
+    slowness = 0
+    for step in definition.steps:
+        latency = step.latency_ms or 0
+        slowness += max(latency) if isinstance(latency, tuple) else latency
+        slowness += step.timeout_ms or 0
+    return FAULTS_MIN_MS + max(starts, default=0) + slowness
+
+
+def simulate(
+    definition: Definition,
+    style: str,
+    open_services: OpenServices,
+    seeds: range,
+    rates: Rates | None = None,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Play the history of every seed, up to the first that breaks something; shrink that one.
+
+    `processes`: how many at once; None: as many as there are cores, and one where the seeds are few.
+    """
+    rates = rates_of(definition, rates)
+    began, tally, stopped = perf_counter(), Tally(fired={str(kind): 0 for kind, rate in rates.items() if rate}), None
+    try:
+        for part in _parts(definition, style, open_services, seeds, rates, processes):
+            tally.merge(part)
+            if progress is not None:
+                progress(tally.histories, len(seeds))
+            if tally.first is not None:
+                break
+    except KeyboardInterrupt:
+        stopped = "it was interrupted"
+    except BrokenProcessPool:
+        stopped = "a process of it ended before its time; a service may have ended it"
+    counterexample: Counterexample | None = None
+    broken: tuple[Broken, ...] = ()
+    if tally.first is not None:
+        lab = Lab(definition, style, open_services(), rates)
+        found = lab.shrink(lab.play(tally.first))
+        broken = found.broken
+        counterexample = Counterexample(
+            tuple(fired.words for fired in found.fired), found.records[: found.broken_at], found.seed
+        )
+    verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
+    return Report(
+        Conclusion.VIOLATED if counterexample else verdict,
+        style,
+        tuple(invariant.code for invariant in invariants_of(definition)),
+        tuple(dict.fromkeys(broken)),
+        tally.events,
+        dict(tally.fired),
+        dict(sorted(tally.outcomes.items())),
+        perf_counter() - began,
+        histories=tally.histories,
+        counterexample=counterexample,
+        stopped=stopped,
+        never_fired=() if counterexample or stopped else tuple(k for k, count in tally.fired.items() if not count),
+        simulated=simulated_steps(definition),
+    )
+
+
+def _parts(
+    definition: Definition, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
+) -> Iterator[Tally]:
+    """The tallies of the seeds, part by part, in their order."""
+    tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
+    processes = min(os.cpu_count() or 1, len(tasks)) if processes is None else processes
+    if processes <= 1:
+        lab = Lab(definition, style, open_services(), rates)
+        yield from (_play(lab, task) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates))
+    try:
+        yield from _in_order(pool, tasks, ahead=2 * processes)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, tasks: list[range], ahead: int) -> Iterator[Tally]:
+    """What the tasks came to, in their order; so many are under way at once."""
+    pending: list[Future[Tally]] = []
+    todo = iter(tasks)
+    for task in todo:
+        pending.append(pool.submit(_play_here, task))
+        if len(pending) >= ahead:
+            yield _result(pending.pop(0))
+    while pending:
+        yield _result(pending.pop(0))
+
+
+def _result(future: "Future[Tally]") -> Tally:
+    while not future.done():
+        wait([future], timeout=1.0, return_when=FIRST_COMPLETED)  # so that Ctrl-C is seen
+    return future.result()
+
+
+def _play(lab: Lab, seeds: range) -> Tally:
+    tally = Tally(fired={}, outcomes={})
+    for seed in seeds:
+        history = lab.play(seed)
+        tally.add(history)
+        if history.broken:
+            tally.first = seed
+            break
+    return tally
+
+
+HERE: list[Lab] = []
+"""In a process of the pool: its lab."""
+
+
+def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
+    CtrlC.raises = Interrupted
+    HERE[:] = [Lab(definition, style, open_services(), rates)]
+
+
+def _play_here(seeds: range) -> Tally:
+    return _play(HERE[0], seeds)

@@ -1,0 +1,138 @@
+"""What goes wrong in a simulated history, and all else that is left to chance: one seed decides everything.
+
+Laws: owner of `random`. What befalls a delivery follows from the seed and from the delivery, not from what was asked
+before; so leaving one fault out leaves all others as they are, which is what makes a history shrink.
+"""
+
+import zlib
+from collections.abc import Mapping
+from random import Random
+
+from msgspec import Struct
+
+from choreo.lab.model.world import Lane, may_be_poisoned
+from choreo.protocol.event import Event
+from choreo.saga.definition import CrashPoint, FaultKind, Faults
+
+RATE = 0.05
+"""How often a kind of fault befalls a delivery, unless said otherwise."""
+
+USUAL = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
+"""The kinds of faults where nobody names any."""
+
+SWARM = (0.0, 0.3, 1.0, 1.0, 3.0)
+"""By how much the rate of a kind differs from history to history (swarm testing: Groce et al., ISSTA 2012)."""
+
+JITTER_MS = 4
+"""A delivery takes up to so much longer than it must, in virtual milliseconds."""
+
+DELAY_MS, REDELIVERY_MS, RESTART_MS, PARTITION_MS = 40, 20, 30, 60
+FAULTS_MIN_MS = 400
+"""For so long, and as much longer as a definition takes by itself, faults may happen."""
+
+PARTITIONS_A_RATE = 10
+
+
+class Verdict(Struct, frozen=True):
+    """What befalls one delivery: the `copy`-th of one event to one hearer, which `name` has. `point`: of a crash."""
+
+    kind: FaultKind
+    name: str
+    copy: int
+    point: CrashPoint | None = None
+    until_ms: int = 0
+
+
+Script = Mapping[tuple[str, int], Verdict]
+"""The faults of one history, each by the delivery that it befalls."""
+
+
+class Partition(Struct, frozen=True):
+    """For a while nothing passes between this hearer and the others."""
+
+    hearer: str
+    begin_ms: int
+    end_ms: int
+
+
+class FaultPlan:
+    """The faults of one history: as the seed has it, or those of a script and no others.
+
+    `rates`: how often each kind befalls a delivery, before the swarm; a partition befalls a history, as often as its
+    rate says ten times. `until_ms`: afterwards nothing goes wrong any more, and everything must come to its end.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        rates: Mapping[FaultKind, float],
+        hearers: list[str],
+        faults: Faults,
+        until_ms: int,
+        script: Script | None = None,
+    ) -> None:
+        random = Random(seed)  # noqa: S311  # repeatable is what it has to be
+        self._salt = random.getrandbits(32)
+        self._until_ms = until_ms
+        swarm = {kind: rates.get(kind, 0.0) * random.choice(SWARM) for kind in FaultKind}
+        total = max(1.0, sum(swarm.values()))
+        self._rates = {kind: rate / total for kind, rate in swarm.items() if rate}
+        self._choice_rate = random.choice((0.1, 0.3, 0.5))
+        self._hearers = faults.hearers
+        self._points = [point for point in CrashPoint if point in faults.crash_points]
+        self._script = script
+        self._asked: dict[str, int] = {}
+        self._partitions: list[Partition] = []
+        if hearers and random.random() < self._rates.pop(FaultKind.PARTITION, 0.0) * PARTITIONS_A_RATE:
+            begin_ms = int(random.random() ** 2 * until_ms / 4)
+            self._partitions.append(Partition(random.choice(hearers), begin_ms, begin_ms + PARTITION_MS))
+
+    def verdict(self, event: Event, lane: Lane, copy: int, now_ms: int) -> Verdict | None:
+        """What befalls this delivery, the `copy`-th of this event to this hearer; None: it arrives."""
+        if now_ms >= self._until_ms or (self._hearers is not None and lane.hearer not in self._hearers):
+            return None
+        name = f"{event.id}>{lane.hearer}"
+        if self._script is not None:
+            return self._script.get((name, copy))
+        for partition in self._partitions:
+            if partition.begin_ms <= now_ms < partition.end_ms and self._separates(partition, event, lane):
+                return Verdict(FaultKind.PARTITION, name, copy, None, partition.end_ms)
+        chance = self._draw(f"{name}#{copy}")
+        for kind, rate in self._rates.items():
+            chance -= rate
+            if chance < 0:
+                return self._of_kind(kind, name, copy, event, lane)
+        return None
+
+    def fails(self, what: str) -> bool:
+        """How a free choice falls; asked again, it may fall otherwise."""
+        self._asked[what] = times = self._asked.get(what, 0) + 1
+        return self._draw(f"{what}#{times}") < self._choice_rate
+
+    def within(self, what: str, low: int, high: int) -> int:
+        """A number from low to high."""
+        return low + int(self._draw(what) * (high - low + 1))
+
+    def _of_kind(self, kind: FaultKind, name: str, copy: int, event: Event, lane: Lane) -> Verdict | None:
+        is_crash = kind is FaultKind.CRASH
+        if kind is FaultKind.POISON and not may_be_poisoned(event):
+            return None
+        if (lane.is_local and not is_crash) or (lane.is_client and (is_crash or kind is FaultKind.POISON)):
+            return None
+        if not is_crash:
+            return Verdict(kind, name, copy)
+        if not self._points:
+            return None
+        return Verdict(kind, name, copy, self._points[self.within(f"point {name}#{copy}", 0, len(self._points) - 1)])
+
+    def _separates(self, partition: Partition, event: Event, lane: Lane) -> bool:
+        if lane.is_local or event.topic.source == lane.hearer:
+            return False
+        return partition.hearer in (event.topic.source, lane.hearer)
+
+    def _draw(self, what: str) -> float:
+        """A number from 0 to 1 that follows from the seed and the name; the finalizer is that of MurmurHash3."""
+        bits = zlib.crc32(what.encode("utf-8", "surrogatepass"), self._salt) ^ self._salt
+        bits = (bits ^ bits >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+        bits = (bits ^ bits >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+        return (bits ^ bits >> 16) / 0x100000000

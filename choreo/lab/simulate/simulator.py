@@ -1,0 +1,279 @@
+"""One history in virtual time: which delivery is next is decided by a clock, and a fault plan may interfere.
+
+Laws: the same world, bus, participants and services as everywhere; no real clock, no randomness but the plan's. Heap
+keys carry a counter, so that nothing depends on how events compare. After the faults it runs on until nothing is left.
+"""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.lab.model.actions import in_words
+from choreo.lab.model.records import fault, handled, published
+from choreo.lab.model.resources import Note
+from choreo.lab.model.world import Delivery, Lane, World
+from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
+from choreo.protocol.event import Event
+from choreo.saga.definition import CrashPoint, FaultKind
+from choreo.saga.service import Waits
+from choreo.trace.record import Record
+
+DELIVERIES_AN_EVENT_MAX = 40
+"""So many deliveries, repetitions and all, one event that a plan accounts for may take; with more there is no end."""
+
+HANDLE = "handle"
+
+UNREADABLE_ATTEMPTS_MAX = 20
+"""Without dead letters, what cannot be read is delivered for ever; so often is enough to see it."""
+
+Flying = tuple[int, int, Event, Lane, int, int]
+"""When, a counter, what, to whom; the number of this copy, and how often it could not be read."""
+
+Entry = tuple[int, str, Event, Lane, Any, tuple[Note, ...]]
+"""When, what happened, the event and its hearer, what was published (or why), and what services did."""
+
+
+class Fired(Struct, frozen=True):
+    """A fault that happened, and what it was, in words."""
+
+    verdict: Verdict
+    words: str
+
+
+class Simulation:
+    """Runs the world once. Without a plan nothing goes wrong, and every delivery takes what it must."""
+
+    def __init__(self, world: World, plan: FaultPlan | None = None) -> None:
+        self.world = world
+        self.log: list[Entry] = []
+        self.fired: list[Fired] = []
+        self.handled = 0
+        self.now_ms = 0
+        self.came_to_rest = False
+        self._handled_max = DELIVERIES_AN_EVENT_MAX * world.events_max
+        self._plan = plan
+        self._heap: list[Flying] = []
+        self._count = 0
+        self._parked: list[tuple[Event, Lane, int, int]] = []
+        self._blocked: dict[str, int] = {}
+        self._channel_free_ms: dict[tuple[str, int], int] = {}
+        self._down_until_ms: dict[str, int] = {}
+        self._is_ordered = world.guarantees.ordering
+        if plan is not None:
+            world.choose = plan.fails
+
+    def run(self) -> "Simulation":
+        """To the end. Returns itself."""
+        for at_ms, delivery in self.world.start():
+            self._send(delivery.event, delivery.lane, at_ms)
+        if self._plan is None:
+            self._run_undisturbed()
+        else:
+            self._run_disturbed(self._plan)
+        self.came_to_rest = not self._heap
+        return self
+
+    def records(self) -> Iterator[Record]:
+        """The trace of what happened, numbered from 1, in virtual milliseconds."""
+        number = 0
+        for at_ms, records in self._moments():
+            for record in records:
+                number += 1
+                record.seq, record.time = number, at_ms
+                yield record
+
+    # Driving
+
+    def _run_undisturbed(self) -> None:
+        """The straight way: nothing can go wrong, so nothing is asked."""
+        heap, world, log = self._heap, self.world, self.log
+        run_of, deliver, notes = world.run_of, world.deliver, world.notes
+        count = self._count
+        while heap and self.handled < self._handled_max:
+            now_ms, _, event, lane, copy, _ = heappop(heap)
+            try:
+                events = deliver(event, lane)
+            except Waits:
+                self._parked.append((event, lane, copy, 0))
+                continue
+            self.handled += 1
+            log.append((now_ms, HANDLE, event, lane, events, tuple(notes) if notes else ()))
+            for each in events:
+                for to in run_of[each.run.id].wiring.lanes.get(each.topic.name, ()):
+                    count += 1
+                    heappush(heap, (now_ms + to.delay_ms[0], count, each, to, 0, 0))
+            if self._parked:
+                self._count = count
+                self._wake(now_ms)
+                count = self._count
+
+    def _run_disturbed(self, plan: FaultPlan) -> None:
+        while self._heap and self.handled < self._handled_max:
+            now_ms, _, event, lane, copy, poison = heappop(self._heap)
+            self.now_ms = now_ms
+            if self._must_wait(event, lane, copy, poison):
+                continue
+            if poison:
+                self._unreadable(event, lane, copy, poison)
+                continue
+            verdict = plan.verdict(event, lane, copy, now_ms)
+            if verdict is None:
+                self._handle(event, lane, copy)
+            else:
+                self._befall(verdict, event, lane, copy)
+
+    def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
+        """One local transaction, and what it publishes; whether it could happen now."""
+        try:
+            events = self.world.deliver(event, lane)
+        except Waits:
+            self._parked.append((event, lane, copy, 0))
+            return False
+        self.handled += 1
+        self.log.append((self.now_ms, HANDLE, event, lane, events, tuple(self.world.notes)))
+        self._send_all(events, self.now_ms)
+        if self._parked:
+            self._wake(self.now_ms)
+        return True
+
+    def _send_all(self, events: list[Event], at_ms: int) -> None:
+        for event in events:
+            for delivery in self.world.deliveries_of(event):
+                self._send(event, delivery.lane, at_ms)
+
+    def _send(self, event: Event, lane: Lane, at_ms: int, copy: int = 0, poison: int = 0) -> None:
+        low, high = lane.delay_ms
+        if self._plan is not None and not copy:
+            high += 0 if lane.is_local else JITTER_MS
+            low = self._plan.within(f"takes {event.id}>{lane.hearer}", low, high)
+        self._push(at_ms + low, event, lane, copy, poison)
+
+    def _push(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int) -> None:
+        if self._is_ordered and not lane.is_local:
+            channel = event.run.id, lane.channel
+            at_ms = max(at_ms, self._channel_free_ms.get(channel, 0))
+            self._channel_free_ms[channel] = at_ms
+        self._count += 1
+        heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
+
+    def _resend(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> bool:
+        """What was lost is sent again, where it is; whether it is."""
+        resends = self.world.resends(lane)
+        if resends:
+            self._push_back(at_ms, event, lane, copy, poison)
+        return resends
+
+    def _push_back(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> None:
+        """Again, later. With `ordering` what was sent after it on the same channel waits for it."""
+        if self._is_ordered and not lane.is_local:
+            behind = [f for f in self._heap if f[3].channel == lane.channel and f[2].run is event.run]
+            if behind:
+                self._heap = sorted(f for f in self._heap if f not in behind)
+            self._channel_free_ms[event.run.id, lane.channel] = 0
+            self._push(at_ms, event, lane, copy, poison)
+            for flying in sorted(behind):
+                self._push(flying[0], *flying[2:])
+        else:
+            self._push(at_ms, event, lane, copy, poison)
+
+    # Waiting
+
+    def _must_wait(self, event: Event, lane: Lane, copy: int, poison: int) -> bool:
+        """Whether its hearer is down, or has something before it that cannot be read."""
+        up_ms = self._down_until_ms.get(lane.hearer, 0)
+        if self.now_ms < up_ms:
+            self._push_back(up_ms, event, lane, copy, poison)
+            return True
+        if not poison and not lane.is_local and self._is_ordered and self._blocked.get(lane.hearer):
+            self._parked.append((event, lane, copy, poison))
+            return True
+        return False
+
+    def _wake(self, at_ms: int) -> None:
+        """What waited is tried again, in the order in which it came."""
+        parked, self._parked = self._parked, []
+        released = any(note.action == "release" for note in self.world.notes)
+        for event, lane, copy, poison in parked:
+            if released or (self._blocked and not self._blocked.get(lane.hearer)):
+                self._count += 1
+                heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
+            else:
+                self._parked.append((event, lane, copy, poison))
+
+    # Faults
+
+    def _befall(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
+        words = in_words(verdict.kind, Delivery(lane, event), verdict.point)
+        self.fired.append(Fired(verdict, words))
+        match verdict.kind:
+            case FaultKind.DROP | FaultKind.PARTITION:
+                self.log.append((self.now_ms, str(verdict.kind), event, lane, None, ()))
+                self._resend(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, lane, copy + 1)
+            case FaultKind.DUPLICATE:
+                self.log.append((self.now_ms, "duplicate", event, lane, None, ()))
+                if self._handle(event, lane, copy):
+                    self._push(self.now_ms + REDELIVERY_MS, event, lane, copy + 1, 0)
+            case FaultKind.DELAY:
+                self.log.append((self.now_ms, "delay", event, lane, None, ()))
+                self._push_back(self.now_ms + DELAY_MS, event, lane, copy + 1)
+            case FaultKind.POISON:
+                self._blocked[lane.hearer] = self._blocked.get(lane.hearer, 0) + 1
+                self._unreadable(event, lane, copy, 1)
+            case FaultKind.CRASH:
+                self._crash(verdict.point or CrashPoint.BEFORE, event, lane, copy)
+
+    def _crash(self, point: CrashPoint, event: Event, lane: Lane, copy: int) -> None:
+        """The hearer crashes, and is up again after a while with what was durable."""
+        world = self.world
+        up_ms = self.now_ms + RESTART_MS
+        cells, seat = world.cells[event.run.id], lane.seat
+        remains = world.after_crash(point)
+        if remains.is_committed or remains.is_published:
+            cell, shared = cells[seat], world.copy_shared()
+            try:
+                events = world.deliver(event, lane)
+            except Waits:
+                self._parked.append((event, lane, copy, 0))
+                return
+            notes = tuple(world.notes) if remains.is_committed else ()
+            self.log.append((self.now_ms, HANDLE, event, lane, events if remains.is_published else [], notes))
+            if not remains.is_committed:
+                cells[seat] = cell
+                world.restore_shared(shared)
+            if remains.is_published:
+                self._send_all(events, up_ms if remains.is_late else self.now_ms)
+            if remains.is_committed and self._parked:
+                self._wake(self.now_ms)
+        self.log.append((self.now_ms, "crash", event, lane, str(point), ()))
+        self.log.append((up_ms, "restart", event, lane, None, ()))
+        self._down_until_ms[lane.hearer] = up_ms
+        self._resend(up_ms, event, lane, copy + 1)
+
+    def _unreadable(self, event: Event, lane: Lane, copy: int, attempt: int) -> None:
+        """It is delivered and cannot be read: again, until it is put aside."""
+        self.log.append((self.now_ms, "unreadable", event, lane, None, ()))
+        delivery = Delivery(lane, event, attempt)
+        if self.world.puts_aside(attempt):
+            letter = self.world.dead_letter(delivery)
+            self.log.append((self.now_ms, "dead_letter", event, lane, letter, ()))
+            self._blocked[lane.hearer] -= 1
+            self._send_all([letter], self.now_ms)
+            self._wake(self.now_ms)
+        elif attempt < UNREADABLE_ATTEMPTS_MAX:
+            self._push_back(self.now_ms + REDELIVERY_MS, event, lane, copy, attempt + 1)
+
+    # Telling
+
+    def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
+        world = self.world
+        for at_ms, event in world.first_events():
+            yield at_ms, (published(event),)
+        for at_ms, what, event, lane, more, notes in sorted(self.log, key=lambda entry: entry[0]):
+            if what == HANDLE:
+                yield at_ms, handled(event, lane, notes, more)
+            elif what == "dead_letter":
+                yield at_ms, (fault(Delivery(lane, event), "dead_letter"), published(more))
+            else:
+                yield at_ms, (fault(Delivery(lane, event), what, more),)

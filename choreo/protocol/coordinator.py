@@ -1,0 +1,148 @@
+"""The coordinator: source and sink of a saga in choreography. It collects, and reports what it observed.
+
+Laws: commands no participant, and reports one outcome a run, for ever. As the source it has ended backward when every
+first step has. As the sink it is a join of all last steps: where there are several, it says `saga/cancelled` once one
+of them has ended backward, as any join would, so that the others compensate.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.protocol.event import GAVE_UP, Event, Events, Fact, Topic
+from choreo.protocol.reaction import CANCELLED, COMPENSATED, NOTHING, STUCK, SUCCEEDED, WAITING, Gather, Phase, moves
+from choreo.protocol.report import Ends, Log, OutcomeTopics, backward_outcome, ends_of
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Plan
+from choreo.saga.roles import COORDINATOR
+
+FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.COMPENSATED, Fact.COMPENSATION_FAILED
+
+
+class Collected(Struct, frozen=True, gc=False):
+    """The coordinator's cell.
+
+    Its phase is what it knows of the run: waiting, cancelled (the sink will not be reached), or closed: succeeded,
+    compensated, stuck. `heard` and `first_ended` have a bit for each last step that succeeded and each first step that
+    ended backward. `is_stuck` tells that a compensation keeps failing, while others may still be under way. At least
+    `missing` more events must come before the outcome can be known.
+    """
+
+    phase: Phase = WAITING
+    heard: int = 0
+    first_ended: int = 0
+    is_stuck: bool = False
+    missing: int = 0
+    log: Log = None
+
+
+CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
+
+
+class Coordinator:
+    """Collects the ends of the steps of one plan until nothing is left to hear of."""
+
+    NAME = COORDINATOR
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.cancelled = Topic("saga/cancelled", Fact.CANCELLED, self.NAME)
+        self.outcomes = OutcomeTopics(self.NAME)
+        self._completed = Outcome(State.COMPLETED, completed_steps=len(plan.steps))
+        first = Gather(plan.first)
+        self._first_bit, self._first_all = first.bits.get, first.all
+        self._has_one_last = len(plan.last) < 2
+
+        complete = moves({WAITING: self._complete})
+        self.started = complete
+        """The reaction to the start of a saga without steps."""
+        self.succeeded = complete if self._has_one_last else Gather(plan.last).before(complete)
+        """The reaction to the success of a last step."""
+        self.ended = moves({WAITING: self._collect, CANCELLED: self._collect})
+        """The reaction to the end of a step that failed, was cancelled or was compensated."""
+        self.last_ended = self.ended if self._has_one_last else moves({WAITING: self._cancel, CANCELLED: self._collect})
+        """The same for a last step."""
+        stuck = self._note_stuck if self._has_one_last else self._cancel_stuck
+        self.compensation_failed = moves({WAITING: stuck, CANCELLED: self._note_stuck})
+        """The reaction to a step that could not be compensated."""
+
+    @property
+    def is_join(self) -> bool:
+        """Whether several last steps meet here."""
+        return not self._has_one_last
+
+    def _complete(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        return CELL_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
+
+    def _cancel(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        cell, events = self._collect(replace(cell, phase=CANCELLED), event)
+        return cell, (Event(self.cancelled, event.run, event.topic), *events)
+
+    def _collect(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        first_ended, missing, log = cell.first_ended, cell.missing, (event, cell.log)
+        bit = self._first_bit(event.topic.position)
+        if bit is not None:
+            first_ended |= 1 << bit
+        if missing < 2 and (cell.is_stuck or first_ended == self._first_all):
+            return self._close(replace(cell, first_ended=first_ended, log=log), event)
+        return Collected(cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log), NOTHING
+
+    def _note_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        missing = cell.missing
+        cell = replace(cell, is_stuck=True, missing=missing and missing - 1, log=(event, cell.log))
+        return self._close(cell, event) if missing < 2 else (cell, NOTHING)
+
+    def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        """A last step that was given up and cannot be undone: the others must hear that the sink is not reached."""
+        cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
+        return cell, (Event(self.cancelled, event.run, event.topic), *events)
+
+    def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+        """Report the outcome, unless what was heard implies something that was not: events may overtake each other."""
+        ends = ends_of(cell.log)
+        missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)
+        if missing:
+            return replace(cell, missing=int(missing)), NOTHING
+        outcome = backward_outcome(self.plan, ends)
+        if outcome.stuck_step is None:
+            return CELL_COMPENSATED, (Event(self.outcomes.compensated, event.run, event.topic, outcome),)
+        return CELL_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
+
+    def _is_missing_any(self, ends: Ends) -> bool:
+        """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
+        successors = self.plan.successors
+        for position, event in ends.items():
+            if event.topic.fact is FACT_COMPENSATED and event.detail.__class__ not in GAVE_UP:
+                for successor in successors[position]:
+                    if successor not in ends:
+                        return True
+        return False
+
+    def _missing_beside_stuck(self, ends: Ends) -> int:
+        """How many steps were not heard of yet that have ended, or will, although some are stuck.
+
+        Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
+        but not what the stuck steps block, nor what would have followed a step that came too late or is in doubt.
+        """
+        late = [p for p, event in ends.items() if event.detail.__class__ in GAVE_UP]
+        undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
+        blocked = _blocked_by(self.plan, [p for p, e in ends.items() if e.topic.fact is FACT_COMPENSATION_FAILED])
+        ending = [self.plan.first, *_distinct(self.plan.successors[p] for p in (*undone, *blocked) if p not in late)]
+        return len({p: None for group in ending for p in group if p not in ends and p not in blocked})
+
+
+def _blocked_by(plan: Plan, stuck: list[int]) -> dict[int, None]:
+    """The stuck positions and everything before them: none of that can be compensated."""
+    blocked = dict.fromkeys(stuck)
+    queue = list(stuck)
+    for position in queue:
+        before = [p for p in plan.predecessors[position] if p not in blocked]
+        blocked.update(dict.fromkeys(before))
+        queue.extend(before)
+    return blocked
+
+
+def _distinct(groups: Iterator[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Members of a group share one tuple of neighbours; looking at it once is enough."""
+    return list({id(group): group for group in groups}.values())

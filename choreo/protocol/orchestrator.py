@@ -1,0 +1,139 @@
+"""The orchestrator: walks the plan with commands and replies. The only participant that commands others.
+
+Laws: learns of a step by its reply alone. Forward, a step is told to execute once all its predecessors have succeeded.
+After a failure it waits for what still runs, then tells a step to compensate once none of its successors stands. When
+nothing is awaited and nothing is left to command, the run has its outcome. What comes twice is heard once.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.protocol.event import Command, Event, Events
+from choreo.protocol.participant import step_topic
+from choreo.protocol.positions import Positions
+from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, NOTHING, STUCK, SUCCEEDED, WAITING, Phase, moves
+from choreo.protocol.report import Log, OutcomeTopics, backward_outcome, ends_of
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Plan
+from choreo.saga.roles import ORCHESTRATOR
+
+NONE = Positions()
+
+
+class Directed(Struct, frozen=True, gc=False):
+    """The orchestrator's cell.
+
+    Phases: waiting (forward), failed (waits for what still runs), cancelled (backward), then closed. `awaited` counts
+    the replies that are due; `standing` has the steps that are in force, `failed` those that failed or could not be
+    compensated; `log` lists what went wrong or was undone.
+    """
+
+    phase: Phase = WAITING
+    awaited: int = 0
+    standing: Positions = NONE
+    failed: Positions = NONE
+    log: Log = None
+
+
+class Orchestrator:
+    """Directs the runs of one plan. Unless it `awaits_running`, it turns back while steps run, and forgets them."""
+
+    NAME = ORCHESTRATOR
+
+    def __init__(self, plan: Plan, awaits_running: bool = True) -> None:
+        self.plan = plan
+        self._awaits_running = awaits_running
+        self.outcomes = OutcomeTopics(self.NAME)
+        self.commands = {
+            command: [step_topic(plan, position, command, self.NAME) for position in range(len(plan.steps))]
+            for command in Command
+        }
+        self.started = moves({WAITING: self._start})
+        self.succeeded = moves({WAITING: self._advance, FAILED: self._note_success})
+        self.failed = moves({WAITING: self._note_failure, FAILED: self._note_failure})
+        self.compensated = moves({WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._retreat})
+        """A step that was told to execute answers so where its success came too late, and is undone already."""
+        late = self._note_late_stuck
+        self.compensation_failed = moves({WAITING: late, FAILED: late, CANCELLED: self._note_stuck})
+
+    def _start(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if cell.awaited:
+            return cell, NOTHING
+        return self._command(cell, event, Command.EXECUTE, self.plan.first)
+
+    def _advance(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        position = event.topic.position
+        if position in cell.standing:
+            return cell, NOTHING
+        standing = cell.standing.add(position)
+        ready = [s for s in self.plan.successors[position] if standing.covers(self.plan.predecessors[s])]
+        cell = replace(cell, awaited=cell.awaited - 1, standing=standing)
+        return self._command(cell, event, Command.EXECUTE, ready)
+
+    def _note_success(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        position = event.topic.position
+        if position in cell.standing:
+            return cell, NOTHING
+        cell = replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position))
+        return self._turn(cell, cell.log[0])  # what goes back now goes back because of the failure
+
+    def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if event.topic.position in cell.failed:
+            return cell, NOTHING
+        cell = replace(self._note(cell, event), phase=FAILED)
+        return self._turn(cell if self._awaits_running else replace(cell, awaited=0), event)
+
+    def _turn(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        """Go backward, once nothing runs any more."""
+        if cell.awaited:
+            return cell, NOTHING
+        return self._compensate(replace(cell, phase=CANCELLED), event, cell.standing.descending())
+
+    def _retreat(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        position = event.topic.position
+        if position not in cell.standing:
+            return cell, NOTHING
+        standing = cell.standing.remove(position)
+        cell = replace(cell, awaited=cell.awaited - 1, standing=standing, log=(event, cell.log))
+        return self._compensate(cell, event, self.plan.predecessors[position][::-1])
+
+    def _note_late_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        """It came too late, or is in doubt, and cannot be undone: it stands, and so does what came before it."""
+        return self._note_failure(replace(cell, standing=cell.standing.add(event.topic.position)), event)
+
+    def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if event.topic.position in cell.failed:
+            return cell, NOTHING
+        return self._compensate(self._note(cell, event), event, ())
+
+    def _note(self, cell: Directed, event: Event) -> Directed:
+        failed = cell.failed.add(event.topic.position)
+        return replace(cell, awaited=cell.awaited - 1, failed=failed, log=(event, cell.log))
+
+    def _compensate(self, cell: Directed, event: Event, positions: Iterable[int]) -> tuple[Directed, Events]:
+        """Undo those of the positions that stand while none of their successors does."""
+        standing, failed, successors = cell.standing, cell.failed, self.plan.successors
+        standing_ones = [p for p in positions if p in standing and p not in failed]
+        free = [p for p in standing_ones if not any(s in standing for s in successors[p])]
+        return self._command(cell, event, Command.COMPENSATE, free)
+
+    def _command(
+        self, cell: Directed, event: Event, command: Command, positions: Iterable[int]
+    ) -> tuple[Directed, Events]:
+        """Send the commands, or end the run where there is none to send and no reply is awaited."""
+        topics = self.commands[command]
+        commands = tuple(Event(topics[position], event.run, event.topic) for position in positions)
+        awaited = cell.awaited + len(commands)
+        return (replace(cell, awaited=awaited), commands) if awaited else self._close(cell, event)
+
+    def _close(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+        if cell.phase is WAITING:
+            outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps))
+            phase, topic = SUCCEEDED, self.outcomes.completed
+        else:
+            outcome = backward_outcome(self.plan, ends_of(cell.log))
+            is_stuck = outcome.stuck_step is not None
+            phase, topic = (STUCK, self.outcomes.stuck) if is_stuck else (COMPENSATED, self.outcomes.compensated)
+        return Directed(phase), (Event(topic, event.run, event.topic, outcome),)

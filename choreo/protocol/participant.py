@@ -1,0 +1,166 @@
+"""A participant: a service bound to one step of a saga, reacting to its neighbours.
+
+Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but
+in `_execute` and `_compensate`. `Refused` is a definite no; any other exception is an unknown answer, and the step is
+undone, with no receipt, before it says that it failed. The rules are those of the neighbour protocol
+(docs/explanation/protocol.md), one row each in `TRANSITIONS`; what has no row changes nothing, which makes the
+participant an idempotent receiver.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+
+from msgspec.structs import replace
+
+from choreo.protocol.event import Command, Event, Events, Fact, InDoubt, Run, Timer, Topic
+from choreo.protocol.reaction import (
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    IN_DOUBT,
+    NOTHING,
+    RESUMED,
+    STUCK,
+    SUCCEEDED,
+    WAITING,
+    Cell,
+    Moves,
+    Phase,
+    Subscription,
+    moves,
+)
+from choreo.saga.calling import SCALARS, ran
+from choreo.saga.keys import compensation_key
+from choreo.saga.plan import Plan
+from choreo.saga.raised import Defect, defect, reason
+from choreo.saga.service import NotTheService, Refused, Service
+
+COMPENSATION_ATTEMPTS = 3
+
+CELL_FAILED, CELL_CANCELLED, CELL_COMPENSATED = Cell(FAILED), Cell(CANCELLED), Cell(COMPENSATED)
+
+
+class Signal(Enum):
+    """What an event means to the participant that hears it."""
+
+    GO = "every predecessor has succeeded, or the orchestrator says execute"
+    STOP = "the saga goes backward, and this step has not begun"
+    BACK = "every successor has ended backward, or the orchestrator says compensate"
+
+
+def step_topic(plan: Plan, position: int, fact: Fact | Command | Timer, source: str | None = None) -> Topic:
+    """`step/<name>/<fact>`; the second step of a name has `/2` behind it, so that a topic is one position's alone."""
+    step, occurrence = plan.steps[position], plan.occurrences[position]
+    name = f"step/{step}/{fact}/{occurrence + 1}" if occurrence else f"step/{step}/{fact}"
+    return Topic(name, fact, step if source is None else source, step, position)
+
+
+class Participant:
+    """Bound to the step at `position`. With `is_quiet` nobody needs to hear that it was cancelled."""
+
+    def __init__(self, plan: Plan, position: int, service: Service, is_quiet: bool = False) -> None:
+        self.position = position
+        self.step = plan.steps[position]
+        self.succeeded = step_topic(plan, position, Fact.SUCCEEDED)
+        self.failed = step_topic(plan, position, Fact.FAILED)
+        self.cancelled = None if is_quiet else step_topic(plan, position, Fact.CANCELLED)
+        self.compensated = step_topic(plan, position, Fact.COMPENSATED)
+        self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
+        self._execute = service.execute
+        self._compensate = service.compensate
+        self._place = str(position)
+
+    def moves(self, signal: Signal) -> Moves:
+        return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
+
+    def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        run = event.run
+        if run.fail_position == self.position:
+            return self._fail(event, f"{self.step} was told to refuse")
+        try:
+            receipt = self._execute(run.key_prefix + self._place)
+            if receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
+                ran(receipt)
+        except Refused as refusal:
+            return self._fail(event, reason(refusal))
+        except NotTheService:
+            raise
+        except BaseException as error:
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, defect(error)), event)
+        return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
+
+    def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
+        return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)
+
+    def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if self.cancelled is None:
+            return CELL_CANCELLED, NOTHING
+        return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
+
+    def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        why = self._keep_compensating(event.run, cell.receipt)
+        if why is not None:
+            return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, event.run, event.topic, why),)
+        return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
+
+    def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Undo what may have taken effect; only when that has worked the step has failed."""
+        why = self._keep_compensating(event.run, None)
+        if why is not None:
+            return Cell(STUCK), (self._stuck_in_doubt(cell, event, why),)
+        return self._fail(event, undone(cell.receipt))
+
+    def _stuck_in_doubt(self, cell: Cell, event: Event, why: str | Defect) -> Event:
+        raised: Defect = cell.receipt
+        undo, traceback = (why.summary, why.traceback) if isinstance(why, Defect) else (why, "")
+        detail = InDoubt(raised.summary, raised.traceback + traceback, undo)
+        return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
+
+    def _keep_compensating(self, run: Run, receipt: object) -> str | Defect | None:
+        """Why it did not work as often as it was tried, or None if it did."""
+        attempt = 1
+        while (why := self._try_to_compensate(run, receipt)) is not None and attempt < COMPENSATION_ATTEMPTS:
+            attempt += 1
+        return why
+
+    def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
+        """Why it did not work, or None if it did."""
+        if run.fail_compensation == self.step:
+            return f"the compensation of {self.step} was told to fail"
+        try:
+            ran(self._compensate(compensation_key(run.key_prefix + self._place), receipt))
+        except Refused as refusal:
+            return reason(refusal)
+        except NotTheService:
+            raise
+        except BaseException as error:
+            return defect(error)
+        return None
+
+
+class Terms:
+    """How a style makes its participants; these are the node's terms: everything is done at once, and holds."""
+
+    awaits_running = True
+    """Whether the orchestrator waits for what still runs before it turns back."""
+
+    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
+        return Participant(plan, position, service, is_quiet)
+
+    def rows(self, participants: list[Participant]) -> Iterable[Subscription]:
+        """What participants hear of themselves."""
+        return ()
+
+
+STANDARD = Terms()
+
+
+TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {
+    Signal.GO: {WAITING: Participant.forward, RESUMED: Participant.undo_in_doubt},
+    Signal.STOP: {WAITING: Participant.cancel},
+    Signal.BACK: {WAITING: Participant.cancel, SUCCEEDED: Participant.backward},
+}
+
+
+def undone(raised: Defect) -> Defect:
+    return replace(raised, is_undone=True)

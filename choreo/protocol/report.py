@@ -1,0 +1,79 @@
+"""How a run's outcome is put together from the events that were heard.
+
+Laws: reports what was heard, and assumes nothing.
+"""
+
+from typing import Any
+
+from choreo.protocol.event import Event, Fact, InDoubt, Topic
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Plan
+from choreo.saga.raised import Defect
+
+Log = Any
+"""A linked list `(event, older)` or None: adding to it is cheap, however long the run."""
+
+Ends = dict[int, Event]
+"""How each step ended that did not succeed or was undone, by position; the newest first."""
+
+# Looking a member up on its enum is slow in Python 3.11.
+FACT_FAILED, FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
+STATE_COMPENSATED, STATE_STUCK = State.COMPENSATED, State.STUCK
+
+
+class OutcomeTopics:
+    """The three topics under which `source` publishes how a run ended; `prefix` keeps a record apart from the event."""
+
+    def __init__(self, source: str, prefix: str = "saga") -> None:
+        self.completed = Topic(f"{prefix}/completed", Fact.COMPLETED, source)
+        self.compensated = Topic(f"{prefix}/compensated", Fact.COMPENSATED, source)
+        self.stuck = Topic(f"{prefix}/stuck", Fact.STUCK, source)
+
+
+def ends_of(log: Log) -> Ends:
+    """The events by position. Of one that was heard twice the first time counts."""
+    ends: Ends = {}
+    while log is not None:
+        event, log = log
+        position = event.topic.position
+        if position in ends:
+            del ends[position]
+        ends[position] = event
+    return ends
+
+
+def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
+    """What became of a run that went backward: compensated, or stuck at the first compensation that kept failing.
+
+    Steps are listed in the order in which they were compensated. Where events overtook each other, the plan tells more
+    than the order in which they were heard: a step was compensated after those that depend on it.
+    """
+    compensated: list[int] = []
+    failed: Event | None = None
+    stuck: Event | None = None
+    raised: Event | None = None
+    in_doubt: list[int] = []
+    for event in ends.values():
+        topic = event.topic
+        if topic.fact is FACT_COMPENSATED:
+            compensated.append(topic.position)
+            if event.detail is not None and failed is None:
+                failed = event  # it had been given up, and that is why the saga went backward
+            continue
+        if topic.fact is FACT_FAILED:
+            failed = event
+        elif topic.fact is FACT_COMPENSATION_FAILED:
+            stuck = event
+        if isinstance(event.detail, Defect | InDoubt):
+            raised = event
+            if isinstance(event.detail, InDoubt) or event.detail.is_undone:
+                in_doubt.append(topic.position)
+    compensated.reverse()
+    compensated.sort(key=plan.depths.__getitem__, reverse=True)
+    steps = tuple(map(plan.steps.__getitem__, compensated))
+    state, because = (STATE_COMPENSATED, failed) if stuck is None else (STATE_STUCK, stuck)
+    stuck_step, reason = None if stuck is None else stuck.topic.step, None if because is None else because.reason
+    if raised is None:
+        return Outcome(state, 0, steps, stuck_step, reason)
+    doubtful = tuple(map(plan.steps.__getitem__, sorted(in_doubt)))
+    return Outcome(state, 0, steps, stuck_step, reason, raised.reason, raised.topic.step, doubtful)

@@ -1,0 +1,318 @@
+"""A participant on terms: its local transaction takes time, may time out, is tried again, or is beyond return.
+
+Laws: as pure as any participant; time arrives as events, which it sends to itself (`Timer`). What moves in which phase
+is one table (`transitions`), and a guarantee that is switched off is another row of it. A step on the node's own terms
+gets the node's own participant.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.protocol.event import Event, Events, Late, Run, Timer, Topic
+from choreo.protocol.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, step_topic, undone
+from choreo.protocol.reaction import (
+    ABORTED,
+    CANCELLED,
+    COMPENSATED,
+    FAILED,
+    IN_DOUBT,
+    NOTHING,
+    RUNNING,
+    STUCK,
+    SUCCEEDED,
+    TIMED_OUT,
+    UNDOING,
+    UNDOING_LATE,
+    WAITING,
+    Cell,
+    Moves,
+    Phase,
+    Subscription,
+    moves,
+)
+from choreo.saga.calling import ran
+from choreo.saga.definition import Kind, Step
+from choreo.saga.guarantees import ALL_ON, Guarantees
+from choreo.saga.plan import Plan
+from choreo.saga.raised import Defect, defect, reason
+from choreo.saga.service import NotTheService, Refused, Service
+
+BACKOFF_MS = 10
+"""How long the first repetition waits; each further one waits twice as long."""
+BACKOFFS_MAX = 6
+
+Rule = Callable[..., tuple[Cell, Events]]
+Transitions = Mapping[Signal | Timer, Mapping[Phase, Rule]]
+
+
+class Policy(Struct, frozen=True):
+    """How a step's local transaction and its compensation are run.
+
+    `attempts`: how often a retriable local transaction, or a compensation, is tried. `latency_ms`: how long the local
+    transaction takes, at least and at most; None: it is done within the delivery that triggers it. `is_stubborn`: its
+    compensation may fail, and is tried again after a while rather than at once.
+    """
+
+    kind: Kind = Kind.COMPENSATABLE
+    attempts: int = COMPENSATION_ATTEMPTS
+    timeout_ms: int | None = None
+    latency_ms: tuple[int, int] | None = None
+    is_stubborn: bool = False
+
+    @classmethod
+    def of(cls, step: Step) -> "Policy":
+        latency: int | tuple[int, int] | None = step.latency_ms
+        if isinstance(latency, int):
+            latency = (latency, latency)
+        if latency is None and step.timeout_ms is not None:
+            latency = (1, 2 * step.timeout_ms)
+        return cls(step.kind, step.attempts, step.timeout_ms, latency, step.compensation_fails != "never")
+
+
+PLAIN = Policy()
+"""The node's own: done at once, and undone at once."""
+
+
+class LabTerms(Terms):
+    """The terms of a definition: its guarantees, and the policy of each position."""
+
+    def __init__(self, guarantees: Guarantees, policies: Sequence[Policy]) -> None:
+        self.awaits_running = guarantees.undo_running
+        self._guarantees = guarantees
+        self._policies = policies
+        self._is_plain_table = transitions(guarantees, Kind.COMPENSATABLE) == transitions(ALL_ON, Kind.COMPENSATABLE)
+
+    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
+        policy = self._policies[position]
+        if policy == PLAIN and self._is_plain_table:
+            return Participant(plan, position, service, is_quiet)
+        return TimedParticipant(plan, position, service, is_quiet, policy, self._guarantees)
+
+    def rows(self, participants: list[Participant]) -> Iterator[Subscription]:
+        """The timers."""
+        for me in participants:
+            if isinstance(me, TimedParticipant):
+                for topic, timer in me.timers():
+                    yield Subscription(topic, me.position, me.step, me.moves(timer))
+
+
+class TimedParticipant(Participant):
+    """Bound to the step at `position`, on the terms of its policy and the guarantees."""
+
+    def __init__(
+        self, plan: Plan, position: int, service: Service, is_quiet: bool, policy: Policy, guarantees: Guarantees
+    ) -> None:
+        super().__init__(plan, position, service, is_quiet)
+        self.policy = policy
+        self._table = transitions(guarantees, policy.kind)
+        self._hides = not guarantees.honest_compensation
+        self._has_way_back = policy.kind is Kind.COMPENSATABLE or not guarantees.point_of_no_return
+        self._attempts = policy.attempts if policy.kind is Kind.RETRIABLE else 1
+        latency = policy.latency_ms or (0, 0)
+        time_out = (policy.timeout_ms or 0,) * 2
+        self._attempt_topics = [
+            _timer(plan, position, Timer.ATTEMPT, _backoff(n, latency)) for n in range(BACKOFFS_MAX)
+        ]
+        self._retry_topics = [_timer(plan, position, Timer.RETRY, _backoff(n, (0, 0))) for n in range(BACKOFFS_MAX)]
+        self._time_out = _timer(plan, position, Timer.TIMED_OUT, time_out)
+
+    def moves(self, signal: Signal | Timer) -> Moves:
+        return moves({phase: rule.__get__(self) for phase, rule in self._table[signal].items()})
+
+    def timers(self) -> Iterator[tuple[Topic, Timer]]:
+        """What it may tell itself."""
+        if self.policy.latency_ms is not None or self._attempts > 1:
+            yield self._attempt_topics[0], Timer.ATTEMPT
+        yield self._retry_topics[0], Timer.RETRY
+        if self.policy.timeout_ms is not None:
+            yield self._time_out, Timer.TIMED_OUT
+
+    # Forward
+
+    def begin(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        if self.policy.latency_ms is None:
+            return self.attempt(replace(cell, attempt=0), event)
+        timers = [Event(self._attempt_topics[0], event.run, event.topic, None, 0, event.number)]
+        if self.policy.timeout_ms is not None:
+            timers.append(Event(self._time_out, event.run, event.topic, None, 0, event.number))
+        return Cell(RUNNING, cell.heard), tuple(timers)
+
+    def attempt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        receipt, why = self._try(event.run)
+        if why is None:
+            return Cell(SUCCEEDED, cell.heard, receipt), (self._because(self.succeeded, event),)
+        tries = cell.attempt + 1
+        if tries < self._attempts:
+            return Cell(RUNNING, cell.heard, None, tries), (_again(self._attempt_topics, tries, event),)
+        if isinstance(why, Defect):
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
+        return Cell(FAILED, cell.heard), (self._because(self.failed, event, why),)
+
+    def expire(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Its time is up, and nobody knows whether it will commit: it has not ended."""
+        return replace(cell, phase=TIMED_OUT), NOTHING
+
+    def expire_for_good(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `late_success`: it counts as failed, although it may commit."""
+        return replace(cell, phase=TIMED_OUT), (self._because(self.failed, event, self._timed_out),)
+
+    def abort(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The saga has turned back while it runs."""
+        return replace(cell, phase=ABORTED), NOTHING
+
+    def undo_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """What nobody waits for any more is over: what it did is undone."""
+        receipt, why = self._try(event.run)
+        is_late = cell.phase is TIMED_OUT
+        if why is None:
+            back = self._table[Timer.RETRY][UNDOING_LATE] if is_late else self._table[Signal.BACK][SUCCEEDED]
+            return back(self, Cell(SUCCEEDED, cell.heard, receipt), event)
+        if isinstance(why, Defect):
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
+        if is_late:
+            return Cell(FAILED, cell.heard), (self._because(self.failed, event, self._timed_out),)
+        return Cell(FAILED, cell.heard), self.cancel(cell, event)[1]
+
+    def commit_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `late_success`: it commits, and nobody is told."""
+        self._try(event.run)
+        return Cell(FAILED, cell.heard), NOTHING
+
+    def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        cancelled = self.cancelled
+        return Cell(CANCELLED, cell.heard), NOTHING if cancelled is None else (self._because(cancelled, event),)
+
+    def decline(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `tombstone`: it says that there is nothing to undo, and does not remember having said so."""
+        _, events = self.cancel(cell, event)
+        return cell, events
+
+    # Backward
+
+    def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        return self._undo(cell, event, UNDOING)
+
+    def backward_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The same for what came too late: nothing has followed it, and whoever hears of it must know that."""
+        cell, events = self._undo(cell, event, UNDOING_LATE)
+        if cell.phase is UNDOING_LATE:
+            return cell, events
+        return cell, tuple(replace(each, detail=Late(each.reason or self._timed_out)) for each in events)
+
+    def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Without `honest_compensation`: whether it worked or not, it says that it did."""
+        self._try_to_compensate(event.run, cell.receipt)
+        return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
+
+    def backward_late_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The same for what came too late."""
+        cell, (event,) = self.backward_hiding(cell, event)
+        return cell, (replace(event, detail=Late(self._timed_out)),)
+
+    def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """Undo what may have taken effect, or try it again later; only when that has worked the step has failed."""
+        if not self._has_way_back:
+            return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, self._no_way_back),)
+        why_not = self._try_to_compensate(event.run, None)
+        if why_not is None or self._hides:
+            return Cell(FAILED, cell.heard), (self._because(self.failed, event, undone(cell.receipt)),)
+        tries = cell.attempt + 1
+        if tries < self.policy.attempts:
+            return replace(cell, attempt=tries), (_again(self._retry_topics, tries, event),)
+        return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, why_not),)
+
+    def refuse_to_undo(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
+        """The pivot, and what comes after it, has no way back."""
+        return Cell(STUCK, cell.heard, cell.receipt), (
+            self._because(self.compensation_failed, event, self._no_way_back),
+        )
+
+    def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
+        """Compensate; or try it again, which is in `phase`; or be stuck."""
+        why_not = self._try_to_compensate(event.run, cell.receipt)
+        if why_not is None:
+            return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
+        tries = cell.attempt + 1
+        if tries < self.policy.attempts:
+            return Cell(phase, cell.heard, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
+        return Cell(STUCK, cell.heard, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
+
+    # Helpers
+
+    @property
+    def _timed_out(self) -> str:
+        return f"no answer within {self.policy.timeout_ms} ms"
+
+    @property
+    def _no_way_back(self) -> str:
+        return f"{self.step} is {self.policy.kind} and cannot be undone"
+
+    def _try(self, run: Run) -> tuple[object, str | Defect | None]:
+        """The receipt, and why there is none."""
+        if run.fail_position == self.position:
+            return None, f"{self.step} was told to refuse"
+        try:
+            return ran(self._execute(run.key_prefix + self._place)), None
+        except Refused as refusal:
+            return None, reason(refusal)
+        except NotTheService:
+            raise
+        except BaseException as error:
+            return None, defect(error)
+
+    def _because(self, topic: Topic, event: Event, why: str | Defect | None = None) -> Event:
+        return Event(topic, event.run, event.topic, why, 0, event.number)
+
+
+def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
+    """The neighbour protocol with time. Each guarantee has its rows; without it they say what goes wrong instead."""
+    it = TimedParticipant
+    back: Rule = it.backward if guarantees.honest_compensation else it.backward_hiding
+    back_late: Rule = it.backward_late if guarantees.honest_compensation else it.backward_late_hiding
+    if kind is not Kind.COMPENSATABLE and guarantees.point_of_no_return:
+        back = it.refuse_to_undo
+    table: dict[Signal | Timer, dict[Phase, Rule]] = {
+        Signal.GO: {WAITING: it.begin},
+        Signal.STOP: {WAITING: it.cancel},
+        Signal.BACK: {WAITING: it.cancel, SUCCEEDED: back, RUNNING: it.abort},
+        Timer.ATTEMPT: {RUNNING: it.attempt, TIMED_OUT: it.undo_late, ABORTED: it.undo_late},
+        Timer.TIMED_OUT: {RUNNING: it.expire},
+        Timer.RETRY: {UNDOING: back, UNDOING_LATE: back_late, IN_DOUBT: it.undo_in_doubt},
+    }
+    if not guarantees.inbox:  # it begins again, or is undone again, wherever the first delivery has led
+        table[Signal.GO] |= dict.fromkeys(BEGUN, it.begin)
+        table[Timer.ATTEMPT] |= dict.fromkeys(ATTEMPTED, it.attempt)
+        table[Signal.BACK] |= dict.fromkeys(WENT_BACK, back)
+        table[Timer.RETRY] |= dict.fromkeys((COMPENSATED, STUCK), back)
+    if not guarantees.tombstone:
+        table[Signal.STOP] |= {WAITING: it.decline}
+        table[Signal.BACK] |= {WAITING: it.decline}
+    if not guarantees.undo_running:
+        del table[Signal.BACK][RUNNING]
+    if not guarantees.late_success:
+        table[Timer.ATTEMPT] |= {TIMED_OUT: it.commit_late}
+        table[Timer.TIMED_OUT] |= {RUNNING: it.expire_for_good, ABORTED: it.expire_for_good}
+    return table
+
+
+ATTEMPTED = (SUCCEEDED, FAILED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE, IN_DOUBT)
+"""Where a delivery that ran the local transaction may have led, or what followed it."""
+BEGUN = (*ATTEMPTED, RUNNING, TIMED_OUT, ABORTED)
+"""Where a delivery that began the local transaction may have led, or what followed it."""
+WENT_BACK = (COMPENSATED, STUCK, UNDOING)
+"""Where a delivery that ran the compensation may have led."""
+
+
+def _timer(plan: Plan, position: int, timer: Timer, after_ms: tuple[int, int]) -> Topic:
+    return replace(step_topic(plan, position, timer), after_ms=after_ms)
+
+
+def _backoff(attempt: int, latency: tuple[int, int]) -> tuple[int, int]:
+    wait = BACKOFF_MS * 2 ** (attempt - 1) if attempt else 0
+    return latency[0] + wait, latency[1] + wait
+
+
+def _again(topics: list[Topic], attempt: int, event: Event) -> Event:
+    return Event(topics[min(attempt, BACKOFFS_MAX - 1)], event.run, event.topic, None, attempt, event.number)

@@ -1,0 +1,67 @@
+"""Runs of one saga with somebody looking on.
+
+Laws: looks at the table, changes nothing in it. Every recording has its own runner, and so its own idempotency keys.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from choreo.analysis.recording import Delivery, Recording, differing
+from choreo.api import compose_rewritten
+from choreo.compile import STYLES, Style
+from choreo.compile.watched import observed, with_down
+from choreo.protocol.event import Event, Events
+from choreo.protocol.reaction import Subscription
+from choreo.render.served import simulated_of
+from choreo.runtime.in_memory import NoOutcome
+from choreo.runtime.origins import new_origin
+from choreo.saga.plan import Itinerary, Plan
+from choreo.saga.service import ServiceOf
+
+SAGA_ID = "saga-1"
+
+Seen = Callable[[int, Event], None]
+"""Told of every event as it happens, and of its number."""
+
+
+class Scenario(NamedTuple):
+    """What is to be run, and which mishaps are to happen."""
+
+    itinerary: Itinerary
+    plan: Plan
+    fail_step: str | None = None
+    fail_compensation: str | None = None
+    service_names: Mapping[str, str] = MappingProxyType({})
+    """Of a definition: the service that each step names, or `SIMULATED`."""
+
+
+def record(
+    saga: Scenario, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None
+) -> Recording:
+    """Run the saga once and look on; `down` names a hearer that hears nothing."""
+    services = {step: service_of(step) for step in saga.plan.steps}
+    table = STYLES[style](saga.plan, services.__getitem__)
+    nothing: list[dict[str, None]] = [{} for _ in table.cells]
+    recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells], origin=new_origin())
+    recording.simulated = simulated_of(service_of)
+
+    def publish(event: Event) -> None:
+        recording.events.append(event)
+        if seen is not None:
+            seen(len(recording.events), event)
+
+    def react(event: Event, row: Subscription, before: Any, after: Any, events: Events) -> None:
+        reacted = bool(events) or any(True for _ in differing(before, after))
+        recording.deliveries.append(Delivery(len(recording.events), row.seat, reacted))
+        recording.holds[row.seat] = fields = dict.fromkeys(differing(table.cells[row.seat], after))
+        recording.held[row.seat].update(fields)
+
+    def rewrite(style: Style) -> Style:
+        return observed(style if down is None else with_down(style, down), react)
+
+    runner = compose_rewritten(services.__getitem__, rewrite, publish, recording.origin)
+    with suppress(NoOutcome):  # then nobody said how the run ended, and that is what is reported
+        recording.outcome = runner.execute(SAGA_ID, saga.itinerary, saga.fail_step, saga.fail_compensation, style)
+    return recording

@@ -1,0 +1,420 @@
+"""The picture of one history of the lab: a lifeline for everybody, and a line for each thing that happened.
+
+Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published
+it to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
+from rich.cells import cell_len
+from rich.text import Text
+
+from choreo.analysis.sequence import Arrival, Form, Happening, Tone, Word, happenings, in_order, is_role, runs_of
+from choreo.render.canvas import Line
+from choreo.render.lanes import (
+    LABEL_SPACES,
+    NAME_WIDTHS,
+    NARROW_GAP,
+    NARROW_LABEL,
+    NARROW_LANES_MAX,
+    columns_of,
+    put_label,
+    put_shaft,
+    spans_of,
+)
+from choreo.render.names import cut, cut_apart, padded
+from choreo.render.screen import FAINT, ROLE, STYLES, TITLE, Screen
+from choreo.trace.record import Record
+
+BAD = "bold red"
+STYLE_OF_FACT = {str(fact): style for fact, style in STYLES.items()}
+FACT_MAX, RUN_MAX, WHO_MAX = 24, 12, 24
+WORDS_WIDTHS = (40, 28, 20, 16)
+"""Columns for what is said at the right of the lifelines: the first of these widths with which everything fits."""
+
+SEPARATOR = ", "
+AFTER_LANES = 3
+"""Where the words begin, right of the last lifeline."""
+
+REPEATS_MIN, REPEATS_SHOWN, PERIOD_MAX = 4, 2, 6
+"""Of so many repetitions only some are drawn; a longer period is not looked for."""
+
+HAPPENINGS_MAX, HAPPENINGS_FIRST, HAPPENINGS_LAST = 150, 60, 40
+"""Of more than this only the first and the last are drawn."""
+
+
+def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_all: bool = False) -> list[Text]:
+    """The history as lines of at most `width` columns. With `show_all` also deliveries of which nothing came."""
+    history = happenings(records, screen.name, show_all)
+    if not history:
+        return []
+    scene = _scene(history, records, screen)
+    layout = _lay_out(history, scene, screen, width)
+    if layout is None:
+        return list(_List(scene, screen, width).lines(history))
+    picture = list(_Pen(scene, layout, screen, width).lines(history))
+    return [*picture, Text(), *_signs(history, screen, width), *_legend(scene.names, layout.labels, screen, width)]
+
+
+class Scene(Struct, frozen=True):
+    """Who takes part: participants from left to right, their names as shown, and the runs with theirs."""
+
+    participants: tuple[str, ...]
+    names: tuple[str, ...]
+    tag_of: Mapping[str, str]
+    """By run, what it is called here; empty where there is but one run."""
+    number_width: int
+
+    @property
+    def tag_width(self) -> int:
+        return max(map(cell_len, self.tag_of.values()), default=-2) + 2
+
+    @property
+    def margin(self) -> int:
+        return self.number_width + 3 + self.tag_width
+
+    @property
+    def is_step(self) -> list[bool]:
+        return [not is_role(participant) for participant in self.participants]
+
+
+class Layout(Struct, frozen=True):
+    """Where everything stands: the columns of the lifelines with their labels, and the words at the right."""
+
+    columns: tuple[int, ...]
+    labels: tuple[str, ...]
+    words_width: int
+    is_narrow: bool = False
+    """The names stand above each other like stairs, and what was heard stands at the right."""
+
+    @property
+    def words_column(self) -> int:
+        return self.columns[-1] + AFTER_LANES
+
+
+def _scene(history: Sequence[Happening], records: Sequence[Record], screen: Screen) -> Scene:
+    participants = in_order((each for happening in history for each in happening.participants), records)
+    runs = runs_of(records)
+    shown = {run for run in runs if any(each.run == run for each in history)}
+    names = cut_apart([screen.name(name) for name in runs.values()], RUN_MAX, screen.glyphs.ellipsis)
+    tag_of = dict(zip(runs, names, strict=True)) if len(shown) > 1 else {}
+    return Scene(
+        tuple(participants),
+        tuple(map(screen.name, participants)),
+        {run: tag for run, tag in tag_of.items() if run in shown},
+        len(str(history[-1].number)),
+    )
+
+
+# Where everything stands
+
+
+def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: int) -> Layout | None:
+    """Names as long, and words as wide, as fits; or narrow; or None where not even that fits."""
+    ellipsis = screen.glyphs.ellipsis
+    needed = max(Text(SEPARATOR).join(_sayings(each, screen)).cell_len for each in history)
+    spans = _spans(history, scene, ellipsis)
+    widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
+    rooms = list(product(widths, LABEL_SPACES))
+    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # rather few words a line than no dash to see
+    for name_width, (words_width, space) in product(NAME_WIDTHS, rooms):
+        labels = _labels(scene, name_width, ellipsis)
+        columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
+        name_end = columns[-1] + (cell_len(labels[-1]) + 1) // 2
+        words_end = columns[-1] + AFTER_LANES + words_width
+        if max(name_end, words_end) <= width:
+            return Layout(columns, labels, width - columns[-1] - AFTER_LANES)
+    return _lay_out_narrow(scene, width, ellipsis)
+
+
+def _labels(scene: Scene, width: int, ellipsis: str) -> tuple[str, ...]:
+    """The names of the steps cut to the width; the others are short, and known to everybody."""
+    named = list(zip(scene.names, scene.is_step, strict=True))
+    cut_names = iter(cut_apart([name for name, step in named if step], width, ellipsis))
+    return tuple(next(cut_names) if step else name for name, step in named)
+
+
+def _lay_out_narrow(scene: Scene, width: int, ellipsis: str) -> Layout | None:
+    count = len(scene.participants)
+    gap = min(NARROW_GAP, (width - scene.margin - NARROW_LABEL) // count)
+    if gap < NARROW_GAP - 1 or count > NARROW_LANES_MAX:
+        return None
+    columns = tuple(scene.margin + index * gap for index in range(count))
+    labels = tuple(cut(name, width - column, ellipsis) for name, column in zip(scene.names, columns, strict=True))
+    return Layout(columns, labels, width - columns[-1] - AFTER_LANES, is_narrow=True)
+
+
+def _spans(history: Sequence[Happening], scene: Scene, ellipsis: str) -> list[tuple[int, int, int]]:
+    """What a label must fit between: a lane, a lane further right, and the length of the label."""
+    lane_of = {participant: lane for lane, participant in enumerate(scene.participants)}
+    last = len(lane_of) - 1
+    longest: dict[tuple[int, int], int] = {}
+    for each in history:
+        if each.form is Form.SPOT:
+            continue
+        lane, length = lane_of[each.who], cell_len(_fact(each, ellipsis))
+        if each.source is not None:
+            other = lane_of[each.source]
+        else:
+            other, length = (lane + 1 if lane < last else lane - 1), length + 2
+        span = (max(min(lane, other), 0), max(lane, other))
+        longest[span] = max(longest.get(span, 0), length)
+    return spans_of(longest)
+
+
+def _fact(happening: Happening, ellipsis: str) -> str:
+    return cut(happening.fact, FACT_MAX, ellipsis)
+
+
+def _sayings(happening: Happening, screen: Screen, has_lifelines: bool = True) -> list[Text]:
+    """What is said of a happening; without lifelines also what they would show."""
+    publishes = screen.glyphs.source if has_lifelines else "publishes"
+    return [_saying(word, publishes) for word in happening.words if word.tone is not Tone.SEEN or not has_lifelines]
+
+
+def _saying(word: Word, publishes: str) -> Text:
+    if word.tone is Tone.PUBLISHED:
+        return Text(f"{publishes} {word.text}", STYLE_OF_FACT.get(word.text, ""))
+    return Text(word.text, BAD if word.tone is Tone.BAD else "")
+
+
+def _packed(parts: Iterable[Text], separator: str, screen: Screen, width: int) -> list[Text]:
+    """As many parts in a line as fit; a part is broken only where it is longer than a line."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(separator) + part.cell_len <= width:
+            lines[-1] = Text(separator).join([lines[-1], part])
+        else:
+            lines += filter(None, screen.wrapped(part, 0, width))
+    return lines
+
+
+def _heard(happening: Happening) -> Text:
+    return Text(happening.told, _style(happening))
+
+
+def _style(happening: Happening) -> str:
+    """What an arrow looks like: by what arrived, and red where it did not."""
+    return BAD if happening.is_bad else STYLE_OF_FACT.get(happening.fact, "")
+
+
+# Drawing
+
+
+class _Pen:
+    """Draws one line after the other."""
+
+    def __init__(self, scene: Scene, layout: Layout, screen: Screen, width: int) -> None:
+        self._scene, self._layout, self._screen, self._width = scene, layout, screen, width
+        self._glyphs = screen.glyphs
+        self._column_of = dict(zip(scene.participants, layout.columns, strict=True))
+        self._has_labels = not layout.is_narrow and len(layout.columns) > 1
+
+    def lines(self, history: Sequence[Happening]) -> Iterator[Text]:
+        yield from self._header()
+        for each in _shortened(history, self._screen):
+            yield from [each] if isinstance(each, Text) else self._happening(each)
+        for run, in_force in {each.run: each.in_force for each in history}.items():
+            yield self._margin(self._lifelines(in_force), None, run).text()
+
+    def _header(self) -> Iterator[Text]:
+        layout = self._layout
+        styles = [TITLE if step else ROLE for step in self._scene.is_step]
+        if layout.is_narrow:
+            for index, style in enumerate(styles):
+                stair = Line()
+                for column in layout.columns[:index]:
+                    stair.put(column, self._glyphs.lifeline, FAINT)
+                stair.put(layout.columns[index], layout.labels[index], style)
+                yield stair.text()
+            return
+        names = Line()
+        for column, label, style in zip(layout.columns, layout.labels, styles, strict=True):
+            names.put(column - cell_len(label) // 2, label, style)
+        yield names.text()
+        yield self._lifelines(frozenset()).text()
+
+    def _lifelines(self, in_force: Iterable[str]) -> Line:
+        line = Line()
+        for participant, column in self._column_of.items():
+            is_heavy = participant in in_force
+            line.put(column, self._glyphs.in_force if is_heavy else self._glyphs.lifeline, "" if is_heavy else FAINT)
+        return line
+
+    def _margin(self, line: Line, number: int | None, run: str) -> Line:
+        width = self._scene.number_width + 1
+        if number is not None:
+            line.put(0, f"{number:>{width}}", FAINT)
+        if run in self._scene.tag_of:
+            line.put(width + 2, self._scene.tag_of[run])
+        return line
+
+    def _happening(self, happening: Happening) -> Iterator[Text]:
+        line = self._margin(self._lifelines(happening.in_force), happening.number, happening.run)
+        draw = self._arrow if happening.form is Form.ARROW else self._at_one_lifeline
+        draw(line, happening)
+        words = self._words(happening)
+        yield self._beside(line, words[0]) if words else line.text()
+        for more in words[1:]:
+            yield self._beside(self._lifelines(happening.in_force), more)
+
+    def _words(self, happening: Happening) -> list[Text]:
+        """What stands at the right, in lines; where arrows have no labels, that is said as well."""
+        sayings = _sayings(happening, self._screen)
+        if happening.form is not Form.SPOT and not self._has_labels:
+            sayings.insert(0, _heard(happening))
+        return _packed(sayings, SEPARATOR, self._screen, self._layout.words_width)
+
+    def _beside(self, line: Line, words: Text) -> Text:
+        text = line.text()
+        return Text.assemble(text, " " * (self._layout.words_column - text.cell_len), words)
+
+    def _arrow(self, line: Line, happening: Happening) -> None:
+        glyphs, style = self._glyphs, _style(happening)
+        source, target = self._column_of[happening.source or ""], self._column_of[happening.who]
+        direction = 1 if target > source else -1
+        heavy = [self._column_of[each] for each in happening.in_force if each in self._column_of]
+        put_shaft(line, (source, target), self._layout.columns, heavy, glyphs, style)
+        if happening.arrival is Arrival.LOST:
+            line.put(target - direction, glyphs.failed, style)
+        else:
+            heads = glyphs.ignored if happening.arrival is Arrival.IGNORED else glyphs.heads
+            line.put(target - direction, heads[direction > 0], style)
+        if happening.arrival is Arrival.STRUCK:
+            line.put(target, glyphs.failed, style)
+        line.put(source, glyphs.source, style)
+        if self._has_labels:
+            put_label(line, (source, target), self._layout.columns, _fact(happening, glyphs.ellipsis), style)
+
+    def _at_one_lifeline(self, line: Line, happening: Happening) -> None:
+        """A sign on a lifeline, or the arrowhead of a timer beside it; the label of the last one stands at its left."""
+        style, column = _style(happening), self._column_of[happening.who]
+        side = -1 if self._has_labels and column == self._layout.columns[-1] else 1
+        line.put(column, self._sign(happening), style)
+        place = column + side
+        if happening.form is Form.TIMER:
+            line.put(place, self._timer_head(happening, side), style)
+            place += side
+        if self._has_labels and happening.form is not Form.SPOT:
+            label = _fact(happening, self._glyphs.ellipsis)
+            line.put(place + 1 if side > 0 else place - cell_len(label), label, style)
+
+    def _sign(self, happening: Happening) -> str:
+        glyphs = self._glyphs
+        if happening.arrival is Arrival.STRUCK:
+            return glyphs.failed
+        if happening.form is Form.TIMER:
+            return glyphs.in_force if happening.who in happening.in_force else glyphs.lifeline
+        return glyphs.up if happening.form is Form.SPOT else glyphs.source
+
+    def _timer_head(self, happening: Happening, side: int) -> str:
+        if happening.arrival is Arrival.LOST:
+            return self._glyphs.failed
+        return (self._glyphs.ignored if happening.arrival is Arrival.IGNORED else self._glyphs.heads)[side < 0]
+
+
+# Where no lifelines fit
+
+
+class _List:
+    """A line for each happening: its number, who, what, and from whom they heard it."""
+
+    def __init__(self, scene: Scene, screen: Screen, width: int) -> None:
+        self._scene, self._screen, self._width = scene, screen, width
+        self._who = min(max(map(cell_len, scene.names)), WHO_MAX, width // 4)
+        labels = cut_apart(scene.names, self._who, screen.glyphs.ellipsis)
+        self._label_of = dict(zip(scene.participants, labels, strict=True))
+
+    def lines(self, history: Sequence[Happening]) -> Iterator[Text]:
+        for happening in _shortened(history, self._screen):
+            if isinstance(happening, Text):
+                yield happening
+                continue
+            first = Text(f" {happening.number:>{self._scene.number_width}}  ", FAINT)
+            if self._scene.tag_of:
+                first.append(padded(self._scene.tag_of.get(happening.run, ""), self._scene.tag_width))
+            first.append(f"{padded(self._label_of[happening.who], self._who)}  ")
+            what = self._what(happening, self._width - first.cell_len)
+            yield Text.assemble(first, what[0])
+            for more in what[1:]:
+                yield Text.assemble(" " * first.cell_len, more)
+
+    def _what(self, happening: Happening, width: int) -> list[Text]:
+        sayings, heard = _sayings(happening, self._screen, has_lifelines=False), _heard(happening)
+        if happening.form is Form.DOT:
+            sayings.insert(0, heard)
+        elif not sayings:
+            sayings.append(Text("nothing comes of it" if happening.arrival is Arrival.IGNORED else "heard"))
+        lines = _packed(sayings, SEPARATOR, self._screen, width)
+        if happening.form in (Form.DOT, Form.SPOT):
+            return lines
+        cause = Text.assemble((f"{self._screen.glyphs.because} ", FAINT), heard)
+        return [*lines[:-1], *_packed([lines[-1], cause], " ", self._screen, width)]
+
+
+def _shortened(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
+    """The happenings, and notes in place of those that are left out: repetitions, and the middle of very many."""
+    shortened = list(_without_repetitions(history, screen))
+    left_out = len(shortened) - HAPPENINGS_FIRST - HAPPENINGS_LAST
+    if len(shortened) <= HAPPENINGS_MAX:
+        yield from shortened
+        return
+    yield from shortened[:HAPPENINGS_FIRST]
+    yield _note(f"{left_out} more", screen)
+    yield from shortened[-HAPPENINGS_LAST:]
+
+
+def _without_repetitions(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
+    looks = [replace(each, number=0) for each in history]
+    index = 0
+    while index < len(history):
+        period, times = _repetition(looks, index)
+        if times < REPEATS_MIN:
+            yield history[index]
+            index += 1
+            continue
+        yield from history[index : index + REPEATS_SHOWN * period]
+        yield _note(f"the same, {times - REPEATS_SHOWN} times more", screen)
+        index += times * period
+
+
+def _repetition(looks: Sequence[Happening], first: int) -> tuple[int, int]:
+    """Of what stands there and repeats itself: how long it is, and how often it is there."""
+    for period in range(1, PERIOD_MAX + 1):
+        times = 1
+        while looks[first : first + period] == looks[first + times * period : first + (times + 1) * period]:
+            times += 1
+        if times >= REPEATS_MIN:
+            return period, times
+    return 1, 1
+
+
+def _note(text: str, screen: Screen) -> Text:
+    return Text(f"   {screen.glyphs.ellipsis} {text} {screen.glyphs.ellipsis}", FAINT)
+
+
+# What the signs mean
+
+
+def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Text]:
+    """The signs that are drawn, and what they mean."""
+    glyphs = screen.glyphs
+    arrivals = {each.arrival for each in history}
+    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
+    if Arrival.IGNORED in arrivals:
+        signs.append(f"{glyphs.ignored[1]} nothing came of it")
+    if any(each.in_force for each in history):
+        signs.append(f"{glyphs.in_force} in force")
+    return [Text(f"  {line.plain}", FAINT) for line in _packed(map(Text, signs), "   ", screen, width - 2)]
+
+
+def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
+    """The full names of those who were cut short."""
+    lines = []
+    for name, label in zip(names, labels, strict=True):
+        if name != label:
+            lines += screen.wrapped(Text.assemble("  ", (label, TITLE), (f" = {name}", FAINT)), 4, width)
+    return lines

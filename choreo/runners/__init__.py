@@ -1,1 +1,0 @@
-"""Who decides which delivery is next, and when."""

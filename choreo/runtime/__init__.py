@@ -1,0 +1,1 @@
+"""Runners: who decides which delivery is next, and when."""

@@ -1,0 +1,1 @@
+"""The durable runner: what is promised is in the journal before anybody hears of it."""

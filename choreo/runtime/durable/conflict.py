@@ -1,0 +1,29 @@
+"""What to say where a saga is recorded with other content than a request has."""
+
+from choreo.saga.request import Request
+from choreo.storage.rows import saga_text
+from choreo.storage.values import quote_or_none, steps_text
+
+TEXT_SHOWN_MAX = 160
+
+
+def difference(recorded: Request, request: Request) -> str:
+    """What is recorded for the saga and what came, as far as they differ; long texts are cut."""
+    told, came = _content(recorded), _content(request)
+    differing = [name for name in told if told[name] != came[name]]
+    shown = ", ".join(f"{name} {_cut(told[name])}" for name in differing)
+    got = ", ".join(f"{name} {_cut(came[name])}" for name in differing)
+    return f"saga_id: {_cut(saga_text(request.saga_id))} is recorded with {shown}; expected the same, got {got}"
+
+
+def _content(request: Request) -> dict[str, str]:
+    return {
+        "steps": steps_text(request.steps),
+        "fail_step": quote_or_none(request.fail_step) or "null",
+        "fail_compensation": quote_or_none(request.fail_compensation) or "null",
+        "style": request.style,
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN_MAX else f"{text[: TEXT_SHOWN_MAX - 3]}..."

@@ -1,0 +1,170 @@
+"""Which runs are held: set aside, because no service serves a step any more, or because a call ends the process.
+
+Laws: a run that is held has not failed, and its client is told nothing. What a step was served by when the run began is
+recorded in the journal, once for each change; a run that began with a stand-in goes on with a stand-in.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, WAITING
+from choreo.runtime.runner import Held, named, shown
+from choreo.saga.plan import Plan, plan
+from choreo.saga.service import Service, ServiceOf, stand_in_of
+from choreo.storage.calls import Mark
+from choreo.storage.replay import Stood
+from choreo.storage.rows import HandledRow, RunRow
+from choreo.storage.service_records import KeptService, kind_of
+from choreo.storage.sqlite import holds
+from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
+from choreo.storage.sqlite.journal import Journal
+
+DEATHS_MAX = 3
+"""A run is held once the same call has ended the process so many times in a row."""
+
+ENDED_BACKWARD = (FAILED, CANCELLED, COMPENSATED, STUCK)
+
+
+class Holding:
+    """Decides which runs are held, and keeps the journal's tables about them."""
+
+    def __init__(self, journal: Journal, service_of: ServiceOf, now_ms: Callable[[], int]) -> None:
+        """Raises `JournalError`."""
+        self._journal = journal
+        self._service_of = service_of
+        self._now_ms = now_ms
+        self._stand_in = stand_in_of(service_of)
+        self._held = holds.held_among(journal, 0)
+        self.deadly = {(row.run, row.seat): row for row in holds.deadly_calls(journal)}
+
+    # What a run begins with
+
+    def note_served(self, steps: Iterable[str], service_of: Callable[[str], KeptService], run: int) -> None:
+        """Record by which service each of these steps is served from that run on, where it is another than before."""
+        for step in dict.fromkeys(steps):
+            service = service_of(step)
+            kind = None if service.inner is self._stand_in else service.kind
+            if holds.served_by(self._journal, step, run) != kind:
+                holds.note_served(self._journal, step, run, kind)
+
+    # Calls that ended the process
+
+    def count(self, mark: Mark) -> str | None:
+        """Count the call that the process before has not come back from; a sentence about it, if it concerns a run."""
+        row = self._journal.run(mark.run) if holds.is_unfinished(self._journal, mark.run) else None
+        if row is None:
+            return None
+        before = self.deadly.get((mark.run, mark.seat))
+        deaths = before.deaths + 1 if before is not None and before.call == mark.call else 1
+        deadly = DeadlyRow(mark.run, mark.seat, mark.call, deaths)
+        holds.count_death(self._journal, deadly)
+        self.deadly[mark.run, mark.seat] = deadly
+        itinerary, times = plan(row.request.steps), "once" if deaths == 1 else f"{deaths} times in a row"
+        held = self._deadly_of(row, itinerary)
+        if held is not None:
+            self.note(row, held)
+            holds.answer_all(self._journal, mark.run, self._now_ms(), held.reason)
+        return f"{named(row.number, row.request.saga_id)} has ended the process {times}, in {_call(deadly, itinerary)}"
+
+    def is_suspect(self, run: int) -> bool:
+        """Whether a call of that run has ended the process more often than by chance."""
+        return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
+
+    def forget(self, handled: Sequence[HandledRow]) -> None:
+        """What was handled now has not ended the process."""
+        over = {(row[0], row[3]) for row in handled if row[5]} & self.deadly.keys()
+        if over:
+            holds.forget_deaths(self._journal, over)
+            for call in over:
+                del self.deadly[call]
+
+    def forgive(self, run: int) -> None:
+        """An operator has it tried once more."""
+        for call, deadly in self.deadly.items():
+            if call[0] == run and deadly.deaths >= DEATHS_MAX:
+                self.deadly[call] = replace(deadly, deaths=DEATHS_MAX - 1)
+                holds.count_death(self._journal, self.deadly[call])
+
+    # Which runs are held
+
+    def is_held(self, run: int) -> bool:
+        return run in self._held
+
+    def held(self, row: RunRow) -> Held | None:
+        """What is recorded of a run that is held."""
+        held = self._held.get(row.number)
+        return None if held is None else Held(row.number, row.request.saga_id, held.step, held.reason)
+
+    def why(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
+        """Why the run cannot go on from where it stands, or None if it can."""
+        return self._deadly_of(row, plan) or self._unserved_of(row, stood, plan)
+
+    def note(self, row: RunRow, held: Held | None) -> None:
+        """Record that the run is held, or is not any more."""
+        before = self._held.get(row.number)
+        if held is None:
+            if before is not None:
+                holds.release(self._journal, row.number)
+                del self._held[row.number]
+        elif before is None or (before.step, before.reason) != (held.step, held.reason):
+            self._held[row.number] = HeldRow(row.number, self._now_ms(), held.step, held.reason)
+            holds.hold(self._journal, self._held[row.number])
+
+    def _deadly_of(self, row: RunRow, plan: Plan) -> Held | None:
+        for (run, _), deadly in self.deadly.items():
+            if run == row.number and deadly.deaths >= DEATHS_MAX:
+                why = f"{_call(deadly, plan)} has ended the process {deadly.deaths} times in a row"
+                reason = f"{why}; mend the service, and then resume the run"
+                return Held(run, row.request.saga_id, _step(deadly, plan), reason)
+        return None
+
+    def _unserved_of(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
+        for step in dict.fromkeys(steps_to_call(plan, stood)):
+            why = self._unserved(step, row.number)
+            if why is not None:
+                return Held(row.number, row.request.saga_id, step, why)
+        return None
+
+    def _unserved(self, step: str, run: int) -> str | None:
+        """Why nobody serves that step as it was served when the run began, or None if somebody does."""
+        nobody = f"no service serves step {shown(step)} any more"
+        try:
+            service = self._service_of(step)
+        except Exception as error:  # whatever somebody else's catalogue raises
+            return f"{nobody} ({shown(type(error).__name__ + ': ' + str(error))})"
+        if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
+            return f"{nobody} (expected one with execute() and compensate(), got {shown(repr(service))})"
+        before = holds.served_by(self._journal, step, run)
+        if before is None or not self._is_stand_in(service, before):
+            return None
+        return f"{nobody}: {before} served it when the run began, and now only a stand-in would"
+
+    def _is_stand_in(self, service: Service, before: str) -> bool:
+        """Also a catalogue that makes a new stand-in for each step has one kind of them."""
+        if self._stand_in is None:
+            return False
+        return service is self._stand_in or before != kind_of(service) == kind_of(self._stand_in)
+
+
+def steps_to_call(plan: Plan, stood: Stood) -> list[str]:
+    """The steps whose services may still be called: to go on, or to compensate."""
+    steps: list[str] = []
+    over: set[int] = set()
+    for position, step in enumerate(plan.steps):
+        phase = stood.cells[position].phase
+        is_never_reached = phase == WAITING and not over.isdisjoint(plan.predecessors[position])
+        if phase in ENDED_BACKWARD or is_never_reached or position == stood.run.fail_position:
+            over.add(position)
+        if phase == STUCK or position not in over:
+            steps.append(step)
+    return steps
+
+
+def _call(deadly: DeadlyRow, plan: Plan) -> str:
+    step = _step(deadly, plan)
+    return f"{deadly.call}() of step {shown(step)}" if step is not None else f"a call of seat {deadly.seat}"
+
+
+def _step(deadly: DeadlyRow, plan: Plan) -> str | None:
+    return plan.steps[deadly.seat] if 0 <= deadly.seat < len(plan.steps) else None

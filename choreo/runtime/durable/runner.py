@@ -1,0 +1,512 @@
+"""The durable runner: what is promised is in the journal before anybody hears of it.
+
+Laws: a delivery is one local transaction, with its inbox mark, its hearer's cell, the records of the service and the
+events to publish. No service is called, and nobody answered, on the word of an event that is not on disk; the
+coordinator and the orchestrator, which only listen and call no service, hear an event in the transaction that publishes
+it. What is pending is handled and committed together, a round of deliveries at a time: no service that is called in a
+round is called because of another of the same round. What becomes of a delivery that was cut off, and of a request
+that is made again, is looked up in `protocol/delivery.py` and `protocol/idempotent_receiver.py`, as in the lab.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from choreo.compile import STYLES, Style
+from choreo.compile.cache import Wirings, compiled
+from choreo.compile.table import STARTED, Table
+from choreo.protocol.delivery import after_crash, is_resent
+from choreo.protocol.event import Event, Events, Run
+from choreo.protocol.idempotent_receiver import REQUESTED, FrontDoor
+from choreo.protocol.reaction import SUCCEEDED, Cell
+from choreo.runtime.bus import Bus, UnheardEvent
+from choreo.runtime.durable.conflict import difference
+from choreo.runtime.durable.holding import Holding
+from choreo.runtime.entry import Entry
+from choreo.runtime.in_memory import NoOutcome
+from choreo.runtime.origins import new_origin
+from choreo.runtime.runner import Conflict, Held, Known, UnderWay
+from choreo.saga.definition import CrashPoint
+from choreo.saga.guarantees import ALL_ON, Guarantees
+from choreo.saga.keys import checked_origin, key_prefix
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary
+from choreo.saga.raised import defect, shown
+from choreo.saga.request import NOBODY, Request, Sender
+from choreo.saga.service import ServiceOf
+from choreo.storage.calls import CALL, RUN, SEAT, Calls
+from choreo.storage.copying import NoCopy
+from choreo.storage.errors import JournalError, UnreadableRow
+from choreo.storage.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
+from choreo.storage.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
+from choreo.storage.service_records import ServiceRecords
+from choreo.storage.sqlite.journal import Journal
+from choreo.storage.values import Kept, detail_text, keep, outcome_text, steps_text
+
+RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
+"""So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
+
+ROW_BYTES_DURABLE, NAME_COPIES = 1_200, 3
+"""What a subscription takes here: an address of its own on the bus, once as a key there and once to find it."""
+
+OPERATOR = -1
+"""The seat of whoever resumes a stuck run: none at the table."""
+
+Address = tuple[str, int]
+"""Of a delivery on the bus, and the seat of its hearer."""
+
+
+class DurableWiring(Struct, frozen=True, eq=False):
+    """An itinerary in one style, compiled and on its bus; every delivery has an address of its own.
+
+    `addresses` has those of each topic, apart from that of the collector, the coordinator or the orchestrator, which is
+    in `collected`; `words` has what the journal calls the topic. `steps` is the itinerary as text, `client` the seat of
+    whoever asked, and the collector sits before it.
+    """
+
+    table: Table
+    client: int
+    bus: Bus
+    addresses: Mapping[str, tuple[Address, ...]]
+    collected: Mapping[str, str]
+    words: Mapping[str, str]
+    steps: str
+
+
+class Live(Struct, eq=False, gc=False):
+    """A run that has not ended. `key` is its saga's id as it stands in the journal; `handled` counts its deliveries."""
+
+    number: int
+    key: str
+    request: Request
+    wiring: DurableWiring
+    cells: list[Any]
+    under_way: UnderWay
+    handled: int = 0
+
+
+class DurableRunner:
+    """Executes sagas with a journal; a sibling of the in-process runner, and services do not know.
+
+    `observe` is shown every event when it is decided upon; it is committed before anybody but the collector hears it.
+    `now_ms` is the clock, in milliseconds since 1970; the journal has its times from there, and nothing depends on
+    them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
+    idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
+    was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
+    process keeps the origin that the journal has for it. With `calls` a call that ends the process is noticed by the
+    next one; without, it is made again at every start. `notice` takes a line for people about a run that is held, or
+    that ended the process. `are_same_services` says that the catalogue is the one that the
+    journal has had so far: then a service that held nothing may have another class, or be gone.
+    """
+
+    def __init__(
+        self,
+        service_of: ServiceOf,
+        journal: Journal,
+        now_ms: Callable[[], int],
+        styles: Mapping[str, Style] = STYLES,
+        observe: Callable[[Event], None] | None = None,
+        guarantees: Guarantees = ALL_ON,
+        around: Callable[[ServiceOf], ServiceOf] = lambda service_of: service_of,
+        resumed: Callable[[Run], None] | None = None,
+        origin: str | None = None,
+        calls: Calls | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+        are_same_services: bool = False,
+    ) -> None:
+        """The services get back what the journal has of them.
+
+        Raises `JournalError`, and `ValueError` for an origin that makes no keys.
+        """
+        self._journal = journal
+        self._now_ms = now_ms
+        self._styles = styles
+        self._observe = observe
+        self._resumed = resumed
+        self._guarantees = guarantees
+        self._commits_first = not after_crash(guarantees, CrashPoint.UNCOMMITTED).is_published
+        self._notice = notice
+        self._calls = calls
+        self._marks = None if calls is None else calls.marks
+        self._holding = Holding(journal, service_of, now_ms)
+        self._count_death()
+        self._records = ServiceRecords(service_of, journal.records(), calls, are_same_services)
+        self._service_of = around(self._records.service)
+        self._wirings = Wirings(self._wire, ROW_BYTES_DURABLE, NAME_COPIES)
+        self._replayers: Wirings[Replayer] = Wirings(Replayer)
+        self._runs = journal.last_run()
+        self._origin = new_origin() if origin is None else checked_origin(origin)
+        self._has_begun = False
+        self._live: dict[str, Live] = {}
+        """By the saga's id, as it stands in the journal."""
+        self._published: list[Event] = []
+        self._outbox: list[tuple[Live, Event]] = []
+        self._due: list[tuple[Live, Event, Address]] = []
+        self._begun: list[BegunRow] = []
+        self._handled: list[HandledRow] = []
+        self._ended: list[EndedRow] = []
+        self._entry = Entry()
+
+    def execute(
+        self,
+        saga_id: str | int,
+        steps: Itinerary,
+        fail_step: str | None = None,
+        fail_compensation: str | None = None,
+        style: str = "choreography",
+    ) -> Outcome:
+        """Run one saga to its end, or say how it ended when it was run before.
+
+        Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
+        """
+        self._entry.expect_outside()
+        try:
+            answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
+        finally:
+            self.settle()
+        outcome = answer if isinstance(answer, Outcome) else answer.outcome
+        if outcome is None and isinstance(answer, UnderWay) and answer.held is not None:
+            raise RuntimeError(answer.held.text)
+        if outcome is None:
+            raise RuntimeError(f"saga {shown(saga_id)} came to rest without an outcome: {answer}")
+        return outcome
+
+    def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:
+        """Take a request; one that was made before is answered from the journal, and executes nothing.
+
+        Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
+        recorded with other content, `NoCopy` for a service that the journal cannot keep, `JournalError`, and
+        `Reentered` within a service that this runner has called, or in another thread than it was made in.
+        """
+        self._entry.expect_outside()
+        self._journal.begin()
+        live = self._live.get(saga_text(request.saga_id))
+        if live is not None:
+            return self._asked_again(request, sender, live.request, live, None)
+        row = self._journal.find(request.saga_id)
+        if row is not None:
+            return self._asked_again(request, sender, row.request, None, row)
+        return self._begin(request, sender)
+
+    def settle(self) -> None:
+        """Round by round: what is committed is published, whoever hears of it reacts, and that is committed.
+
+        Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
+        """
+        self._entry.expect_outside()
+        self.commit()
+        with self._entry:
+            while self._outbox or self._due:
+                self._publish()
+                if self._commits_first:  # without an outbox the next call commits what this one has published
+                    self.commit()
+        if self._live:
+            self._put_aside_unended()
+
+    def commit(self) -> None:
+        """Everything that was handled, in one transaction."""
+        begun, handled, ended = self._begun, self._handled, self._ended
+        self._begun, self._handled, self._ended = [], [], []
+        if self._holding.deadly:
+            self._holding.forget(handled)
+        self._journal.commit(begun, handled, ended, self._records.changed())
+
+    def status(self, saga_id: str | int) -> Known | UnderWay | None:
+        """A run that has not ended is shown as it stands once everything that was begun is settled."""
+        live = self._live.get(saga_text(saga_id))
+        if live is not None:
+            return live.under_way
+        row = self._journal.find(saga_id)
+        return None if row is None else Known(row.latest_outcome, self._holding.held(row))
+
+    # After a restart
+
+    def _count_death(self) -> None:
+        """Count the call in which the process before has ended, if it was in one."""
+        mark = None if self._calls is None else self._calls.left
+        told = None if mark is None else self._holding.count(mark)
+        self._journal.commit([], [], [], [])
+        if self._marks is not None:
+            self._marks[CALL] = 0
+        if told is not None:
+            self._notice(told)
+
+    def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
+        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting.
+
+        A run that has ended the process twice in one call comes last, alone: if it ends this one too, no other is cut.
+        """
+        after = 0
+        suspects: list[RunRow] = []
+        while rows := self._journal.run_rows(after, RECOVERED_TOGETHER, UNFINISHED):
+            resumed: list[tuple[RunRow, UnderWay]] = []
+            cells = 0
+            for columns in rows:
+                after = columns[0]
+                row = self._read(columns)
+                if row is None:
+                    continue
+                if self._holding.is_suspect(row.number):
+                    suspects.append(row)
+                    continue
+                resumed.append((row, self._noticed(self._revived(row))))
+                live = self._live.get(saga_text(row.request.saga_id))
+                cells += 0 if live is None else len(live.cells)
+                if cells > RECOVERED_CELLS_MAX:
+                    break
+            yield self._settled(resumed)
+        for row in suspects:
+            yield self._settled([(row, self._noticed(self._revived(row)))])
+
+    def _read(self, columns: Sequence[Any]) -> RunRow | None:
+        """A run that has not ended; None for one that cannot be read, of which people are told."""
+        try:
+            return self._journal.read(columns)
+        except UnreadableRow as error:
+            self._notice(str(error))
+            return None
+
+    def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
+        """Bring these runs to their ends; those whose client is still waiting."""
+        self.settle()
+        return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
+
+    def _noticed(self, under_way: UnderWay) -> UnderWay:
+        if under_way.held is not None:
+            self._notice(under_way.held.text)
+        return under_way
+
+    def resume(self, row: RunRow) -> UnderWay:
+        """Bring to its end a run that is stuck or held, or that was cut off.
+
+        What got stuck is delivered again, as if it had never been acknowledged; a call that has ended the process too
+        often is made once more. Raises `ValueError` for a run that has completed or was compensated.
+        """
+        if row.state not in (State.STUCK, RUNNING):
+            raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
+        self.commit()  # what nothing came of may wait to be written, and has a number all the same
+        if row.state == State.STUCK:
+            try:
+                stood = self._stood(row)
+                held = self._why_held(row, stood)
+                if held is None:
+                    self._wirings.of(row.request.style, row.request.steps)
+            except Exception as error:  # then it stays as it is
+                return UnderWay(defect=defect(error))
+            if held is not None:
+                return UnderWay(held=held)
+            marker = (row.number, stood.handled + 1, self._now_ms(), OPERATOR, RESUMED, "", None, None)
+            self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
+            if self._resumed is not None:
+                self._resumed(stood.run)
+        self._holding.forgive(row.number)
+        under_way = self._noticed(self._revived(row))
+        self.settle()
+        return under_way
+
+    def attend(self) -> None:
+        """Resume what an operator has asked for since this was called last.
+
+        Raises `JournalError`, also where another file was put in the journal's place meanwhile.
+        """
+        if not self._journal.has_changed():
+            return
+        self._expect_my_runs()
+        for question, number in self._journal.asked_to_resume():
+            row, failure = self._journal.run(number), None
+            if row is not None and (row.state == State.STUCK or self._holding.is_held(number)):
+                failure = why_not(self.resume(row))
+            self._journal.answer(question, self._now_ms(), failure)
+
+    def _expect_my_runs(self) -> None:
+        """Nothing that others may do with a journal that a node has takes the newest run away (see `prune`)."""
+        newest = self._journal.last_run()
+        if newest != self._runs:
+            raise JournalError(
+                f"expected {self._journal.path!r} to have run-{self._runs}, which was committed, as the newest, got "
+                f"run-{newest}: a copy was put back while a node has the journal. Stop the node before that"
+            )
+
+    def _revived(self, row: RunRow) -> UnderWay:
+        """The run as it stood, with the deliveries that are still to be made."""
+        if not is_resent(self._guarantees):
+            return UnderWay()
+        under_way, request = UnderWay(), row.request
+        try:
+            stood = self._stood(row)
+            under_way.held = self._why_held(row, stood)
+            self._holding.note(row, under_way.held)
+            if under_way.held is not None:
+                return under_way
+            wiring = self._wirings[request.style, request.steps]
+        except Exception as error:  # this run cannot go on; others can
+            if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
+                raise
+            under_way.defect = defect(error)
+            return under_way
+        live = Live(row.number, saga_text(request.saga_id), request, wiring, stood.cells, under_way, stood.handled)
+        self._live[live.key] = live
+        for event, seat in stood.pending:
+            self._due.append((live, event, (address_of(seat, event.topic.name), seat)))
+        return under_way
+
+    def _stood(self, row: RunRow) -> Stood:
+        """Raises `Unreplayable`."""
+        replayer = self._replayers[row.request.style, row.request.steps]
+        return replayer.replay(row, self._journal.deliveries(row.number))
+
+    def _why_held(self, row: RunRow, stood: Stood) -> Held | None:
+        return self._holding.why(row, stood, self._replayers[row.request.style, row.request.steps].table.plan)
+
+    # Requests
+
+    def _begin(self, request: Request, sender: Sender) -> UnderWay:
+        wiring = self._wirings.of(request.style, request.steps)
+        self._runs += 1
+        if not self._has_begun:
+            self._journal.keep_origin(self._runs, self._origin)
+            self._has_begun = True
+        run = run_of(self._runs, request, wiring.table.plan, key_prefix(self._origin, self._runs))
+        live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), UnderWay())
+        self._live[live.key] = live
+        self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
+        self._put_out(live, Event(STARTED, run), self._now_ms())
+        return live.under_way
+
+    def _asked_again(
+        self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
+    ) -> Outcome | UnderWay:
+        """What the front door says to a request whose saga is recorded."""
+        if recorded != request:
+            raise Conflict(difference(recorded, request))
+        outcome = None if row is None else row.outcome
+        run = Run("again", request.saga_id, "")  # it calls no service
+        cell = Cell() if outcome is None else Cell(SUCCEEDED, 0, outcome)
+        reaction = FrontDoor(self._guarantees, STARTED, run).heard_request[cell.phase]
+        events = () if reaction is None else reaction(cell, Event(REQUESTED, run))[1]
+        if events and events[0].topic is STARTED:
+            return self._begin(request, sender)
+        if events and isinstance(recorded_outcome := events[0].detail, Outcome):
+            return recorded_outcome
+        if live is not None:
+            return live.under_way
+        return UnderWay() if row is None or outcome is not None else self._revived(row)
+
+    # A round
+
+    def _publish(self) -> None:
+        """Deliver everything that is due to everybody who hears it."""
+        due, outbox = self._due, self._outbox
+        self._due, self._outbox = [], []
+        at_ms = self._now_ms()
+        for live, event, (address, seat) in due:
+            if self._observe is not None:
+                self._observe(event)
+            self._deliver(live, event, address, seat, at_ms)
+        for live, event in outbox:
+            for address, seat in live.wiring.addresses[event.topic.name]:
+                if seat == live.wiring.client:
+                    self._answer(live, event, address)
+                else:
+                    self._deliver(live, event, address, seat, at_ms)
+
+    def _deliver(self, live: Live, event: Event, address: str, seat: int, at_ms: int) -> None:
+        """One local transaction: what the hearer does, and the row that says so."""
+        under_way, wiring, cells = live.under_way, live.wiring, live.cells
+        if under_way.defect is not None:
+            return
+        marks = self._marks
+        if marks is not None:
+            marks[RUN], marks[SEAT] = live.number, seat
+        before = cells[seat]
+        try:
+            wiring.bus.emit(address, event, cells)
+        except Exception as error:  # neither a refusal nor a defect of a service: it will be made again
+            under_way.defect = defect(error)
+            return
+        words, detail, receipt = "", None, None
+        published: Events = ()
+        if self._published:
+            published = tuple(self._published)
+            self._published.clear()
+            first, last = published[0], published[-1].detail
+            known = wiring.words.get(first.topic.name) if len(published) == 1 else None
+            words = known or words_of(published)
+            if first.detail is not None:
+                detail = detail_text(first.detail)
+            if last.__class__ is Outcome:
+                self._ended.append((last.state, at_ms, outcome_text(last), live.number))
+        if seat < wiring.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
+            receipt = self._kept(handed, wiring.table.hearers[seat])
+        live.handled += 1
+        heard = wiring.words[event.topic.name]
+        self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
+        for each in published:
+            self._put_out(live, each, at_ms)
+
+    def _kept(self, receipt: object, step: str) -> Kept:
+        try:
+            return keep(receipt, f"the receipt of {step}")
+        except NoCopy as error:  # it could be copied a moment ago
+            raise JournalError(str(error)) from None
+
+    def _put_out(self, live: Live, event: Event, at_ms: int) -> None:
+        """Into the outbox, for whoever calls a service or is outside; the collector only listens, and hears at once."""
+        if self._observe is not None:
+            self._observe(event)
+        wiring, name = live.wiring, event.topic.name
+        address = wiring.collected.get(name)
+        if address is not None:
+            self._deliver(live, event, address, wiring.client - 1, at_ms)
+        if name in wiring.addresses:
+            self._outbox.append((live, event))
+        elif address is None:
+            live.under_way.defect = defect(UnheardEvent(f"nobody has subscribed to {name!r}"))
+
+    def _answer(self, live: Live, event: Event, address: str) -> None:
+        """What the client hears is on disk."""
+        live.wiring.bus.emit(address, event, live.cells)
+        live.under_way.outcome, live.under_way.event = live.cells[-1].receipt, event
+        self._live.pop(live.key, None)
+
+    def _put_aside_unended(self) -> None:
+        """What has come to rest without an outcome waits for the next process, or for whoever asks again."""
+        for live in self._live.values():
+            if live.under_way.defect is None:
+                live.under_way.defect = defect(NoOutcome(f"run-{live.number} came to rest without an outcome"))
+        self._live.clear()
+
+    def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
+        table = compiled(self._styles, style, steps, self._service_of)
+        self._holding.note_served(table.plan.steps, self._records.service, self._runs + 1)
+        bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
+        addresses: dict[str, list[Address]] = {}
+        collected: dict[str, str] = {}
+        for row in table.subscriptions:
+            address = address_of(row.seat, row.topic.name)
+            if row.seat == table.client - 1:
+                collected[row.topic.name] = address
+            else:
+                addresses.setdefault(row.topic.name, []).append((address, row.seat))
+        return DurableWiring(
+            table,
+            table.client,
+            bus,
+            {name: tuple(each) for name, each in addresses.items()},
+            collected,
+            {row.topic.name: word_of(row.topic) for row in table.subscriptions},
+            steps_text(steps),
+        )
+
+
+def why_not(under_way: UnderWay) -> str | None:
+    """Why a run that was resumed cannot go on, or None if it can."""
+    if under_way.held is not None:
+        return under_way.held.reason
+    return None if under_way.defect is None else under_way.defect.summary
+
+
+def address_of(seat: int, topic: str) -> str:
+    """Where on the bus a delivery of that topic to that seat goes."""
+    return f"{seat}<{topic}"

@@ -1,0 +1,105 @@
+"""Whether a service can be called as services are: plainly, and without being awaited.
+
+Laws: pure; calls nothing. What can be known of a service before it is called is refused when it is looked up, with its
+name; what turns up in what a call returned is a defect of the service.
+"""
+
+from functools import partial
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from choreo.saga.service import Service, ServiceOf
+
+METHODS = ("execute", "compensate")
+NAME_MAX = 60
+
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+"""Flags of a code object (`inspect.CO_GENERATOR`, …); to import inspect takes longer than to start a node."""
+
+KINDS = {COROUTINE: "async def", ASYNC_GENERATOR: "an async generator", GENERATOR: "a generator"}
+WRAPPED_MAX = 20
+
+SCALARS = frozenset({type(None), int, str, bool, float, dict, list, tuple, bytes})
+"""Results that need no second look."""
+
+
+class UnfitService(TypeError):
+    """What was found for a step cannot be called as a service."""
+
+
+def checked(service_of: ServiceOf) -> ServiceOf:
+    """The same services, each checked when it is looked up. Looking one up raises `UnfitService`."""
+
+    def checked_service_of(step: str) -> Service:
+        return fit(service_of(step), step)
+
+    return checked_service_of
+
+
+def fit(service: Service, step: str) -> Service:
+    """The service itself. Raises `UnfitService` for one that nobody can call, or that would never run."""
+    for method in METHODS:
+        call = getattr(service, method, None)
+        if not callable(call):
+            named = f"{step[:NAME_MAX]!r}"
+            raise UnfitService(f"expected a service with execute() and compensate() for {named}, got {_told(service)}")
+        kind = _kind_of(call)
+        if kind is not None:
+            raise UnfitService(
+                f"{_of(step)}: expected a plain function, got {kind} {type(service).__name__}.{method}(), which would "
+                f"never run, because nobody awaits or iterates it; make it a plain def, or let a plain {method}() run "
+                "it, as asyncio.run() does"
+            )
+    return service
+
+
+def ran(result: Any) -> Any:
+    """What a call returned. Raises `TypeError` for what has not run yet, and closes it, so that nobody warns of it."""
+    if result.__class__ in SCALARS or not _is_to_run(result):
+        return result
+    close = getattr(result, "close", None) or getattr(result, "cancel", None)
+    if close is not None and not isinstance(result, AsyncGeneratorType):
+        close()
+    raise TypeError(f"expected a call that has run when it returns, got {type(result).__name__}, which nobody awaits")
+
+
+def _is_to_run(result: Any) -> bool:
+    return hasattr(type(result), "__await__") or isinstance(result, GeneratorType | AsyncGeneratorType)
+
+
+def _kind_of(call: Any) -> str | None:
+    """Of a function that only makes something to await or to iterate, what it is; None for a plain one."""
+    function = _function_of(call)
+    code: Any = getattr(function, "__code__", None)
+    flags: int = getattr(code, "co_flags", 0)
+    if getattr(function, "_is_coroutine_mark", None) is not None:  # inspect.markcoroutinefunction
+        flags |= COROUTINE
+    return next((words for flag, words in KINDS.items() if flags & flag), None)
+
+
+def _function_of(call: Any) -> Any:
+    """The function behind bound methods, partials and objects with `__call__`."""
+    for _ in range(WRAPPED_MAX):
+        if isinstance(call, partial):
+            call = call.func
+        elif hasattr(call, "__func__"):
+            call = call.__func__
+        elif not hasattr(call, "__code__") and not isinstance(call, type):
+            inner = getattr(type(call), "__call__", None)  # noqa: B004  # the method itself
+            if not hasattr(inner, "__code__"):
+                return call
+            call = inner
+        else:
+            return call
+    return call
+
+
+def _of(step: str) -> str:
+    return f"service of {step[:NAME_MAX]!r}"
+
+
+def _told(service: object) -> str:
+    try:
+        return repr(service)[:NAME_MAX]
+    except Exception:  # whatever somebody else's `__repr__` raises
+        return f"a {type(service).__name__}"

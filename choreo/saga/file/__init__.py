@@ -1,0 +1,8 @@
+"""Definitions: read from a TOML file, from Python or from a lesson, checked, and written."""
+
+from choreo.saga.file.checking import check
+from choreo.saga.file.errors import WrongDefinition
+from choreo.saga.file.reading import definition_from, read_definition
+from choreo.saga.file.writing import as_toml
+
+__all__ = ["WrongDefinition", "as_toml", "check", "definition_from", "read_definition"]

@@ -1,0 +1,136 @@
+"""Definitions from outside: from a TOML file, from a module, or from the curriculum.
+
+Laws: whatever comes, it is a definition that makes sense or a `WrongDefinition` that says in one line what is not.
+Nothing is read beyond the bounds. What was built in Python passes the same schema as a file.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from choreo.saga.definition import Definition
+from choreo.saga.file.checking import check
+from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
+from choreo.saga.file.schema import departure, in_words
+from choreo.saga.file.toml import NotToml, parse_toml
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
+
+BYTES_MAX, WHY_MAX = 1_000_000, 200
+SUFFIX = ".toml"
+SOURCES = "a TOML file, module:attribute, or lesson-N"
+LESSON = re.compile(r"lesson-(?P<number>[0-9]{1,4})(?P<mended>-mended)?", re.ASCII)
+IN_A_MODULE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)")
+LESSONS = "choreo.lessons"
+
+OpenLesson = Callable[[str], Definition]
+
+
+def is_definition(word: str) -> bool:
+    """Whether it has the form of what `read_definition` reads, rather than of some name."""
+    return word.endswith(SUFFIX) or bool(LESSON.fullmatch(word) or IN_A_MODULE.fullmatch(word))
+
+
+def open_lesson(name: str) -> Definition:
+    """The definition of `lesson-N` or `lesson-N-mended`.
+
+    The lessons are built from definitions, so they stand above this module and are found by name when they are needed.
+    """
+    named = LESSON.fullmatch(name)
+    if named is None:
+        raise WrongDefinition(f"{quoted(name)}: expected lesson-N or lesson-N-mended")
+    try:
+        definition_of: Callable[[int, bool], Definition] = import_module(LESSONS).definition_of
+    except (ImportError, AttributeError) as error:
+        raise WrongDefinition(f"{name}: expected the lessons in {LESSONS}, got {_in_a_line(error)}") from None
+    try:
+        return definition_of(int(named["number"]), named["mended"] is not None)
+    except WrongDefinition:
+        raise
+    except (LookupError, ValueError) as error:
+        raise WrongDefinition(f"{name}: expected a lesson that exists, got {_in_a_line(error)}") from None
+
+
+def read_definition(source: str, open_lesson: OpenLesson = open_lesson) -> Definition:
+    """The definition in a TOML file, at `module:attribute`, or of a lesson. Raises `WrongDefinition`."""
+    if LESSON.fullmatch(source):
+        return _definition_in(source, open_lesson(source))
+    if not source.endswith(SUFFIX) and (named := IN_A_MODULE.fullmatch(source)):
+        return _definition_in(source, _attribute(source, named["module"], named["attribute"]))
+    return definition_from(_table(source, _text(source)))
+
+
+def definition_from(table: Mapping[str, Any]) -> Definition:
+    """The definition that a parsed TOML file says. Raises `WrongDefinition`."""
+    try:
+        definition = msgspec.convert(table, Definition, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise WrongDefinition(departure(table, Definition) or in_words(str(error))) from None
+    check(definition)
+    return definition
+
+
+def _definition_in(source: str, found: object) -> Definition:
+    """What was built in Python, checked as if it came from a file: nobody has looked at its types yet."""
+    if not isinstance(found, Definition):
+        raise WrongDefinition(f"{source}: expected a Definition, got a value of type {type(found).__name__}")
+    try:
+        table = msgspec.to_builtins(found)
+    except Exception as error:  # whatever a value from outside raises
+        raise WrongDefinition(f"{source}: expected plain values, got {_in_a_line(error)}") from None
+    return definition_from(table)
+
+
+def _attribute(source: str, module: str, attribute: str) -> object:
+    if module.partition(".")[0] != "services" and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        imported = import_module(module)
+    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+        expect_no_ctrl_c(error)
+        why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"
+        raise WrongDefinition(f"{source}: {why}") from None
+    try:
+        found: object = attrgetter(attribute)(imported)
+    except AttributeError:
+        names = [name for name, value in vars(imported).items() if isinstance(value, Definition)]
+        alike = suggestion(attribute, names)
+        raise WrongDefinition(
+            f"{source}: expected a definition in {module}, got no {quoted(attribute)}{alike}"
+        ) from None
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise WrongDefinition(f"{quoted(path)}: expected {SOURCES}; there is no such file") from None
+    except OSError as error:
+        raise WrongDefinition(f"{quoted(path)}: expected a file that can be read, got {error.strerror}") from None
+    except ValueError as error:  # no path at all: a zero byte, or what no file system can encode
+        raise WrongDefinition(f"{quoted(path)}: expected {SOURCES}, got {_in_a_line(error)}") from None
+    if len(content) > BYTES_MAX:
+        raise WrongDefinition(f"{quoted(path)}: expected at most {BYTES_MAX} bytes, got more")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} is {content[error.start]:#04x}"
+        raise WrongDefinition(f"{quoted(path)}: expected text in UTF-8, but {byte}") from None
+
+
+def _table(path: str, text: str) -> dict[str, Any]:
+    try:
+        return parse_toml(text)
+    except NotToml as error:
+        raise WrongDefinition(f"{quoted(path)}: {error}") from None
+
+
+def _in_a_line(error: BaseException) -> str:
+    return in_a_line(error)[:WHY_MAX]

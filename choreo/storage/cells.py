@@ -1,0 +1,127 @@
+"""What may stand in which column of the journal, and a sentence where something else does.
+
+Laws: pure. Whoever reads a row asks here first, so that a damaged cell is told with its table, row and column, and is
+no surprise to whoever goes on with it. docs/reference/journal.md explains every column.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from choreo.saga.keys import checked_origin
+from choreo.saga.outcome import Outcome
+from choreo.saga.plan import Itinerary
+
+SHOWN_MAX = 60
+
+Check = Callable[[Any], str | None]
+"""Says what was expected, or None for a value that may stand there."""
+
+
+def _number(value: Any) -> str | None:
+    return None if value.__class__ is int else "a number"
+
+
+def _count(value: Any) -> str | None:
+    return None if value.__class__ is int and value > 0 else "a number above 0"
+
+
+def _text(value: Any) -> str | None:
+    return None if value.__class__ is str else "a text"
+
+
+def _kept(value: Any) -> str | None:
+    return None if value is None or value.__class__ in (str, bytes) else "JSON or a pickle"
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: None if value.__class__ is str and value in words else " or ".join(words)
+
+
+def _json_of(kind: Any, expected: str) -> Check:
+    def check(value: Any) -> str | None:
+        try:
+            msgspec.convert(json.loads(value) if value.__class__ is str else value, kind)
+        except (ValueError, TypeError, RecursionError):  # a damaged text may raise any of them
+            return f"JSON of {expected}"
+        return None if value.__class__ is str else f"JSON of {expected}"
+
+    return check
+
+
+def _origin(value: Any) -> str | None:
+    try:
+        checked_origin(value)
+    except (TypeError, ValueError):
+        return "an origin of idempotency keys"
+    return None
+
+
+def _or_null(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+QUOTED = _json_of(str, "a text")
+OUTCOME = _or_null(_json_of(Outcome, "an outcome"))
+
+CELLS: Mapping[str, Mapping[str, Check]] = {
+    "runs": {
+        "run": _number,
+        "saga_id": _json_of(str | int, "a text or a number"),
+        "src": _or_null(QUOTED),
+        "msg_id": _or_null(_json_of(int, "a number")),
+        "reply_as": _or_null(QUOTED),
+        "style": _text,
+        "steps": _json_of(Itinerary, "step names and groups of them"),
+        "fail_step": _or_null(QUOTED),
+        "fail_compensation": _or_null(QUOTED),
+        "begun_ms": _number,
+        "state": _text,
+        "ended_ms": _or_null(_number),
+        "outcome": OUTCOME,
+        "resolution": OUTCOME,
+        "origin": _or_null(_origin),
+    },
+    "deliveries": {
+        "run": _number,
+        "number": _number,
+        "at_ms": _number,
+        "seat": _number,
+        "heard": _text,
+        "published": _text,
+        "detail": _or_null(_text),
+        "receipt": _kept,
+    },
+    "resumptions": {
+        "number": _number,
+        "run": _count,
+        "asked_ms": _number,
+        "done_ms": _or_null(_number),
+        "failure": _or_null(_text),
+    },
+    "origins": {"first_run": _count, "origin": _origin},
+    "catalogue": {"module": _text},
+    "served": {"step": QUOTED, "run": _number, "kind": _or_null(_text)},
+    "held": {"run": _count, "at_ms": _number, "step": _or_null(QUOTED), "reason": QUOTED},
+    "deadly_calls": {"run": _count, "seat": _number, "call": _one_of("execute", "compensate"), "deaths": _count},
+}
+"""The columns of `runs` are those of `RUN_COLUMNS`. Of `services` the node alone knows what its rows should be."""
+
+BESIDE = ("resumptions", "origins", "catalogue", "served", "held", "deadly_calls")
+"""The tables whose rows are not part of a run's story, and are judged cell by cell."""
+
+
+def wrong_cells(table: str, row: Sequence[Any]) -> Iterator[str]:
+    """What is wrong with a row that has all columns of the table in their order: a sentence for each cell."""
+    for (column, check), value in zip(CELLS[table].items(), row, strict=True):
+        expected = check(value)
+        if expected is not None:
+            yield f"{column}: expected {expected}, got {shown(value)}"
+
+
+def shown(value: object) -> str:
+    """A value in a sentence, in ASCII; what is long is cut."""
+    text = ascii(value[: SHOWN_MAX + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."

@@ -1,0 +1,102 @@
+"""Copies of what an author's services hold: so that every history of the lab has its own, and a journal can keep it.
+
+Laws: whatever cannot be copied is told with its name, before anything is claimed about it. Objects that several
+services share stay shared.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from choreo.saga.raised import in_a_line
+from choreo.saga.service import NotTheService, Service
+
+
+class NoCopy(NotTheService, ValueError):
+    """A service, or a receipt, holds something that cannot be copied: a lock, an open file, a connection."""
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """A copy of the value. Raises `NoCopy`, which names `what` it is."""
+    try:
+        return pickle.dumps(value)
+    except Exception as error:  # whatever somebody else's object raises
+        raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
+
+
+def expect_copy(service: Service, state: object) -> None:
+    """Raises `NoCopy`, which names the service and its field, where what it holds cannot be copied."""
+    try:
+        pickle.dumps(state)
+    except Exception as error:  # whatever somebody else's object raises
+        raise NoCopy(no_copy(service, state, pickle.dumps, error)) from None
+
+
+def no_copy(service: Service, state: object, copy: Callable[[object], object], error: Exception) -> str:
+    """Which field of a service cannot be copied, and what to do; `error` is why the whole cannot."""
+    expected = f"service {type(service).__name__}: expected what can be copied"
+    for name, value in _fields_of(state):
+        try:
+            copy(value)
+        except Exception as why:  # whatever somebody else's object raises
+            got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
+            return f"{expected}, got {got}; leave it out with __getstate__(), or make it in each call that needs it"
+    return f"{expected}, got {in_a_line(error)}"
+
+
+def _fields_of(state: object) -> Iterator[tuple[object, object]]:
+    """The fields and slots in what `__getstate__` has returned."""
+    for part in state if isinstance(state, tuple) else (state,):
+        if isinstance(part, dict):
+            yield from part.items()
+
+
+def from_bytes(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301  # our own copy; a journal is trusted as much as the code (decision 020)
+
+
+def copy_services(services: Sequence[Service]) -> bytes:
+    """The state of all services together. Raises `NoCopy`."""
+    if not services:
+        return b""
+    states = [service.__getstate__() for service in services]
+    try:
+        return pickle.dumps(states)
+    except Exception:  # then find out whose it is
+        for service, state in zip(services, states, strict=True):
+            expect_copy(service, state)
+        raise
+
+
+def restore_services(services: Sequence[Service], data: bytes) -> None:
+    for service, state in zip(services, from_bytes(data) if data else (), strict=True):
+        _empty(service)
+        give_back(service, state)
+
+
+def give_back(service: Service, state: Any) -> None:
+    """Fields, slots, or whatever the service makes of its state; what the state does not have stays as it is."""
+    if hasattr(service, "__setstate__"):
+        service.__setstate__(state)
+        return
+    fields, slots = state if isinstance(state, tuple) else (state, None)
+    if fields:
+        vars(service).update(fields)
+    for name, value in (slots or {}).items():
+        setattr(service, name, value)
+
+
+def _empty(service: Service) -> None:
+    """Without a field or a slot, as it was before it was made; what its `__getstate__` leaves out stays."""
+    if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
+        for name, _ in list(_fields_of(service.__getstate__())):
+            if hasattr(service, str(name)):
+                delattr(service, str(name))
+        return
+    if hasattr(service, "__dict__"):
+        vars(service).clear()
+    for kind in type(service).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(service, name):
+                delattr(service, name)

@@ -1,0 +1,199 @@
+"""From the rows of a run back to where it stood: its cells, and the deliveries that are still to be made.
+
+Laws: pure; nothing is executed, and no service is asked. Every reaction is made again with the answer that the service
+gave when it was asked, and must publish what it published then: a journal that says otherwise is told, not believed.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from choreo.compile import STYLES
+from choreo.compile.table import STARTED, Table
+from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
+from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
+from choreo.saga.plan import Itinerary, Plan, plan
+from choreo.saga.raised import Defect
+from choreo.saga.request import Request
+from choreo.saga.service import Refused
+from choreo.storage import values
+from choreo.storage.errors import JournalError
+from choreo.storage.rows import DeliveryRow, RunRow
+from choreo.storage.values import Kept
+
+
+class Unreplayable(JournalError):
+    """The rows of a run do not follow from each other: another protocol has written them, or the file is damaged."""
+
+
+RESUMED = "resumed"
+"""What stands for an operator's word that a stuck run is to go on."""
+
+Unkeep = Callable[[Kept], Any]
+
+
+class Stood(Struct):
+    """Where a run stood: its cells, the deliveries that are still to be made, and how many were made.
+
+    A delivery is an event and the seat of whoever has not heard it yet.
+    """
+
+    run: Run
+    cells: list[Any]
+    pending: list[tuple[Event, int]]
+    handled: int
+
+
+def run_of(number: int, request: Request, plan: Plan, key_prefix: str) -> Run:
+    """The run with that number of a journal; its id, and the keys of its calls, are the same in every process."""
+    position = None if request.fail_step is None else plan.position_of(request.fail_step)
+    return Run(f"run-{number}", request.saga_id, key_prefix, position, request.fail_compensation)
+
+
+def raised_by(event: Event) -> Defect | None:
+    """The exception that has put the publisher of the event in doubt; None where it is not."""
+    detail = event.detail
+    return Defect(detail.summary, detail.traceback) if isinstance(detail, InDoubt) else None
+
+
+def word_of(topic: Topic) -> str:
+    """A topic, as it stands in the journal."""
+    return str(topic.fact) if topic.step is None else f"{topic.fact}:{topic.position}"
+
+
+def words_of(events: Sequence[Event]) -> str:
+    """What was published, as it stands in the journal."""
+    return " ".join(word_of(event.topic) for event in events)
+
+
+class Replayer:
+    """Replays runs of one itinerary in one style. `unkeep` reads a receipt; who only looks need not."""
+
+    def __init__(self, style: str, steps: Itinerary, unkeep: Unkeep = values.unkeep) -> None:
+        """Raises `Unreplayable` for a style that there is not."""
+        if style not in STYLES:
+            raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
+        self.script = Script(unkeep)
+        self.table: Table = STYLES[style](plan(steps), lambda step: self.script)
+        self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
+        self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
+        self.hearers: dict[str, list[int]] = {}
+        for row in self.table.subscriptions:
+            if row.seat != self.table.client:
+                self.hearers.setdefault(row.topic.name, []).append(row.seat)
+
+    def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> Stood:
+        """Raises `Unreplayable`."""
+        tale = self.tale(row)
+        for delivery in deliveries:
+            tale.take(delivery)
+        return tale.stood()
+
+    def tale(self, row: RunRow) -> "Tale":
+        """The run before its first delivery."""
+        return Tale(self, run_of(row.number, row.request, self.table.plan, row.key_prefix))
+
+
+class Unknown(Exception):
+    """The answer of a local transaction was unknown."""
+
+
+class Script:
+    """Stands in for every service: answers as the service answered when it was asked."""
+
+    def __init__(self, unkeep: Unkeep) -> None:
+        self.published = ""
+        self.receipt: Kept = None
+        self._unkeep = unkeep
+
+    def execute(self, reference: str) -> Any:
+        if self.published.startswith("failed"):
+            raise Refused
+        if self.published.startswith("compensation_failed"):  # it is in doubt, and was not undone either
+            raise Unknown
+        return self._unkeep(self.receipt)
+
+    def compensate(self, reference: str, receipt: Any) -> None:
+        if self.published.startswith("compensation_failed"):
+            raise Refused
+
+
+class Tale:
+    """One run, told row by row. `pending` has each delivery that is still to be made, by its word and its seat."""
+
+    def __init__(self, replayer: Replayer, run: Run) -> None:
+        self.run = run
+        self.cells: list[Any] = list(replayer.table.cells)
+        self.pending: dict[tuple[str, int], Event] = {}
+        self.handled = 0
+        self._rows, self._hearers, self._script = replayer.rows, replayer.hearers, replayer.script
+        self._collector = replayer.table.client - 1
+        self._first_collected = replayer.table.cells[self._collector]
+        self._collected: list[Event] = []
+        self._published: set[str] = set()
+        self._stuck: dict[int, tuple[Any, Event, Defect | None]] = {}
+        self._publish((Event(STARTED, run),))
+
+    def stood(self) -> Stood:
+        """Where the run stands now."""
+        pending = [(event, seat) for (_, seat), event in self.pending.items()]
+        return Stood(self.run, self.cells, pending, self.handled)
+
+    def take(self, row: DeliveryRow) -> Events:
+        """One row more, and what was published because of it. Raises `Unreplayable`."""
+        self.handled += 1
+        if row.heard == RESUMED:
+            self._resume()
+            return ()
+        event = self.pending.pop((row.heard, row.seat), None)
+        if event is None:
+            raise self._unreplayable(row, f"the delivery of {row.heard} to seat {row.seat}, which is not due")
+        before = self.cells[row.seat]
+        self._script.published, self._script.receipt = row.published, row.receipt
+        self.cells[row.seat], events = self._rows[row.heard, row.seat].react(before, event)
+        if words_of(events) != row.published:
+            raise self._unreplayable(
+                row, f"{row.published or 'nothing'} published, not {words_of(events) or 'nothing'}"
+            )
+        if row.detail is not None:
+            events = tuple(replace(each, detail=values.read_detail(row.detail)) for each in events)
+        if row.seat == self._collector:
+            self._collected.append(event)
+        elif row.published.startswith("compensation_failed"):
+            self._stuck[row.seat] = before, event, raised_by(events[0])
+        self._publish(events)
+        return events
+
+    def _publish(self, events: Events) -> None:
+        for event in events:
+            published = word_of(event.topic)
+            self._published.add(published)
+            for seat in self._hearers.get(event.topic.name, ()):
+                self.pending[published, seat] = event
+
+    def _resume(self) -> None:
+        """What got stuck was never acknowledged: it is delivered again, and nobody has heard that it got stuck.
+
+        A mishap that the caller had asked for is over. A step in doubt is not executed again: its undo is.
+        """
+        self.run = replace(self.run, fail_compensation=None)
+        withdrawn = {(Fact.COMPENSATION_FAILED, seat) for seat in self._stuck}
+        for seat, (before, event, raised) in self._stuck.items():
+            self.cells[seat] = before if raised is None else replace(before, phase=RESUMED_PHASE, receipt=raised)
+            self.pending[word_of(event.topic), seat] = replace(event, run=self.run)
+        self._stuck.clear()
+        collected = [e for e in self._collected if (e.topic.fact, e.topic.position) not in withdrawn]
+        cell, self._collected = self._first_collected, collected
+        for event in collected:
+            cell, events = self._rows[word_of(event.topic), self._collector].react(cell, event)
+            if any(word_of(each.topic) not in self._published for each in events):
+                raise Unreplayable(f"{self.run.id}: expected that nothing new follows from what was collected")
+        self.cells[self._collector] = cell
+
+    def _unreplayable(self, row: DeliveryRow, got: str) -> Unreplayable:
+        return Unreplayable(
+            f"{self.run.id}, delivery {row.number}: expected what follows from the rows before, got {got}; "
+            "another version of the protocol has written them, or the journal is damaged"
+        )

@@ -1,0 +1,301 @@
+"""What the services hold, as rows: written with the deliveries that changed it, and given back after a restart.
+
+Laws: a service does not know. It is found again by the name of the step by which it was found first. Fields that are
+numbers and texts are a legible row of their own; whatever is more may be shared between services, so all of those are
+one row, and what they share stays shared.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from typing import Any
+
+from choreo.saga.calling import checked, ran
+from choreo.saga.raised import in_a_line
+from choreo.saga.service import NotTheService, Service, ServiceOf
+from choreo.storage.calls import CALL, COMPENSATE, EXECUTE, Calls
+from choreo.storage.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy
+from choreo.storage.errors import JournalError
+from choreo.storage.rows import RecordsRow
+from choreo.storage.values import is_scalar, quote
+
+TOGETHER = "*"
+"""The name of the row of all services that hold more than numbers and texts."""
+
+
+class KeptService:
+    """A service whose calls are noted. A receipt that the journal cannot keep is an unknown answer of it."""
+
+    def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
+        self.step = step
+        self.inner = inner
+        self.kind = kind_of(inner)
+        self._marks = None if calls is None else calls.marks
+        self.is_together = False
+        """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
+        self._touched = touched
+        self._is_plain = is_plain(inner)
+        self._first = self._state()
+        self._fields: dict[str, None] = {}
+
+    def execute(self, reference: str) -> Any:
+        self._touched[self.step] = None
+        marks = self._marks
+        try:
+            if marks is not None:
+                marks[CALL] = EXECUTE
+            receipt = ran(self.inner.execute(reference))
+            if receipt is not None and not is_scalar(receipt):
+                as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
+        except NotTheService as error:  # it is the service's all the same
+            raise RuntimeError(in_a_line(error)) from None
+        finally:
+            if marks is not None:
+                marks[CALL] = 0
+        return receipt
+
+    def compensate(self, reference: str, receipt: Any) -> None:
+        self._touched[self.step] = None
+        marks = self._marks
+        try:
+            if marks is not None:
+                marks[CALL] = COMPENSATE
+            ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
+        except NotTheService as error:  # it is the service's all the same
+            raise RuntimeError(in_a_line(error)) from None
+        finally:
+            if marks is not None:
+                marks[CALL] = 0
+
+    def changed_fields(self) -> dict[str, Any] | None:
+        """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
+        state = self._state()
+        if self.is_together or state is None or self._first is None:
+            self.is_together = True
+            return None
+        for name, value in state.items():
+            if name not in self._fields and not _is_same(self._first, name, value):
+                self._fields[name] = None
+        return {name: state[name] for name in self._fields if name in state}
+
+    def _state(self) -> dict[str, Any] | None:
+        """All fields, where they are numbers and texts and nothing else."""
+        fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else self.inner.__getstate__()
+        if fields.__class__ is not dict or hasattr(self.inner, "__setstate__"):
+            return None
+        for name, value in fields.items():
+            if name.__class__ is not str or not (value is None or is_scalar(value)):
+                return None
+        return dict(fields)
+
+    def give_back(self, state: Any, is_together: bool) -> None:
+        self.is_together = is_together
+        if isinstance(state, dict):
+            self._fields.update(dict.fromkeys(state))
+        give_back(self.inner, state)
+
+
+def kind_of(service: Service) -> str:
+    """Return the kind of a service, as it stands in the journal: its module and its class."""
+    return f"{type(service).__module__}.{type(service).__qualname__}"
+
+
+def is_plain(service: Service) -> bool:
+    """Whether a service is what its fields are: no slots, and no idea of its own of what is to be kept."""
+    kinds = type(service).__mro__[:-1]
+    return not any("__getstate__" in vars(kind) or vars(kind).get("__slots__") for kind in kinds)
+
+
+def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
+    return name in fields and fields[name].__class__ is value.__class__ and bool(fields[name] == value)
+
+
+class ServiceRecords:
+    """The services that were used so far. `changed` is what is to be written with the next transaction."""
+
+    def __init__(
+        self,
+        service_of: ServiceOf,
+        rows: Iterable[RecordsRow],
+        calls: Calls | None = None,
+        are_same_services: bool = False,
+    ) -> None:
+        """Gives the services back what they held. Raises `JournalError` where one cannot take it.
+
+        With `are_same_services`, one that held nothing may have another class by now, or be gone.
+        """
+        self._service_of = checked(service_of)
+        self._calls = calls
+        self._services: dict[str, KeptService] = {}
+        self._by_identity: dict[int, KeptService] = {}
+        self._touched: dict[str, None] = {}
+        self._written: dict[str, str | bytes] = {}
+        self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity, a field's value before, and what it is now
+        for name, kind, records in rows:
+            self._written[name] = records
+            for step, (kind_of_step, state) in self._states(name, kind, records).items():
+                if are_same_services and name != TOGETHER and state == {} and not self._is_served(step, kind_of_step):
+                    del self._written[name]
+                    continue
+                self._restore(step, kind_of_step, state, name == TOGETHER)
+
+    def service(self, step: str) -> KeptService:
+        """The service of a step, which tells of its calls from now on. Raises `NoCopy` for one that cannot be kept."""
+        known = self._services.get(step)
+        if known is not None:
+            return known
+        service = self._service_of(step)
+        if id(service) in self._replaced:
+            service = self._replaced[id(service)][1]
+        known = self._by_identity.get(id(service))
+        if known is None:
+            _expect_state(service)
+            self._share_again(service)
+            known = self._services[step] = self._by_identity[id(service)] = KeptService(
+                step, service, self._touched, self._calls
+            )
+        return known
+
+    def changed(self) -> list[RecordsRow]:
+        """The rows of the services that were called since the last time, as far as they differ.
+
+        Raises `JournalError` for one that has come to hold what cannot be kept.
+        """
+        rows: list[RecordsRow] = []
+        if not self._touched:
+            return rows
+        touched = [self._services[step] for step in self._touched]
+        self._touched.clear()
+        try:
+            legible = [self._note_legible(rows, service) for service in touched]
+            if not all(legible):
+                self._note_together(rows)
+        except JournalError:
+            raise
+        except Exception as error:  # whatever somebody else's `__getstate__` raises
+            names = ", ".join(type(service.inner).__name__ for service in touched)
+            why = f"one of {names}: {in_a_line(error)}"
+            raise JournalError(f"expected services whose state can be kept: {why}") from error
+        return rows
+
+    def _note_legible(self, rows: list[RecordsRow], service: KeptService) -> bool:
+        fields = service.changed_fields()
+        if fields is not None:
+            self._note(rows, quote(service.step), service.kind, json.dumps(fields))
+        return fields is not None
+
+    def _note(self, rows: list[RecordsRow], name: str, kind: str, records: str | bytes) -> None:
+        if self._written.get(name) != records:
+            self._written[name] = records
+            rows.append((name, kind, records))
+
+    def _note_together(self, rows: list[RecordsRow]) -> None:
+        """What one of them holds it may share with any other, and may have changed there."""
+        together = [each for each in self._services.values() if not self._note_legible(rows, each)]
+        states = {each.step: each.inner.__getstate__() for each in together}
+        kinds = json.dumps({each.step: each.kind for each in together})
+        self._note(rows, TOGETHER, kinds, self._pickled(states, together))
+
+    def _pickled(self, states: dict[str, Any], services: list[KeptService]) -> bytes:
+        file = BytesIO()
+        try:
+            StatePickler(file, self._by_identity).dump(states)
+        except Exception as error:  # then find out whose it is
+            for each in services:
+                try:
+                    StatePickler(BytesIO(), self._by_identity).dump(states[each.step])
+                except Exception as why:
+                    raise JournalError(no_copy(each.inner, states[each.step], self._dumped, why)) from why
+            raise JournalError(f"expected what can be copied, got {in_a_line(error)}") from error
+        return file.getvalue()
+
+    def _dumped(self, value: object) -> None:
+        StatePickler(BytesIO(), self._by_identity).dump(value)
+
+    def _share_again(self, service: Service) -> None:
+        """What it has in common with a service that was given something else back, it has in common with it still."""
+        for name, value in _fields(service).items():
+            if id(value) in self._replaced and not (value is None or is_scalar(value)):
+                setattr(service, name, self._replaced[id(value)][1])
+
+    def _is_served(self, step: str, kind: str) -> bool:
+        try:
+            return kind_of(self._service_of(step)) == kind
+        except Exception:  # whatever somebody else's catalogue raises
+            return False
+
+    def _restore(self, step: str, kind: str, state: Any, is_together: bool) -> None:
+        try:
+            service = self.service(step)
+            if service.step != step:
+                raise JournalError(
+                    f"expected a service of {step!r} and another of {service.step!r}, as when they were kept; got one"
+                )
+            if service.kind != kind:
+                raise JournalError(
+                    f"expected a service of {step!r} of the kind {kind}, as it was kept, got {service.kind}: "
+                    "are these the services (--services) that have executed the sagas of this journal?"
+                )
+            before = _fields(service.inner)
+            service.give_back(state, is_together)
+            for name, now in _fields(service.inner).items():
+                if name in before and now is not before[name]:
+                    self._replaced[id(before[name])] = before[name], now
+        except JournalError:
+            raise
+        except Exception as error:  # whatever somebody else's service raises
+            raise JournalError(
+                f"expected a service of {step!r} that takes back what it held, got {in_a_line(error)}"
+            ) from error
+
+    def _states(self, name: str, kind: str, records: str | bytes) -> dict[str, tuple[str, Any]]:
+        """The kind and the state of each service in a row. Raises `JournalError` for one that no node has written."""
+        try:
+            if isinstance(records, str):
+                return {str(json.loads(name)): (kind, json.loads(records))}
+            states, kinds = StateUnpickler(BytesIO(records), self.service).load(), json.loads(kind)
+            if not (isinstance(states, dict) and isinstance(kinds, dict) and list(states) == list(kinds)):
+                raise TypeError(f"expected the state of each service, got {type(states).__name__}")
+            return {step: (kinds[step], state) for step, state in states.items()}
+        except JournalError:
+            raise
+        except Exception as error:  # a damaged pickle may raise anything
+            why = f"the records of {name} cannot be read ({in_a_line(error)})"
+            raise JournalError(f"expected a journal that is sound: {why}") from error
+
+
+class StatePickler(pickle.Pickler):
+    """What a service holds, with other services by their names: they have records of their own."""
+
+    def __init__(self, file: BytesIO, services: Mapping[int, KeptService]) -> None:
+        super().__init__(file)
+        self._services = services
+
+    def persistent_id(self, obj: Any) -> str | None:
+        known = self._services.get(id(obj))
+        return known.step if known is not None and known.inner is obj else None
+
+
+class StateUnpickler(pickle.Unpickler):
+    """The way back."""
+
+    def __init__(self, file: BytesIO, service_of: Callable[[str], KeptService]) -> None:
+        super().__init__(file)
+        self._service_of = service_of
+
+    def persistent_load(self, pid: Any) -> Service:
+        return self._service_of(pid).inner
+
+
+def _expect_state(service: Service) -> None:
+    """Raises `NoCopy` for a service that could not be kept, or not be given back what was kept."""
+    name, state = f"service {type(service).__name__}", service.__getstate__()
+    expect_copy(service, state)
+    is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
+    if not is_plain and not hasattr(service, "__setstate__"):
+        raise NoCopy(f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}")
+
+
+def _fields(service: Service) -> dict[str, Any]:
+    return dict(getattr(service, "__dict__", {}))

@@ -1,0 +1,98 @@
+"""How values are written into the journal: legible where that loses nothing.
+
+Laws: text is JSON in ASCII, so any string that JSON can spell comes back as it was. Whatever is more than a number or a
+text is pickled, and read back by the node alone: commands that only look at a journal never do.
+"""
+
+import json
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+
+from choreo.protocol.event import InDoubt
+from choreo.saga.outcome import Outcome, State
+from choreo.saga.plan import Itinerary
+from choreo.saga.raised import Defect
+from choreo.storage.copying import as_bytes, from_bytes
+
+Kept = str | bytes | None
+"""A value in a column: JSON as text, anything else as bytes, nothing as NULL."""
+
+SCALARS = (bool, int, float, str)
+INTEGER_BITS = 4096
+COMPLETED = State.COMPLETED
+
+quote = encode_basestring_ascii
+
+
+def quote_or_none(text: str | None) -> str | None:
+    return None if text is None else quote(text)
+
+
+def read(text: str) -> Any:
+    return json.loads(text)
+
+
+def read_or_none(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def is_scalar(value: Any) -> bool:
+    """A number or a text that JSON can spell; a very long number is none, for Python does not read it back."""
+    if value.__class__ is int:
+        return value.bit_length() < INTEGER_BITS
+    return value.__class__ in SCALARS
+
+
+def keep(value: object, what: str) -> Kept:
+    """Raises `NoCopy`, which names `what` it is, for a value that cannot be copied."""
+    if value is None:
+        return None
+    if value.__class__ is str:
+        return quote(value)
+    if is_scalar(value):
+        return json.dumps(value)
+    return as_bytes(value, what)
+
+
+def unkeep(kept: Kept) -> Any:
+    if kept is None:
+        return None
+    return json.loads(kept) if isinstance(kept, str) else from_bytes(kept)
+
+
+def steps_text(steps: Itinerary) -> str:
+    return json.dumps(steps)
+
+
+def read_steps(text: str) -> Itinerary:
+    return tuple(tuple(group) if isinstance(group, list) else group for group in json.loads(text))
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """An outcome without what it does not have."""
+    if outcome.state is COMPLETED:
+        return f'{{"state": "completed", "completed_steps": {outcome.completed_steps}}}'
+    return json.dumps({name: value for name, value in asdict(outcome).items() if value not in (None, 0, ())})
+
+
+def read_outcome(text: str) -> Outcome:
+    return msgspec.convert(json.loads(text), Outcome)
+
+
+def detail_text(detail: object) -> str | None:
+    """Why something failed: a text, or a defect with its traceback. That of an outcome stands with its run."""
+    if detail is None or detail.__class__ is Outcome:
+        return None
+    return quote(detail) if isinstance(detail, str) else json.dumps(msgspec.to_builtins(detail))
+
+
+def read_detail(text: str | None) -> str | Defect | InDoubt | None:
+    if text is None:
+        return None
+    detail = json.loads(text)
+    if isinstance(detail, str):
+        return detail
+    return msgspec.convert(detail, InDoubt) if "undo" in detail else msgspec.convert(detail, Defect)

@@ -1,0 +1,223 @@
+"""`choreo check`: S1-S12 and L1-L5 over a trace, whoever wrote it, or over the journal of a node.
+
+Laws: reads files, and shows what was found; what is read and judged how is `choreo.conformance`'s.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from choreo.analysis.naming import enumerated
+from choreo.conformance import (
+    Form,
+    Judgement,
+    Mapping,
+    NotOfThisSaga,
+    Told,
+    WrongMapping,
+    check,
+    read_mapping,
+    read_trace,
+)
+from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.saga.definition import Definition
+from choreo.saga.file import WrongDefinition, read_definition
+from choreo.terminal.commands.check_journal import check_journal
+from choreo.terminal.options.arguments import WrongUse
+from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.options.trace_lines import bounded, opened
+from choreo.terminal.views.deviations import CODES, Places, show_deviations
+from choreo.trace.record import NotATrace
+
+MAPPING_BYTES_MAX = 1_000_000
+WORDS_SHOWN = 5
+OF_TRACE = Places("line", "the end of the trace")
+FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
+
+CHECK_HELP = (
+    "Hold a trace against the invariants: where it first deviates, and what was expected and never came. "
+    "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
+    "With --journal: every run of a node's journal, and its rows, also while the node runs."
+)
+CHECK_EPILOG = """[bold]Examples[/]
+  choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
+  choreo check trace.jsonl --definition order.toml --json
+  choreo check production.log --mapping mapping.toml
+  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a deviation, or a damaged journal")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", cls=Command, help=CHECK_HELP, epilog=CHECK_EPILOG)(_check)
+
+
+def _check(
+    trace: Annotated[
+        str | None, typer.Argument(metavar="TRACE", help="JSON lines; - reads stdin.", show_default=False)
+    ] = None,
+    definition: Annotated[
+        str | None,
+        typer.Option("--definition", metavar="DEFINITION", help="A TOML file, module:attribute, or lesson-N."),
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--mapping", metavar="FILE", help="TOML that says what the fields and words of other logs mean."),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", metavar="FORMAT", help="auto, choreo, cloudevents, or json (with a mapping).")
+    ] = Form.AUTO,
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="FILE", help="The journal of a node, in place of a trace.")
+    ] = None,
+    at_rest: Annotated[
+        bool,
+        typer.Option(
+            "--at-rest", metavar="", help="With --journal: expect an outcome also of runs that are still under way."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        if journal is not None:
+            _only(
+                ("TRACE", trace),
+                ("--definition", definition),
+                ("--mapping", mapping),
+                ("--format", None if form is Form.AUTO else str(form)),
+            )
+            finish(is_finding=check_journal(screen, journal, at_rest, json))
+        if trace is None:
+            raise WrongUse("TRACE", "expected a trace, or --journal FILE, got neither")
+        if at_rest:
+            raise WrongUse("--at-rest", "expected it with --journal; the end of a trace is at rest")
+        defined = None if definition is None else _definition(definition)
+        mapped = _mapping(mapping, form)
+        told, verdict = _judge(trace, form, mapped, defined)
+    if json:
+        screen.json(_plain(trace, told, verdict, defined))
+    else:
+        _show(screen, told, verdict, defined)
+    finish(is_finding=not verdict.holds or bool(told.disorder))
+
+
+def _only(*others: tuple[str, str | None]) -> None:
+    """A journal comes alone."""
+    for where, value in others:
+        if value is not None:
+            raise WrongUse(where, f"expected it without --journal, got {value!r}")
+
+
+def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
+    try:
+        with opened(trace) as lines:
+            told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
+        return told, check(told, definition)
+    except (NotATrace, NotOfThisSaga) as error:
+        raise WrongUse("TRACE", str(error)) from None
+    except OSError as error:
+        raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
+
+
+def _definition(source: str) -> Definition:
+    try:
+        return read_definition(source)
+    except WrongDefinition as error:
+        raise WrongUse("--definition", str(error)) from None
+
+
+def _mapping(path: str | None, form: Form) -> Mapping | None:
+    if path is None:
+        if form is Form.JSON:
+            raise WrongUse("--format", "expected --mapping with json, which says what the fields mean; got none")
+        return None
+    if form not in (Form.AUTO, Form.JSON):
+        raise WrongUse("--mapping", f"expected it with --format json, got {form}")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAPPING_BYTES_MAX + 1)
+        if len(content) > MAPPING_BYTES_MAX:
+            raise WrongMapping(f"expected at most {MAPPING_BYTES_MAX} bytes, got more")
+        return read_mapping(content.decode("utf-8-sig"))
+    except WrongMapping as error:
+        raise WrongUse("--mapping", f"{path}: {error}") from None
+    except OSError as error:
+        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise WrongUse("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
+    except ValueError as error:  # no path at all: a zero byte
+        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
+
+
+# For people
+
+
+def _show(screen: Screen, told: Told, verdict: Judgement, definition: Definition | None) -> None:
+    ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
+    runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
+    read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
+    screen.sentence((screen.name(told.name), TITLE), read, indent=2)
+    if verdict.holds and not (told.disorder or told.missing):
+        screen.one_line((f"{CODES} hold", "bold green"))
+    elif verdict.holds:
+        screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
+    else:
+        show_deviations(screen, verdict, OF_TRACE)
+    for note in _notes(told, definition):
+        screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
+
+
+def _ended(outcome: str) -> str:
+    return "without an outcome" if outcome == "none" else outcome
+
+
+def _notes(told: Told, definition: Definition | None) -> Iterator[str]:
+    """What the verdict rests on, and what was not looked at."""
+    for disorder in told.disorder[:1]:
+        others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
+        yield f"{disorder}{others}"
+    if told.missing:
+        are = "record is" if told.missing == 1 else "records are"
+        yield f"{told.missing:,} {are} missing: the numbers leave gaps"
+    if told.ignored:
+        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(told.ignored)]
+        count = sum(told.ignored.values())
+        yield f"{count:,} {'line' if count == 1 else 'lines'} about something else: {enumerated(words, WORDS_SHOWN)}"
+    if told.resent:
+        yield f"{told.resent:,} sent again, with the same source and id: counted once"
+    if not told.has_effects:
+        yield "the trace has no effects, so a step's word is taken for what its service did"
+    if not told.has_causes:
+        yield "the trace has no causes" + (
+            ": nothing is said of S9" if definition else ": nothing is said of S5 and S9"
+        )
+    if definition is None:
+        yield "without --definition the steps are those that are told of, and none of them is a pivot"
+
+
+def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+# For programs
+
+
+def _plain(trace: str, told: Told, verdict: Judgement, definition: Definition | None) -> dict[str, Any]:
+    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+    return {
+        "trace": trace,
+        "format": told.form,
+        "definition": None if definition is None else definition.name,
+        "lines": told.lines,
+        "runs": verdict.runs,
+        "outcomes": verdict.outcomes,
+        "holds": verdict.holds,
+        "first": deviations[0] if deviations else None,
+        "deviations": deviations,
+        "due": msgspec.to_builtins(verdict.due),
+        "ignored": told.ignored,
+        "resent": told.resent,
+        "missing": told.missing,
+        "disorder": told.disorder,
+    }

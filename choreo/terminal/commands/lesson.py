@@ -1,0 +1,216 @@
+"""`choreo lesson`: the curriculum, told and shown.
+
+Laws: what a lesson claims is found and proven while the reader looks on, never taken from the text. The question is
+asked where somebody can answer it.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from choreo.api import SERVICES, open_services
+from choreo.compile import STYLES
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.report import Conclusion, Report
+from choreo.lessons import Lesson, lesson, lessons
+from choreo.recorder import Scenario
+from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.saga.definition import Definition
+from choreo.terminal.comparison import Comparison, compare
+from choreo.terminal.options.arguments import WrongUse, open_separately, read_saga
+from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.views.compare import show_comparison
+from choreo.terminal.views.report import show_counterexample
+
+LESSON_HELP = (
+    "The lessons: without a number their list; with one, the story, what goes wrong, and the proof of the mend."
+)
+LESSON_EPILOG = """[bold]Examples[/]
+  choreo lesson
+  choreo lesson 5
+  choreo explore lesson-5
+  choreo explore lesson-5-mended""" + STATUS.format("shown as told", "something is not as the lesson says")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("lesson", cls=Command, help=LESSON_HELP, epilog=LESSON_EPILOG)(_lesson)
+
+
+def _lesson(
+    number: Annotated[int | None, typer.Argument(metavar="N", help="The number of the lesson.")] = None,
+    json: Json = False,
+) -> None:
+    screen = Screen()
+    if number is None:
+        _list(screen, json)
+        return
+    with wrong_use():
+        found = _open(number)
+    taught = Taught(found)
+    if json:
+        screen.json(taught.as_json())
+    else:
+        taught.tell(screen)
+    finish(is_finding=not taught.is_as_told)
+
+
+def _open(number: int) -> Lesson:
+    try:
+        return lesson(number)
+    except LookupError as error:
+        raise WrongUse("N", str(error.args[0])) from None
+
+
+def _list(screen: Screen, json: bool) -> None:
+    for each in lessons():
+        if json:
+            screen.json({"number": each.number, "title": each.words.title, "invariants": each.words.invariants})
+        else:
+            codes = ", ".join(each.words.invariants)
+            screen.one_line(f"{each.number:>3}  {each.words.title:<34}", (codes, FAINT))
+    if not json:
+        screen.one_line()
+        screen.sentence(
+            "choreo lesson 5 shows one; choreo explore lesson-5 and choreo simulate lesson-5 take it apart."
+        )
+
+
+class Pair:
+    """A saga with its bug and without, and what the explorer finds in both."""
+
+    def __init__(self, broken: Definition, mended: Definition, style: str) -> None:
+        self.broken = _explore(broken, style)
+        self.mended = _explore(mended, style)
+        self.budget = mended.faults.budget if mended.faults.kinds else 0
+
+    def is_as_told(self, invariants: tuple[str, ...]) -> bool:
+        """Whether the bug is found as what the lesson says it is, and mended by what it says mends it."""
+        is_found = set(invariants) <= {broken.code for broken in self.broken.broken}
+        return is_found and self.mended.verdict is Conclusion.SAFE
+
+
+class Taught:
+    """A lesson, and what the explorer finds in it: in its own style, in the other, and in its twin."""
+
+    def __init__(self, found: Lesson) -> None:
+        self.lesson = found
+        self.own = Pair(found.broken, found.mended, found.words.style)
+        self.other = Pair(found.broken, found.mended, found.other_style)
+        self.twin = None if found.twin is None else Pair(found.twin.broken, found.twin.mended, found.words.style)
+
+    @property
+    def is_as_told(self) -> bool:
+        """Whether everything is as the lesson says."""
+        words, twin = self.lesson.words, self.lesson.twin
+        is_other = self.other.broken.verdict == words.other_style and self.other.is_as_told(())
+        is_twin = self.twin is None or twin is None or self.twin.is_as_told(twin.invariants)
+        return self.own.is_as_told(words.invariants) and is_other and is_twin
+
+    def as_json(self) -> dict[str, Any]:
+        words = self.lesson.words
+        return {
+            "number": self.lesson.number,
+            "title": words.title,
+            "invariants": words.invariants,
+            "broken": self.own.broken.as_json(),
+            "mended": self.own.mended.as_json(),
+            "other_style": self.other.broken.as_json(),
+            "as_told": self.is_as_told,
+        }
+
+    def tell(self, screen: Screen) -> None:
+        found, words = self.lesson, self.lesson.words
+        screen.one_line((f"Lesson {found.number}: {words.title}", TITLE))
+        screen.one_line()
+        _paragraph(screen, words.story)
+        _ask(screen, found)
+        _heading(screen, "What happens")
+        _paragraph(screen, words.outcome)
+        if found.is_broken:
+            _bug(screen, self.own.broken)
+            screen.one_line(f"The simulator finds it too: choreo simulate lesson-{found.number} --seeds {words.seeds}")
+            _heading(screen, "What mends it")
+            _paragraph(screen, words.mend)
+        _proof(screen, self.own)
+        _heading(screen, f"And in {found.other_style}?")
+        _paragraph(screen, words.other)
+        if found.is_broken:
+            _verdict_of_other(screen, found, self.other)
+        else:
+            _proof(screen, self.other)
+            screen.one_line()
+            show_comparison(screen, *_compared(found), False)
+        if self.twin is not None and found.twin is not None:
+            _heading(screen, "Its twin")
+            _paragraph(screen, found.twin.text)
+            _bug(screen, self.twin.broken)
+            _proof(screen, self.twin)
+        if not self.is_as_told:
+            screen.sentence(("What was found is not what this lesson says.", "bold red"))
+
+
+def _compared(found: Lesson) -> tuple[Scenario, Comparison]:
+    """Both styles side by side, where the last step refuses."""
+    steps = [step.name for step in found.broken.steps]
+    saga = read_saga(steps, [steps[-1]], ())
+    return saga, compare(saga, open_separately(SERVICES, steps, 2 * len(STYLES)))
+
+
+def _bug(screen: Screen, report: Report) -> None:
+    for broken in report.broken:
+        screen.sentence((f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=3)
+    show_counterexample(screen, report)
+
+
+def _explore(definition: Definition, style: str) -> Report:
+    return Explorer(definition, style, open_services(SERVICES)).explore()
+
+
+def _ask(screen: Screen, found: Lesson) -> None:
+    """The question; where somebody sits at a terminal, the answer is waited for."""
+    words = found.words
+    _heading(screen, "What do you expect?")
+    screen.sentence(words.question)
+    for index, answer in enumerate(words.answers, start=1):
+        screen.sentence(f"  {index}  {answer}", indent=5)
+    if not (sys.stdin is not None and sys.stdin.isatty() and screen.is_terminal):
+        return
+    guess = screen.input("Your answer: ", markup=False, emoji=False).strip()
+    if guess:
+        is_right = guess == str(words.answer)
+        right = f"{words.answer}  {words.answers[words.answer - 1]}"
+        screen.sentence(("Right.", "bold green") if is_right else (f"Not quite: {right}", "bold yellow"))
+
+
+def _heading(screen: Screen, text: str) -> None:
+    screen.one_line()
+    screen.one_line((text, TITLE))
+
+
+def _paragraph(screen: Screen, text: str) -> None:
+    """A text of a lesson, as wide as the screen."""
+    screen.lines(screen.wrapped(Text(" ".join(text.split()))))
+
+
+def _proof(screen: Screen, pair: Pair) -> None:
+    report, budget = pair.mended, pair.budget
+    if report.verdict is not Conclusion.SAFE:
+        return
+    faults = f"with at most {budget} fault{'s' if budget != 1 else ''} " if budget else ""
+    screen.sentence(
+        ("Proof", "bold green"),
+        f": all {report.states:,} reachable states {faults}were looked at; S1-S12 and L1-L5 hold.",
+    )
+
+
+def _verdict_of_other(screen: Screen, found: Lesson, pair: Pair) -> None:
+    other, mended = pair.broken, pair.mended
+    if other.verdict is Conclusion.SAFE:
+        screen.sentence(f"With the same bug, {found.other_style} is safe: all {other.states:,} states were looked at.")
+        return
+    codes = ", ".join(broken.code for broken in other.broken)
+    screen.sentence(
+        f"With the same bug, {found.other_style} breaks {codes}; mended, all of its {mended.states:,} states are safe."
+    )

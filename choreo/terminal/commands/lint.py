@@ -1,0 +1,47 @@
+"""`choreo lint`: the wiring of a definition alone, nothing is run."""
+
+import typer
+
+from choreo.compile.linting import Finding, lint
+from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.saga.definition import Definition
+from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
+from choreo.terminal.options.definition_arguments import open_definition
+from choreo.terminal.options.services import Services, check_names, with_services
+
+LINT_HELP = "Look through the wiring of a definition without running it: what will be heard by nobody, or never undone."
+LINT_EPILOG = """[bold]Examples[/]
+  choreo lint services.sagas:order
+  choreo lint order.toml --style choreography --json""" + STATUS.format("nothing found", "a finding")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("lint", cls=Command, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
+
+
+def _lint(
+    definition: DefinitionSource, style: OfStyle = Shown.BOTH, json: Json = False, services: Services = None
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        read = with_services(open_definition(definition), services)
+        check_names(read, services)
+    findings = {name: lint(read, name) for name in style.styles}
+    for name, found in findings.items():
+        if json:
+            screen.json({"definition": read.name, "style": name, "findings": [_plain(finding) for finding in found]})
+        else:
+            _show(screen, read, name, found)
+    finish(is_finding=any(findings.values()))
+
+
+def _plain(finding: Finding) -> dict[str, str]:
+    return {"rule": finding.rule.value, "where": finding.where, "sentence": finding.sentence}
+
+
+def _show(screen: Screen, definition: Definition, style: str, found: list[Finding]) -> None:
+    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}" if found else "nothing found"
+    screen.one_line((f"{screen.name(definition.name)}, {style}", TITLE), f": {count}")
+    for finding in found:
+        screen.one_line("  ", (finding.rule.value, "bold red"), " ", (screen.prose(finding.where), FAINT))
+        screen.sentence(f"    {screen.prose(finding.sentence)}", indent=4)

@@ -1,0 +1,127 @@
+"""`choreo show`: one run of a journal, drawn.
+
+Laws: looks, and changes nothing, also while a node runs.
+"""
+
+import json as json_module
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from choreo.analysis.next_events import as_json
+from choreo.analysis.run_summary import Account, account_of
+from choreo.render.history_mermaid import history_mermaid
+from choreo.render.screen import Screen
+from choreo.storage.errors import JournalError
+from choreo.storage.rows import HELD, RUNNING, DeliveryRow, RunRow
+from choreo.storage.sqlite.holds import HeldRow, held_run
+from choreo.terminal.commands.sagas import held_as_json
+from choreo.terminal.options.arguments import WrongUse
+from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
+from choreo.terminal.views.explain import explanation_as_json
+from choreo.terminal.views.show import picture_records, show_account
+from choreo.trace.record import time_text
+
+SHOW_HELP = (
+    "Draw one saga of a journal: who heard what and when, what took effect, what is in force, why it went backward, "
+    "and what is expected next."
+)
+SHOW_EPILOG = """[bold]Examples[/]
+  choreo show order-2 --journal sagas.db
+  choreo show order-2 --journal sagas.db --mermaid > order-2.mmd
+  choreo show order-2 --journal sagas.db --json""" + STATUS.format(
+    "shown", "shown, and its rows do not follow from each other"
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("show", cls=Command, help=SHOW_HELP, epilog=SHOW_EPILOG)(_show)
+
+
+def _show(
+    saga_id: SagaId,
+    journal: JournalFile,
+    run: OfRun = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", metavar="", help="Print a Mermaid sequence diagram and nothing else.")
+    ] = False,
+    json: Json = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", metavar="", help="Tell also who heard an event and did nothing.")
+    ] = False,
+) -> None:
+    screen = Screen()
+    with wrong_use():
+        if mermaid and json:
+            raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+        with journal_to_read(journal) as opened, opened.at_one_moment():
+            row = find_run(opened, saga_id, run)
+            deliveries = opened.deliveries(row.number)
+            is_asked = row.number in [number for _, number in opened.asked_to_resume()]
+            held = held_run(opened, row.number) if row.state == RUNNING else None
+        with journal_errors():
+            account = _account(row, deliveries, journal)
+    if json:
+        screen.json(_plain(journal, account, is_asked, held))
+    elif mermaid:
+        screen.plain(history_mermaid(picture_records(account), show_all))
+    else:
+        show_account(screen, account, journal, is_asked, show_all, held)
+    finish(is_finding=account.told.wrong is not None)
+
+
+def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Account:
+    try:
+        return account_of(row, deliveries)
+    except JournalError:
+        raise
+    except Exception as error:  # a request that no node has written can be anything
+        why = f"run {row.number} cannot be told ({type(error).__name__}: {error})"
+        raise JournalError(f"expected a journal that is sound, got {path!r}: {why}") from error
+
+
+def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) -> dict[str, Any]:
+    row, request = account.row, account.row.request
+    return {
+        "journal": path,
+        "run": f"run-{row.number}",
+        "saga_id": request.saga_id,
+        "state": row.state if held is None else HELD,
+        "held": held_as_json(held),
+        "style": request.style,
+        "steps": request.steps,
+        "fail_step": request.fail_step,
+        "fail_compensation": request.fail_compensation,
+        "key_prefix": row.key_prefix,
+        "sender": msgspec.to_builtins(row.sender),
+        "begun": time_text(row.begun_ms),
+        "ended": None if row.ended_ms is None else time_text(row.ended_ms),
+        "reply": _reply(row),
+        "outcome": msgspec.to_builtins(row.outcome),
+        "resolution": msgspec.to_builtins(row.resolution),
+        "took_effect": account.names(account.executed),
+        "compensated": account.names(account.compensated),
+        "in_force": account.names(account.in_force),
+        "in_doubt": account.names(account.in_doubt),
+        "not_compensated": dict(
+            zip(account.names(account.not_compensated), account.not_compensated.values(), strict=True)
+        ),
+        "next": as_json(account.prospect),
+        "resumed": len(account.resumed),
+        "asked_to_resume": is_asked,
+        "wrong": account.told.wrong,
+        "explanation": None if account.explanation is None else explanation_as_json(account.explanation),
+        "records": [msgspec.to_builtins(record) for record in account.told.records],
+    }
+
+
+def _reply(row: RunRow) -> Any:
+    """The body that the client was sent, and is sent again when it asks again."""
+    from choreo.node.messages import reply_text
+
+    if row.outcome is None:
+        return None
+    return json_module.loads(reply_text(row.request.saga_id, row.sender.msg_id, row.outcome))

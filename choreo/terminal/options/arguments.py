@@ -1,0 +1,141 @@
+"""From the words of the command line to a saga.
+
+Laws: wrong use is told apart here, before anything is run; what is wrong is said with what was expected and what came.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from choreo.analysis.naming import enumerated
+from choreo.api import SERVICES, NoServices, open_services
+from choreo.recorder import Scenario
+from choreo.render.served import Served, Simulated
+from choreo.saga.calling import UnfitService
+from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
+from choreo.saga.lookup import UnknownService, known_services, serves_every_name
+from choreo.saga.plan import PlanTooLarge, plan
+from choreo.saga.raised import in_a_line
+from choreo.saga.service import Service, ServiceOf, stand_in_of
+from choreo.terminal.views.records import record_of
+
+SIMULATED = "simulated"
+
+
+class WrongUse(Exception):
+    """The command line asks for something that cannot be done; `where` names the argument."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where, self.why = where, why
+
+
+class Failure(Exception):
+    """What was asked for is right, and cannot be done now: the machine fails."""
+
+
+def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
+    """The saga that the arguments describe. Raises `WrongUse`."""
+    itinerary = tuple(read_group(word, f"STEP {number}") for number, word in enumerate(steps, start=1))
+    try:
+        compiled = plan(itinerary)
+    except PlanTooLarge as error:
+        raise WrongUse("STEP", str(error).removeprefix("steps: ")) from None
+    return Scenario(
+        itinerary,
+        compiled,
+        one_of(compiled.steps, fail, "--fail"),
+        one_of(compiled.steps, fail_compensation, "--fail-compensation"),
+    )
+
+
+def read_group(word: str, where: str) -> str | tuple[str, ...]:
+    """A step, or the group of `a+b` or of a JSON array. Raises `WrongUse`."""
+    if word.startswith("["):
+        return _read_array(word, where)
+    if "+" not in word:
+        return word
+    names = tuple(word.split("+"))
+    if not all(names):
+        escape = json.dumps([word])
+        raise WrongUse(where, f"expected names on both sides of each +, got {quoted(word)}; a name with + is {escape}")
+    return names
+
+
+def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
+    """The step that an option names, if it does. Raises `WrongUse` for several, and for one that is unknown."""
+    if len(names) > 1:
+        raise WrongUse(where, f"expected at most one step, got {len(names)}")
+    for name in names:
+        if name not in steps:
+            known = enumerated([quoted(step) for step in steps], NAMED_MAX)
+            why = f"expected a step of this saga ({known}), got {quoted(name)}{suggestion(name, steps)}"
+            raise WrongUse(where, why)
+    return names[0] if names else None
+
+
+def open_separately(
+    module: str | None, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
+) -> list[Served]:
+    """So many separate sets of services from the module, each with a service for every step. Raises `WrongUse`."""
+    sets = [_open(module, steps, service_names) for _ in range(count)]
+    for step in steps if count > 1 else ():
+        if sets[0](step) is sets[1](step) and record_of(sets[0](step)):
+            why = f"expected fresh services from each catalogue(), got the same one for {quoted(step)} twice"
+            raise WrongUse("--services", why)
+    return sets
+
+
+def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, str]) -> Served:
+    try:
+        service_of = open_services(SERVICES if module is None else module)
+    except NoServices as error:
+        raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+    services = _services(service_of, steps, service_names, module)
+    stand_in = stand_in_of(service_of)
+    is_general = serves_every_name(service_of, services.values())
+    simulated = [step for step in steps if step not in services or (services[step] is stand_in and not is_general)]
+    fallback = Simulated() if stand_in is None else stand_in
+    return Served({step: services.get(step, fallback) for step in steps}, tuple(dict.fromkeys(simulated)))
+
+
+def _services(
+    service_of: ServiceOf, steps: Sequence[str], service_names: Mapping[str, str], module: str | None
+) -> dict[str, Service]:
+    """The service of each step but those that a definition has simulated. Raises `WrongUse`."""
+    named = {step: service_names[step] for step in steps if service_names.get(step, SIMULATED) != SIMULATED}
+    services = {step: _service(service_of, step, module) for step in steps if step not in service_names}
+    try:
+        known = known_services(service_of, dict.fromkeys(named.values()))
+    except (UnknownService, UnfitService) as error:
+        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+    return services | {step: known[name] for step, name in named.items()}
+
+
+def in_module(module: str | None) -> str:
+    """In which module a service was looked for, and how to have another."""
+    more = "; --services names another" if module is None else ""
+    return f" (in module {SERVICES if module is None else module!r}{more})"
+
+
+def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
+    """The service of a step, or what stands in for it."""
+    try:
+        return service_of(step)
+    except UnfitService as error:
+        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+    except Exception as error:  # whatever somebody else's module raises
+        expected = f"expected a service with execute() and compensate() for {quoted(step)}"
+        raise WrongUse("--services", f"{expected}, got {in_a_line(error)}") from None
+
+
+def _read_array(word: str, where: str) -> tuple[str, ...]:
+    example = 'expected a JSON array of step names, such as ["a", "b"]'
+    try:
+        names = json.loads(word)
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(where, f"{example}, got {quoted(word)} ({error})") from None
+    for name in names:
+        if not isinstance(name, str):
+            raise WrongUse(where, f"{example}, got {quoted(json.dumps(name))} among them")
+    return tuple(names)

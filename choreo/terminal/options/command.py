@@ -1,0 +1,69 @@
+"""What every command has in common: its options, its exit status, and how wrong use is told.
+
+Exit status: 0 fine; 1 a finding; 2 wrong use.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+from choreo.compile import STYLES
+from choreo.render.names import visible
+from choreo.runtime.process import ctrl_c_told_apart, own_output
+from choreo.saga.plan import PlanTooLarge
+from choreo.terminal.options.arguments import Failure, WrongUse
+
+FINE, FINDING, CANNOT_WRITE = 0, 1, 2
+STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
+
+
+class Command(TyperCommand):
+    """A command whose usage reads as it is typed: without braces around what is required."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command: stdout is its own, whatever services print, and Ctrl-C stops it."""
+        with own_output(), ctrl_c_told_apart():
+            return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Shown(StrEnum):
+    CHOREOGRAPHY = "choreography"
+    ORCHESTRATION = "orchestration"
+    BOTH = "both"
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        return tuple(STYLES) if self is Shown.BOTH else (self.value,)
+
+
+DefinitionSource = Annotated[
+    str, typer.Argument(metavar="DEFINITION", help="A TOML file, module:attribute, or lesson-N.", show_default=False)
+]
+OfStyle = Annotated[Shown, typer.Option("--style", metavar="STYLE", help="choreography, orchestration, or both.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object on one line.")]
+
+
+@contextmanager
+def wrong_use() -> Iterator[None]:
+    """What the arguments got wrong, as an error of the command line."""
+    try:
+        yield
+    except Failure as error:
+        print(f"choreo: {visible(str(error))}", file=sys.stderr)
+        raise typer.Exit(FINDING) from None
+    except WrongUse as error:
+        raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
+    except PlanTooLarge as error:
+        raise typer.BadParameter(f"a step is added to compare: {error}", param_hint="STEP") from None
+
+
+def finish(is_finding: bool) -> NoReturn:
+    raise typer.Exit(FINDING if is_finding else FINE)

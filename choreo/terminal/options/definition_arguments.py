@@ -1,0 +1,123 @@
+"""A definition where a command takes steps: as the itinerary of its first run, for the in-process runner.
+
+Laws: that runner has neither time, faults nor free choices, and no point of no return. What it cannot do as the
+definition says is wrong use, and whoever asks is sent to `choreo simulate`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from choreo.analysis.naming import enumerated
+from choreo.recorder import Scenario
+from choreo.render.names import shown
+from choreo.saga.definition import Definition, Fails, Kind, Step
+from choreo.saga.file import WrongDefinition, read_definition
+from choreo.saga.file.reading import is_definition
+from choreo.saga.plan import Itinerary, Plan, plan
+from choreo.terminal.options.arguments import SIMULATED, WrongUse, one_of, read_saga
+from choreo.terminal.options.services import with_services
+
+DEFINITION = "DEFINITION"
+
+
+def open_definition(source: str) -> Definition:
+    """The definition that the command line names. Raises `WrongUse`."""
+    try:
+        return read_definition(source)
+    except WrongDefinition as error:
+        raise WrongUse(DEFINITION, str(error)) from None
+
+
+def read_steps(
+    words: list[str], fail: Sequence[str], fail_compensation: Sequence[str], services: str | None = None
+) -> Scenario:
+    """The saga of these steps; a single word that has the form of a definition names one. Raises `WrongUse`.
+
+    Where `services` are given, a step of a definition that names no service has the one of its own name.
+    """
+    if len(words) != 1 or not is_definition(words[0]):
+        return read_saga(words, fail, fail_compensation)
+    try:
+        definition = read_definition(words[0])
+    except WrongDefinition as error:
+        raise WrongUse(DEFINITION, f"{error}; a step of that name is written {json.dumps(words)}") from None
+    return _saga(with_services(definition, services), fail, fail_compensation)
+
+
+def _saga(definition: Definition, fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
+    run = definition.all_runs()[0]
+    steps = {step.name: step for step in definition.steps_of(run)}
+    itinerary = itinerary_of(definition.plan_of(run))
+    compiled = plan(itinerary)
+    levels = dict(zip(compiled.steps, compiled.depths, strict=True))
+    fail_step = one_of(compiled.steps, fail, "--fail")
+    if fail_step is None:
+        fail_step = _first_failing(steps, levels)
+    stubborn = one_of(compiled.steps, fail_compensation, "--fail-compensation")
+    if fail_step is not None:
+        _check_return(steps, levels, fail_step)
+        stubborn = stubborn if stubborn is not None else _first_stubborn(steps, levels, fail_step)
+    service_names = {name: step.service or SIMULATED for name, step in steps.items()}
+    return Scenario(itinerary, compiled, fail_step, stubborn, service_names)
+
+
+def itinerary_of(graph: Plan) -> Itinerary:
+    """The steps in groups, each after all of the group before. Raises `WrongUse` where they have no such order."""
+    levels: list[list[int]] = [[] for _ in range(max(graph.depths, default=-1) + 1)]
+    for position, depth in enumerate(graph.depths):
+        levels[depth].append(position)
+    before: list[int] = []
+    for level in levels:
+        for position in level:
+            if sorted(graph.predecessors[position]) != before:
+                raise WrongUse(DEFINITION, _not_levelled(graph, position, before))
+        before = level
+    names = [tuple(graph.steps[position] for position in level) for level in levels]
+    return tuple(group[0] if len(group) == 1 else group for group in names)
+
+
+def _not_levelled(graph: Plan, position: int, before: Sequence[int]) -> str:
+    all_before = enumerated([shown(graph.steps[p]) for p in before])
+    after = enumerated([shown(graph.steps[p]) for p in graph.predecessors[position]])
+    name = shown(graph.steps[position])
+    return (
+        f"expected steps in groups, each after all of the group before it ({all_before or 'the start'}), got {name} "
+        f"after {after}; choreo simulate takes any order"
+    )
+
+
+def _first_failing(steps: Mapping[str, Step], levels: Mapping[str, int]) -> str | None:
+    """The step at which the saga turns back; a single one, for the runner makes no more of them fail."""
+    failing = [name for name, step in steps.items() if _always(step.fails, _tries(step))]
+    level = min((levels[name] for name in failing), default=0)
+    return _single([name for name in failing if levels[name] == level], "that always fails")
+
+
+def _first_stubborn(steps: Mapping[str, Step], levels: Mapping[str, int], fail_step: str) -> str | None:
+    """The step at which going back ends."""
+    begun = [name for name in steps if levels[name] <= levels[fail_step] and name != fail_step]
+    stubborn = [name for name in begun if _always(steps[name].compensation_fails, steps[name].attempts)]
+    level = max((levels[name] for name in stubborn), default=0)
+    return _single([name for name in stubborn if levels[name] == level], "whose compensation always fails")
+
+
+def _single(names: Sequence[str], which: str) -> str | None:
+    if len(names) > 1:
+        got = enumerated([shown(name) for name in names])
+        raise WrongUse(DEFINITION, f"expected one step in parallel {which}, got {got}; choreo simulate takes several")
+    return names[0] if names else None
+
+
+def _check_return(steps: Mapping[str, Step], levels: Mapping[str, int], fail_step: str) -> None:
+    for name, step in steps.items():
+        if step.kind is not Kind.COMPENSATABLE and levels[name] <= levels[fail_step] and name != fail_step:
+            why = f"expected a failure before {shown(name)}, which cannot be undone, got {shown(fail_step)}"
+            raise WrongUse(DEFINITION, f"{why}; choreo simulate knows the point of no return")
+
+
+def _tries(step: Step) -> int:
+    return step.attempts if step.kind is Kind.RETRIABLE else 1
+
+
+def _always(fails: Fails, tries: int) -> bool:
+    return fails == "always" or (isinstance(fails, int) and fails >= tries)

@@ -1,0 +1,95 @@
+"""A journal that a command looks at, and the run in it that a command is about.
+
+Laws: whatever is wrong with the file is wrong use of `--journal`, told in the journal's own words. Where a command that
+writes finds no room, a disk that fails, or a lock that is not let go, it has failed, which is no mistake of its use.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from choreo.analysis.naming import enumerated
+from choreo.node.command import DESCRIPTORS_OF_JOURNAL
+from choreo.runtime.process import missing_descriptors
+from choreo.saga.file.errors import quoted
+from choreo.storage.errors import JournalError, JournalFails
+from choreo.storage.rows import RunRow
+from choreo.storage.sqlite.journal import Journal
+from choreo.terminal.options.arguments import Failure, WrongUse
+from choreo.terminal.options.trace_file import Alike, text_of
+
+JournalFile = Annotated[
+    str, typer.Option("--journal", metavar="FILE", help="The journal of a node.", show_default=False)
+]
+SagaId = Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.", show_default=False)]
+OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run, where the saga has several.")]
+
+LOOKED_AT_MAX = 2000
+"""So many runs are looked through for a name that is like the one that there is not."""
+
+
+@contextmanager
+def journal_errors(writes: bool = False) -> Iterator[None]:
+    """What is wrong with the journal, as wrong use; to a command that writes, what fails is a failure."""
+    try:
+        yield
+    except JournalError as error:
+        if writes and isinstance(error, JournalFails):
+            raise Failure(str(error)) from None
+        raise WrongUse("--journal", str(error)) from None
+
+
+def expect_descriptors() -> None:
+    """Raises `WrongUse` where not even the files that belong to a journal can be opened."""
+    missing = missing_descriptors(DESCRIPTORS_OF_JOURNAL)
+    if missing is not None:
+        raise WrongUse("--journal", missing)
+
+
+@contextmanager
+def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
+    """The journal, for whoever only looks, or looks before it writes. Raises `WrongUse`, and `Failure`."""
+    expect_descriptors()
+    with journal_errors(writes):
+        journal = Journal.open_to_read(path)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
+    """The newest run of the saga, or the one that is named. Raises `WrongUse` where there is none."""
+    runs = [found for name in names_of(saga_id) if (found := journal.find(name)) is not None]
+    if run is not None:
+        return _named(journal, run, names_of(saga_id))
+    if not runs:
+        alike = Alike(saga_id, "the journal has no saga")
+        for row in journal.runs(journal.before_newest(LOOKED_AT_MAX), LOOKED_AT_MAX):
+            alike.meet(str(text_of(row.request.saga_id)))
+        why = f"expected the saga_id of a saga in {journal.path}, got {quoted(saga_id)}{alike.suggestion()}"
+        raise WrongUse("SAGA_ID", why)
+    if len(runs) > 1:
+        names = enumerated([f"run-{row.number} of {row.request.saga_id!r}" for row in runs])
+        raise WrongUse("SAGA_ID", f"expected one saga, got {names}, a text and a number: --run tells them apart")
+    return runs[0]
+
+
+def names_of(saga_id: str) -> list[str | int]:
+    """What may be meant by a name that was typed: a text, or a number."""
+    try:
+        number = int(saga_id)
+    except ValueError:
+        return [saga_id]
+    return [saga_id, number] if str(number) == saga_id else [saga_id]
+
+
+def _named(journal: Journal, run: str, names: list[str | int]) -> RunRow:
+    digits = run.removeprefix("run-")
+    number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else 0
+    found = journal.run(number)
+    if found is None or found.request.saga_id not in names:
+        raise WrongUse("--run", f"expected a run of this saga, such as run-1, got {quoted(run)}")
+    return found

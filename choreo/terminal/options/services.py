@@ -1,0 +1,65 @@
+"""Which services a command calls: those of `--services`, or those that come with choreo.
+
+Laws: where services are given, every step is looked up in them, by `service` or by its own name; where none are, a step
+without `service` is simulated. What nobody serves is wrong use, told with the nearest name, before anything runs.
+"""
+
+from typing import Annotated
+
+import typer
+from msgspec.structs import replace
+
+from choreo.api import SERVICES, NoServices, open_services
+from choreo.compile import STYLES
+from choreo.lab.model.world import World, is_simulated
+from choreo.saga.calling import UnfitService
+from choreo.saga.definition import Definition
+from choreo.saga.lookup import UnknownService, known_services
+from choreo.saga.service import ServiceOf
+from choreo.storage.copying import NoCopy
+from choreo.terminal.options.arguments import WrongUse, in_module
+
+Services = Annotated[
+    str | None,
+    typer.Option(
+        "--services",
+        metavar="MODULE",
+        help=f"A module with catalogue(), which opens services afresh (default: {SERVICES}).",
+    ),
+]
+OPTION = "--services"
+
+
+def with_services(definition: Definition, module: object) -> Definition:
+    """The definition; where services are given, each step without a `service` has the one of its own name."""
+    if module is None:
+        return definition
+    steps = (replace(step, service=step.name) if step.service is None else step for step in definition.steps)
+    return replace(definition, steps=tuple(steps))
+
+
+def open_given(module: str | None) -> ServiceOf:
+    """Fresh services of the module, or those that come with choreo. Raises `WrongUse`."""
+    try:
+        return open_services(SERVICES if module is None else module)
+    except NoServices as error:
+        raise WrongUse(OPTION, str(error).removeprefix("services: ")) from None
+
+
+def check_names(definition: Definition, module: str | None) -> None:
+    """Whether the module has the services that the definition names. Raises `WrongUse`."""
+    service_of = open_given(module)
+    try:
+        names = (step.service for step in definition.steps if step.service is not None and not is_simulated(step))
+        known_services(service_of, dict.fromkeys(names))
+    except (UnknownService, UnfitService) as error:
+        raise WrongUse(OPTION, f"{error}{in_module(module)}") from None
+
+
+def check_services(definition: Definition, module: str | None) -> None:
+    """The same, and whether they can be copied, as the laboratory must. Raises `WrongUse`."""
+    service_of = open_given(module)
+    try:
+        World(definition, next(iter(STYLES)), service_of)
+    except (UnknownService, UnfitService, NoCopy) as error:
+        raise WrongUse(OPTION, f"{error}{in_module(module)}") from None

@@ -1,0 +1,38 @@
+"""The lines of a trace, from a file or from stdin.
+
+Laws: no line is read into memory that is longer than any record.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO
+
+from choreo.terminal.options.arguments import WrongUse
+from choreo.trace.record import NotATrace
+
+STDIN = "-"
+LINE_BYTES_MAX = 64 * 1024 * 1024
+"""No record is longer; what is longer is no trace, and is not read into memory to find that out."""
+
+
+def opened(trace: str) -> AbstractContextManager[IO[bytes]]:
+    """The file, or stdin. Raises `OSError`, and `WrongUse` where it is no path, or stdin is closed."""
+    if trace != STDIN:
+        try:
+            return open(trace, "rb")
+        except ValueError as error:  # a zero byte
+            raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error})") from None
+    if sys.stdin is None:
+        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
+    return nullcontext(sys.stdin.buffer)
+
+
+def bounded(lines: IO[bytes], name: str, what: str) -> Iterator[bytes]:
+    """The lines, each of which is to be `what`. Raises `NotATrace` for one that is too long."""
+    number = 0
+    while line := lines.readline(LINE_BYTES_MAX):
+        number += 1
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise NotATrace(f"{name}:{number}: expected {what}, got a line of more than {LINE_BYTES_MAX} bytes")
+        yield line

@@ -1,0 +1,108 @@
+"""Runs and comparisons for programs: plain values, to be written as JSON."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from choreo.analysis.naming import numbered
+from choreo.analysis.recording import Recording
+from choreo.protocol.event import Event
+from choreo.recorder import Scenario
+from choreo.render.words import story_of
+from choreo.saga.outcome import Outcome
+from choreo.terminal.comparison import Comparison, Figures
+from choreo.terminal.views.records import Record, records_of
+
+
+def run_as_json(saga: Scenario, recording: Recording) -> dict[str, Any]:
+    """One run: what was asked, how it ended, every event with who heard it, and what the services' records show."""
+    return {
+        **_asked(saga),
+        "style": recording.style,
+        "outcome": _outcome(recording.outcome),
+        "story": story_of(recording, str),
+        "in_force": [recording.plan.steps[position] for position in recording.in_force()],
+        "events": _messages(recording),
+        "records": _records(recording),
+        "simulated": recording.simulated,
+    }
+
+
+def comparison_as_json(saga: Scenario, comparison: Comparison) -> dict[str, Any]:
+    """Both styles: whether they did the same, and every number in which they differ."""
+    one, other = comparison.recordings
+    styles = zip((one, other), comparison.figures, strict=True)
+    return {
+        **_asked(saga),
+        "simulated": one.simulated,
+        "same_outcome": comparison.is_same_outcome,
+        "same_records": not comparison.differing,
+        "differing_records": {
+            step: [_plain(record) for record in records] for step, records in comparison.differing.items()
+        },
+        **{recording.style: _style(recording, figures) for recording, figures in styles},
+    }
+
+
+def _asked(saga: Scenario) -> dict[str, Any]:
+    return {"steps": saga.itinerary, "fail": saga.fail_step, "fail_compensation": saga.fail_compensation}
+
+
+def _style(recording: Recording, figures: Figures) -> dict[str, Any]:
+    counted = msgspec.to_builtins(figures)
+    return {
+        "outcome": _outcome(recording.outcome),
+        "messages": figures.messages,
+        **counted,
+        "keepers": figures.keepers,
+        "records": _records(recording),
+    }
+
+
+def _records(recording: Recording) -> dict[str, Any]:
+    return {service: _plain(record) for service, record in records_of(recording.services).items()}
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """The fields of a service are whatever its author likes; what JSON has no word for is told as text."""
+    return {name: value if _is_json(value) else repr(value) for name, value in record.items()}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
+    return None if outcome is None else msgspec.to_builtins(outcome)
+
+
+def _messages(recording: Recording) -> list[dict[str, Any]]:
+    names = numbered(recording.table.hearers)
+    return [
+        {
+            "number": message.number,
+            **_event(message.event),
+            "heard_by": [names[seat] for seat in message.reacted],
+            "ignored_by": [names[seat] for seat in message.ignored],
+        }
+        for message in recording.messages()
+    ]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    """The fields of a trace record that a run alone has."""
+    topic = event.topic
+    return {
+        "event": topic.event,
+        "source": topic.source,
+        "step": topic.step,
+        "position": None if topic.step is None else topic.position,
+        "id": event.id,
+        "causation_id": event.causation_id,
+        "reason": event.reason,
+    }
