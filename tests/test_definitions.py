@@ -428,7 +428,7 @@ def test_a_path_that_leads_to_no_file_is_refused(
 # --- modules and lessons ----------------------------------------------------------------------------------------------
 
 MODULE = """
-from choreo.domain.definition import Definition, Kind, SagaName, Step
+from choreo.saga.definition import Definition, Kind, SagaName, Step
 good = Definition(SagaName("good"), (Step("a", kind="pivot"),))
 mistyped = Definition(SagaName("x"), (Step("a", attempts="3"),))
 senseless = Definition(SagaName("x"))

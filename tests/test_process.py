@@ -33,7 +33,7 @@ COMMANDS = {
 
 NOISY = """
 import atexit, os, subprocess, sys
-from choreo.domain.definition import Definition, Step
+from choreo.saga.definition import Definition, Step
 print("imported")
 os.write(1, b"imported, raw\\n")
 atexit.register(print, "the end")

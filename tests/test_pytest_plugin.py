@@ -19,7 +19,7 @@ from tests.lab_sagas import SUITE
 from tests.stories import ROOT
 
 SERVICES = """
-from choreo.domain.service import Refused
+from choreo import Refused
 
 class Ferries:
     def __init__(self, places):
@@ -111,8 +111,8 @@ def test_a_definition_built_in_python_is_kept_for_the_command(tmp_path: Path) ->
     status, printed = run(
         tmp_path,
         """
-from choreo.domain.definition import Definition, SagaName, Step
-from choreo.domain.guarantees import Guarantees
+from choreo.saga.definition import Definition, SagaName, Step
+from choreo.saga.guarantees import Guarantees
 
 ORDER = Definition(SagaName("my order"), (Step("charge"), Step("reserve")), guarantees=Guarantees(redelivery=False))
 
@@ -232,7 +232,7 @@ def test_groups_are_written_as_in_a_message_to_the_node(tmp_path: Path) -> None:
         tmp_path,
         """
 import pytest
-from choreo.definitions import WrongDefinition
+from choreo.saga.file import WrongDefinition
 
 def test_group(choreo):
     found = choreo.explore([["a", "b"], "c"], faults=["duplicate"])
@@ -287,7 +287,7 @@ def test_no_test_overwrites_what_another_has_kept(tmp_path: Path) -> None:
         tmp_path,
         """
 import pytest
-from choreo.domain.definition import Definition, SagaName, Step
+from choreo.saga.definition import Definition, SagaName, Step
 
 def saga(name):
     return Definition(SagaName("order"), (Step(name), Step("last")))

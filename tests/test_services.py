@@ -399,8 +399,8 @@ def test_the_catalogue_imports_nothing_slow() -> None:
 # A new service is one file.
 
 INSURANCE = """
-from choreo.domain.plan import Itinerary
-from choreo.domain.service import Refused
+from choreo.saga.plan import Itinerary
+from choreo.saga.service import Refused
 
 class Insurance:
     steps = ("insure",)

@@ -38,7 +38,7 @@ class Refusing(Service):
     def execute(self, reference):
         if self.number % 2 == 0: raise Refused("every second one refuses")
 
-from choreo.domain.service import Refused
+from choreo import Refused
 KINDS = {"broken": Broken, "interrupted": Interrupted, "refusing": Refusing}
 """
 

@@ -273,7 +273,7 @@ def test_a_trace_of_names_that_utf_8_cannot_spell_is_written(tmp_path: Path, mon
     """As JSON spells them."""
     module = "surrogates_of_the_lab"
     (tmp_path / f"{module}.py").write_text(
-        "from choreo.domain.definition import Definition, SagaName, Step\n"
+        "from choreo.saga.definition import Definition, SagaName, Step\n"
         'saga = Definition(SagaName("\\ud800"), (Step("a\\ud800"),))\n'
     )
     monkeypatch.syspath_prepend(str(tmp_path))
