@@ -4,6 +4,8 @@ Laws: nothing that a service raises ends the process or loses a reply, `sys.exit
 Every text is bounded, and says so where it was cut.
 """
 
+from collections.abc import Callable
+
 from choreo.domain.event import Defect
 
 REASON_CHARACTERS_MAX = 2_000
@@ -19,6 +21,15 @@ class CtrlC:
     """How a real Ctrl-C shows in this process; a face that tells it apart sets `Interrupted`."""
 
     raises: type[KeyboardInterrupt] = KeyboardInterrupt
+
+
+class Forked:
+    """How a process ends that a service has forked, when something is raised in it; a face sets `leave` there.
+
+    Without, it would take that for an answer of the service, and go on with all that its parent is doing.
+    """
+
+    leave: Callable[[BaseException], object] | None = None
 
 
 def expect_no_ctrl_c(error: BaseException) -> None:
@@ -45,9 +56,12 @@ def defect(error: BaseException) -> Defect:
     import traceback  # slow to import, and seldom needed
 
     expect_no_ctrl_c(error)
+    if Forked.leave is not None:
+        Forked.leave(error)
     try:
         lines, last = traceback.format_exception(error), traceback.format_exception_only(error)[-1]
-    except Exception:  # somebody else's class may make nonsense of its own fields
+    except BaseException as unreadable:  # somebody else's class may make nonsense of its own fields
+        expect_no_ctrl_c(unreadable)
         lines, last = [], in_a_line(error)
     summary = cut(last.strip())
     return Defect(summary, cut_in_the_middle("".join(lines)) or f"{summary}\n")
@@ -57,7 +71,8 @@ def shown(value: object) -> str:
     """A value as an error text shows it: cut where it is long."""
     try:
         return cut(repr(value), SHOWN_CHARACTERS_MAX)
-    except Exception:  # whatever somebody else's object raises
+    except BaseException as error:  # whatever somebody else's object raises
+        expect_no_ctrl_c(error)
         return f"a value of type {type(value).__name__}"
 
 

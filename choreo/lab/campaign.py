@@ -28,6 +28,7 @@ from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.shrink import fewest
 from choreo.lab.simulator import Fired, Simulation
 from choreo.lab.world import World, simulated_steps
+from choreo.process import leave_when_forked
 from choreo.trace.record import Record
 
 SEEDS_OF_A_TASK = 100
@@ -271,6 +272,7 @@ HERE: list[Lab] = []
 def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
     CtrlC.raises = Interrupted
+    leave_when_forked()
     HERE[:] = [Lab(definition, style, open_services(), rates)]
 
 
