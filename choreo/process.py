@@ -1,7 +1,8 @@
 """What a face does with its process: stdin and stdout are kept for choreo, and Ctrl-C is told apart.
 
 Laws: what services print, and what they start, never reaches stdout. It goes to stderr, up to the very end of the
-process. A process that a service forks never goes on with what its parent does. Where stdout is not the process's own (a test has replaced it), it is given back.
+process. A process that a service forks never goes on with what its parent does. Where stdout is not the process's own
+(a test has replaced it), it is given back.
 """
 
 import os

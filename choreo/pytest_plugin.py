@@ -267,16 +267,18 @@ def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
 
 @contextmanager
 def _as_wrong_definition() -> Iterator[None]:
-    """What the command line would call wrong use."""
+    """What the command line would call wrong use; and a `KeyboardInterrupt` that a service raises is no Ctrl-C."""
     from choreo.composition import NoServices
     from choreo.definitions import WrongDefinition
     from choreo.domain.calling import UnfitService
     from choreo.domain.copying import NoCopy
     from choreo.domain.lookup import UnknownService
+    from choreo.process import ctrl_c_told_apart
     from choreo.terminal.arguments import WrongUse
 
     try:
-        yield
+        with ctrl_c_told_apart():
+            yield
     except (WrongUse, NoServices, UnknownService, UnfitService, NoCopy) as error:
         raise WrongDefinition(str(error).removeprefix("--")) from None
 
