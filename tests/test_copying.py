@@ -74,6 +74,21 @@ class Unkept(Emptied):
         return threading.Lock()
 
 
+class Leaving(Emptied):
+    """Ends the process when it is asked what it holds, once it holds something."""
+
+    used = False
+
+    def execute(self, reference: str) -> list[str]:
+        self.used = True
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.used:
+            raise SystemExit(0)
+        return {}
+
+
 def explored(make: Callable[[], Any], fails: str = "always") -> Report:
     service = make()
     definition = saga(Step("a", service="mine"), Step("b", fails=fails))
@@ -99,3 +114,9 @@ def test_a_receipt_that_cannot_be_copied_is_told() -> None:
     """It is no defect of the saga, and no verdict is given."""
     with pytest.raises(NoCopy, match="a receipt of service Unkept: expected what can be copied"):
         explored(Unkept)
+
+
+def test_a_service_that_leaves_when_it_is_copied_is_named() -> None:
+    """No laboratory ends without a verdict because of it."""
+    with pytest.raises(NoCopy, match=r"service Leaving: expected .*, got SystemExit: 0"):
+        explored(Leaving)

@@ -112,3 +112,76 @@ def _deviations(path: str) -> list[str]:
         return [deviation.code for deviation in judge_journal(journal).deviations]
     finally:
         journal.close()
+
+
+LOSING = """
+class Calm:
+    def execute(self, reference): pass
+    def compensate(self, reference, receipt): pass
+class Losing(Calm):
+    def execute(self, reference): raise TimeoutError("no answer")
+    def compensate(self, reference, receipt): raise ConnectionError("unreachable")
+def catalogue():
+    own, stand_in = {"place": Calm(), "charge": Losing(), "ship": Calm()}, Calm()
+    return lambda step: own.get(step, stand_in)
+"""
+TOML = """
+[saga]
+name = "order"
+[[step]]
+name = "place"
+[[step]]
+name = "charge"
+[[step]]
+name = "ship"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a command is called that finds the services `losing`."""
+    (tmp_path / "losing.py").write_text(LOSING)
+    (tmp_path / "order.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("style", ["choreography", "orchestration"])
+@pytest.mark.parametrize("command", [["run", "place", "charge", "ship"], ["explore", "order.toml"]], ids=["run", "lab"])
+def test_a_picture_marks_the_lifeline_of_a_step_in_doubt(command: list[str], style: str, folder: Path) -> None:
+    """It is drawn neither as in force nor as if nothing were, and the legend says what it means."""
+    printed = choreo(*command, "--style", style, "--services", "losing").stdout
+
+    *picture, _, signs = printed[: printed.index("? in doubt") + len("? in doubt")].splitlines()
+    assert picture[-1].split().count("?") == 1
+    assert picture[-1].split().count("┃") == 1
+    assert signs.endswith("┃ in force   ? in doubt")
+
+
+def test_the_compact_picture_marks_a_step_in_doubt(folder: Path) -> None:
+    """Where no lifelines fit."""
+    steps = ["place", "charge", *(f"step-{number}" for number in range(30))]
+
+    printed = choreo("run", *steps, "--services", "losing").stdout
+
+    assert " ?   charge" in printed
+    assert "? in doubt" in printed
+
+
+def test_the_laboratory_shows_the_traceback_of_both_calls(folder: Path) -> None:
+    """Of the local transaction and of its compensation, each from the author's own line on."""
+    printed = choreo("explore", "order.toml", "--style", "choreography", "--services", "losing").stdout
+
+    assert printed.count("Traceback (most recent call last)") == 2
+    assert printed.count("raise TimeoutError") == printed.count("raise ConnectionError") == 1
+    assert "During handling" not in printed
+
+
+def test_what_was_in_doubt_and_is_undone_is_drawn_as_such(path: str) -> None:
+    """Not as a compensation of what was not in force."""
+    write(path, ORDERS[0], service=Bank())
+
+    printed = choreo("show", "order", "--journal", path).stdout
+
+    assert "in doubt, undone" in printed
+    assert "was not in force" not in " ".join(printed.split())

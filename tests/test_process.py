@@ -100,6 +100,9 @@ class Wordless(Exception):
     def __str__(self): raise ZeroDivisionError
 class WordlessRefusal(Refused):
     def __str__(self): return 7
+class Untraceable(Exception):
+    @property
+    def __cause__(self): raise SystemExit
 class Calm:
     def execute(self, reference): return None
     def compensate(self, reference, receipt): return None
@@ -203,6 +206,7 @@ RAISED = {
     "raise KeyboardInterrupt": "KeyboardInterrupt",
     "raise GeneratorExit": "GeneratorExit",
     "raise BaseException('base')": "BaseException: base",
+    "raise Untraceable": "Untraceable",
     "raise Wordless": "Wordless",
 }
 
@@ -279,6 +283,85 @@ def test_a_signal_that_arrives_in_a_service_stops_a_node_politely(tmp_path: Path
 
     assert json.loads(finished.stdout)["type"] == "saga_completed"
     assert finished.returncode == 0
+
+
+# --- services that fork, and read ------------------------------------------------------------------------------------
+
+FORKING = """
+import os, subprocess, sys
+def called(step):
+    with open("calls", "a") as file: print(step, file=file)
+class Calm:
+    def __init__(self, step): self.step = step
+    def execute(self, reference): called(self.step)
+    def compensate(self, reference, receipt): pass
+class Forking(Calm):
+    def execute(self, reference):
+        called(self.step)
+        if (child := os.fork()) == 0:
+            {ending}
+        else:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            print("child ended with", self.status)
+def catalogue():
+    services = {{}}
+    return lambda step: services.setdefault(step, (Forking if step == "forking" else Calm)(step))
+"""
+
+
+@pytest.mark.parametrize(("ending", "status"), [("sys.exit(3)", 3), ("sys.exit()", 0), ("1 / 0", 1)])
+@every_node
+def test_a_child_that_a_service_forks_ends_with_what_it_raises(
+    node: str, ending: str, status: int, tmp_path: Path
+) -> None:
+    """It is a process like any other, and does not go on as a second node with what its parent is doing."""
+    folder = with_services(tmp_path, "forking", FORKING.format(ending=ending))
+    requests = line(execute(1, "a", "forking", "b")) + line(execute(2, "c"))
+
+    finished = run([*NODES[node], "--services", "forking"], folder, requests)
+
+    replies = [json.loads(reply) for reply in finished.stdout.splitlines()]
+    assert [reply["type"] for reply in replies] == ["saga_completed", "saga_completed"]
+    assert sorted((folder / "calls").read_text().split()) == ["a", "b", "c", "forking"]
+    assert f"child ended with {status}" in finished.stderr.decode()
+    assert (b"ZeroDivisionError" in finished.stderr) == (ending == "1 / 0")
+
+
+def test_a_forked_child_that_comes_back_from_a_service_writes_no_journal(tmp_path: Path) -> None:
+    """It has no right to it: two processes in one SQLite connection damage it."""
+    folder = with_services(tmp_path, "forking", FORKING.format(ending="return"))
+
+    finished = run([*NODES["with a journal"], "--services", "forking"], folder, line(execute(1, "a", "forking", "b")))
+
+    assert json.loads(finished.stdout)["type"] == "saga_completed"
+    assert (folder / "calls").read_text().split() == ["a", "forking", "b"]
+    assert b"got a process that was forked from it" in finished.stderr
+
+
+@every_node
+def test_nothing_that_a_service_starts_reads_messages_away(node: str, tmp_path: Path) -> None:
+    """As `ssh` does with whatever it finds on its stdin."""
+    folder = with_services(tmp_path, "reading", READING)
+    requests = [line(execute(number, "a")) for number in range(1_000)]
+
+    finished = run([*NODES[node], "--services", "reading"], folder, b"".join(requests))
+
+    assert len(finished.stdout.splitlines()) == len(requests)
+    assert finished.returncode == 0
+
+
+READING = """
+import subprocess, sys
+class Reading:
+    is_first = True
+    def execute(self, reference):
+        if Reading.is_first:
+            Reading.is_first = False
+            subprocess.run(["cat"])
+            sys.stdin.read()
+    def compensate(self, reference, receipt): pass
+def catalogue(): return lambda step: Reading()
+"""
 
 
 # --- services that cannot be had --------------------------------------------------------------------------------------

@@ -51,12 +51,12 @@ fails = "may"
 """
 
 
-def run(folder: Path, test: str) -> tuple[int, str]:
+def run(folder: Path, test: str, *options: str) -> tuple[int, str]:
     """The test in a file of its own: the exit status, and what was printed."""
     (folder / "ferries.py").write_text(SERVICES)
     (folder / "order.toml").write_text(DEFINITION)
     (folder / "test_mine.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -279,6 +279,43 @@ def test_simulated(choreo):
     assert printed.count("D1 a service raised an exception: execute of out raised SystemExit: 0") == 4
     assert "        sys.exit(0)\n" in printed
     assert "again: pytest test_mine.py::test_explored\n" in printed
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "-n 2"])
+def test_an_interrupt_that_a_service_raises_is_a_defect(workers: list[str], tmp_path: Path) -> None:
+    """It fails its own test, and the others run; the handler of Ctrl-C is pytest's again afterwards."""
+    status, printed = run(tmp_path, INTERRUPTING.format(interrupt="raise KeyboardInterrupt"), *workers)
+
+    assert status == 1
+    assert "2 failed, 1 passed" in printed
+    assert "D1 a service raised an exception: execute of charge raised" in printed
+
+
+def test_a_real_interrupt_in_a_service_stops_pytest(tmp_path: Path) -> None:
+    """As in any other test."""
+    status, printed = run(tmp_path, INTERRUPTING.format(interrupt="os.kill(os.getpid(), signal.SIGINT)"))
+
+    assert status == 2
+    assert "KeyboardInterrupt" in printed
+
+
+INTERRUPTING = """
+import os, signal
+from ferries import Ferries
+
+class Interrupting(Ferries):
+    def execute(self, reference):
+        {interrupt}
+
+def test_explored(choreo):
+    choreo.explore(["charge"], services={{"charge": Interrupting(1)}}).assert_safe()
+
+def test_simulated(choreo):
+    choreo.simulate(["charge"], services={{"charge": Interrupting(1)}}, seeds=2, faults={{}}).assert_safe()
+
+def test_handler():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
 
 
 def test_no_test_overwrites_what_another_has_kept(tmp_path: Path) -> None:

@@ -193,6 +193,40 @@ def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Pa
     assert service.count == 0
 
 
+class Leaving(Counter):
+    """Ends the process when it is asked what it holds, once it holds something."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.count:
+            raise SystemExit(0)
+        return dict(vars(self))
+
+
+class Unkeepable:
+    """Ends the process when it is copied."""
+
+    def __reduce__(self) -> Any:
+        raise SystemExit(0)
+
+
+class Holding(Counter):
+    """Comes to hold what ends the process when it is copied."""
+
+    def execute(self, reference: str) -> None:
+        self.held = Unkeepable()
+
+
+@pytest.mark.parametrize("kind", [Leaving, Holding])
+def test_what_a_service_raises_when_it_is_kept_is_told(tmp_path: Path, kind: type[Counter]) -> None:
+    """The journal names the service; the process does not end without a word."""
+    service = kind()
+
+    process = Process(tmp_path / "sagas.db", lambda step: service)
+
+    with process as runner, pytest.raises(JournalError, match=f"{kind.__name__}.*SystemExit"):
+        runner.execute(1, ("a",))
+
+
 class Opening(Counter):
     """Its receipt is a lock, where the step is called `step`."""
 

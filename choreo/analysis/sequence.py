@@ -91,7 +91,7 @@ class Happening(Struct, frozen=True):
     """One thing that happened. `number` is that of its first record; `fact` is what was published or heard.
 
     `who` heard it, or it befell them; `source` published it, where that is somebody else. `in_force` are the steps
-    whose local transaction is in force in this run from now on.
+    whose local transaction is in force in this run from now on, `in_doubt` those of which nobody knows.
     """
 
     number: int
@@ -105,6 +105,7 @@ class Happening(Struct, frozen=True):
     arrival: Arrival
     words: tuple[Word, ...]
     in_force: frozenset[str]
+    in_doubt: frozenset[str] = frozenset()
 
     @property
     def is_bad(self) -> bool:
@@ -242,6 +243,8 @@ class _Teller:
         self._arriving = {moment.head.id for moment in moments if moment.head.action != "publish"}
         self._standing: dict[str, dict[str, int]] = {}
         """By run and step, how often its local transaction was executed and not compensated."""
+        self._in_doubt: dict[str, set[str]] = {}
+        """By run, the steps whose answer is unknown, and that are not undone."""
 
     def told(self) -> list[Happening]:
         self._relate()
@@ -327,6 +330,7 @@ class _Teller:
             self._arrival(moment),
             tuple(words),
             in_force,
+            frozenset(self._in_doubt.get(run, ())),
         )
 
     def _form(self, moment: _Moment, source: str | None) -> Form:
@@ -376,16 +380,22 @@ class _Teller:
                 yield Word(self._resource(note))
 
     def _transaction(self, note: Record, standing: dict[str, int]) -> Word:
-        """A local transaction or its compensation, and from then on what is in force."""
-        step = note.step or ""
+        """A local transaction or its compensation, and from then on what is in force, or in doubt."""
+        step, in_doubt = note.step or "", self._in_doubt.setdefault(run_of(note), set())
         times = standing.get(step, 0)
         if note.action == "execute":
             if note.reason is not None:
+                if note.in_doubt:
+                    in_doubt.add(step)
                 return Word(self._show(note.reason), Tone.BAD)
             standing[step] = times + 1
+            in_doubt.discard(step)
             return Word("executed again", Tone.BAD) if times else Word("executed", Tone.SEEN)
         if note.reason is not None:
             return Word(f"not undone: {self._show(note.reason)}", Tone.BAD)
+        if step in in_doubt:
+            in_doubt.remove(step)
+            return Word("undone")
         standing[step] = max(times - 1, 0)
         return Word("compensated", Tone.SEEN) if times else Word("compensated, and was not in force", Tone.BAD)
 

@@ -14,10 +14,10 @@ from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
 from choreo.runtime.process import (
     STDERR,
-    STDIN,
     ctrl_c_told_apart,
     missing_descriptors,
     occupy_standard_streams,
+    reserve_stdin,
     reserve_stdout,
 )
 from choreo.runtime.runner import Runner
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 TO_STDERR = "-"
-DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 6, 14
+DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 7, 15
 """So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
 
 ATTEND_S = 0.2
@@ -59,25 +59,28 @@ def main(arguments: list[str]) -> int:
         return WRONG_USE
     try:
         with ctrl_c_told_apart():
-            return _run(options, reserve_stdout())
+            return _run(options, (reserve_stdin(), reserve_stdout()))
     except Interrupted:  # before there was anything to stop, or after everything was
         return INTERRUPTED
 
 
-def _run(options: Options, sink: int) -> int:
-    """The node with its replies on `sink`."""
+Ends = tuple[int, int]
+"""The descriptors that messages are read from, and that replies are written to."""
+
+
+def _run(options: Options, ends: Ends) -> int:
     try:
         if options.journal is not None:
-            return _serve_durably(options, sink)
+            return _serve_durably(options, ends)
         service_of = open_services(SERVICES if options.services is None else options.services)
         tracer = _open_tracer(options)
     except (NoServices, NoTrace) as error:
         log(f"choreo node: {error}")
         return WRONG_USE
-    return _serve(options, sink, compose(service_of, tracer, _is_debug(options)), tracer)
+    return _serve(options, ends, compose(service_of, tracer, _is_debug(options)), tracer)
 
 
-def _serve_durably(options: Options, sink: int) -> int:
+def _serve_durably(options: Options, ends: Ends) -> int:
     """The same node with a journal, which it holds until it ends."""
     from choreo.api import compose_durable
     from choreo.storage.errors import JournalError, LeftAsItLies
@@ -100,7 +103,7 @@ def _serve_durably(options: Options, sink: int) -> int:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
     try:
-        return _serve(options, sink, runner, tracer, lock)
+        return _serve(options, ends, runner, tracer, lock)
     except LeftAsItLies as error:
         log(f"choreo node: the journal fails, and nothing more is written to it: {error}")
         os._exit(FAILED)
@@ -132,7 +135,7 @@ def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
-def _serve(options: Options, sink: int, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
+def _serve(options: Options, ends: Ends, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
     session = Session(
         runner,
         log,
@@ -145,7 +148,7 @@ def _serve(options: Options, sink: int, runner: Runner, tracer: "Tracer | None",
     if lock is not None:
         conversation = Guarded(conversation, lock)
     try:
-        serve(conversation, STDIN, sink, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
+        serve(conversation, *ends, options.trace == TO_STDERR, None if lock is None else ATTEND_S)
     except RepliesNotRead as error:
         kept = "" if lock is None else "; they are in the journal, and are given again to whoever asks again"
         log(f"choreo node: {error}{kept}")

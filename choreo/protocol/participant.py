@@ -86,8 +86,10 @@ class Participant:
         except NotTheService:
             raise
         except BaseException as error:
-            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, defect(error)), event)
-        return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
+            unknown = defect(error)
+        else:
+            return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
+        return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown), event)
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
         return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)

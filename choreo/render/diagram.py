@@ -28,16 +28,18 @@ def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = F
     else:
         drawing = draw(messages, lanes, screen, width)
         explained = _legend(names, lanes.names, screen, width)
-    signs = _signs(screen, lanes is not None, show_all, width)
+    signs = _signs(recording, screen, lanes is not None, show_all, width)
     return [*drawing, Text(), *signs, *explained, *_simulated(recording, screen, width)]
 
 
-def _signs(screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list[Text]:
+def _signs(recording: Recording, screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list[Text]:
     glyphs = screen.glyphs
     signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"] if has_arrows else []
     if has_arrows and show_all:
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
     signs.append(f"{glyphs.in_force} in force")
+    if recording.in_doubt():
+        signs.append(f"{glyphs.in_doubt} in doubt")
     return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
 
 

@@ -1,7 +1,8 @@
 """The picture of one history of the lab: a lifeline for everybody, and a line for each thing that happened.
 
 Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published
-it to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line.
+it to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line, and a
+question mark while it is in doubt.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -217,8 +218,8 @@ class _Pen:
         yield from self._header()
         for each in _shortened(history, self._screen):
             yield from [each] if isinstance(each, Text) else self._happening(each)
-        for run, in_force in {each.run: each.in_force for each in history}.items():
-            yield self._margin(self._lifelines(in_force), None, run).text()
+        for run, last in {each.run: each for each in history}.items():
+            yield self._margin(self._lifelines(self._signs(last)), None, run).text()
 
     def _header(self) -> Iterator[Text]:
         layout = self._layout
@@ -235,13 +236,18 @@ class _Pen:
         for column, label, style in zip(layout.columns, layout.labels, styles, strict=True):
             names.put(column - cell_len(label) // 2, label, style)
         yield names.text()
-        yield self._lifelines(frozenset()).text()
+        yield self._lifelines({}).text()
 
-    def _lifelines(self, in_force: Iterable[str]) -> Line:
+    def _signs(self, happening: Happening) -> dict[str, str]:
+        """How the lifelines of steps that are in force, or in doubt, are drawn."""
+        in_force = dict.fromkeys(happening.in_force, self._glyphs.in_force)
+        return in_force | dict.fromkeys(happening.in_doubt, self._glyphs.in_doubt)
+
+    def _lifelines(self, signs: Mapping[str, str]) -> Line:
         line = Line()
         for participant, column in self._column_of.items():
-            is_heavy = participant in in_force
-            line.put(column, self._glyphs.in_force if is_heavy else self._glyphs.lifeline, "" if is_heavy else FAINT)
+            sign = signs.get(participant)
+            line.put(column, sign or self._glyphs.lifeline, FAINT if sign is None else "")
         return line
 
     def _margin(self, line: Line, number: int | None, run: str) -> Line:
@@ -253,13 +259,14 @@ class _Pen:
         return line
 
     def _happening(self, happening: Happening) -> Iterator[Text]:
-        line = self._margin(self._lifelines(happening.in_force), happening.number, happening.run)
+        lifelines = self._signs(happening)
+        line = self._margin(self._lifelines(lifelines), happening.number, happening.run)
         draw = self._arrow if happening.form is Form.ARROW else self._at_one_lifeline
         draw(line, happening)
         words = self._words(happening)
         yield self._beside(line, words[0]) if words else line.text()
         for more in words[1:]:
-            yield self._beside(self._lifelines(happening.in_force), more)
+            yield self._beside(self._lifelines(lifelines), more)
 
     def _words(self, happening: Happening) -> list[Text]:
         """What stands at the right, in lines; where arrows have no labels, that is said as well."""
@@ -276,8 +283,9 @@ class _Pen:
         glyphs, style = self._glyphs, _style(happening)
         source, target = self._column_of[happening.source or ""], self._column_of[happening.who]
         direction = 1 if target > source else -1
-        heavy = [self._column_of[each] for each in happening.in_force if each in self._column_of]
-        put_shaft(line, (source, target), self._layout.columns, heavy, glyphs, style)
+        signs = self._signs(happening)
+        signs_at = {column: signs[who] for who, column in self._column_of.items() if who in signs}
+        put_shaft(line, (source, target), self._layout.columns, signs_at, glyphs, style)
         if happening.arrival is Arrival.LOST:
             line.put(target - direction, glyphs.failed, style)
         else:
@@ -307,7 +315,7 @@ class _Pen:
         if happening.arrival is Arrival.STRUCK:
             return glyphs.failed
         if happening.form is Form.TIMER:
-            return glyphs.in_force if happening.who in happening.in_force else glyphs.lifeline
+            return self._signs(happening).get(happening.who, glyphs.lifeline)
         return glyphs.up if happening.form is Form.SPOT else glyphs.source
 
     def _timer_head(self, happening: Happening, side: int) -> str:
@@ -408,6 +416,8 @@ def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Tex
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
     if any(each.in_force for each in history):
         signs.append(f"{glyphs.in_force} in force")
+    if any(each.in_doubt for each in history):
+        signs.append(f"{glyphs.in_doubt} in doubt")
     return [Text(f"  {line.plain}", FAINT) for line in _packed(map(Text, signs), "   ", screen, width - 2)]
 
 

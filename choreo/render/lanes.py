@@ -1,10 +1,10 @@
 """The sequence diagram with a lifeline for everybody, beside each other.
 
 Laws: a message is one line: a dot where it was published, an arrowhead where it was heard. The lifeline of a step is
-heavy while its local transaction is in force.
+heavy while its local transaction is in force, and a row of question marks from when it is in doubt.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise, product
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from choreo.analysis.recording import Message, Recording
-from choreo.protocol.event import Event, Fact
+from choreo.protocol.event import Event, Fact, InDoubt
 from choreo.render.canvas import Line
 from choreo.render.names import cut, cut_apart
 from choreo.render.screen import FAINT, ROLE, TITLE, Glyphs, Screen, style_of
@@ -129,16 +129,18 @@ Arrow = tuple[int, int]
 
 
 def put_shaft(
-    line: Line, arrow: Arrow, columns: Iterable[int], heavy: Container[int], glyphs: Glyphs, style: str
+    line: Line, arrow: Arrow, columns: Iterable[int], signs: Mapping[int, str], glyphs: Glyphs, style: str
 ) -> None:
-    """The shaft of an arrow, across the lifelines on its way, of which some are heavy."""
+    """The shaft of an arrow, across the lifelines on its way; `signs` has those that are no usual ones, by column."""
     source, target = arrow
     direction = 1 if target > source else -1
     for column in range(source + direction, target, direction):
         line.put(column, glyphs.dash, style)
+    crosses = {glyphs.in_force: glyphs.cross_in_force, glyphs.lifeline: glyphs.cross}
     for column in columns:
         if 0 < (column - source) * direction < (target - source) * direction:
-            line.put(column, glyphs.cross_in_force if column in heavy else glyphs.cross, style)
+            sign = signs.get(column, glyphs.lifeline)
+            line.put(column, crosses.get(sign, sign), style)
 
 
 def put_label(line: Line, arrow: Arrow, columns: Iterable[int], label: str, style: str) -> None:
@@ -166,7 +168,7 @@ def draw(messages: Sequence[Message], lanes: Lanes, screen: Screen, width: int) 
 
 
 class _Pen:
-    """Draws one line after the other; knows which local transactions are in force by now."""
+    """Draws one line after the other; knows which local transactions are in force, or in doubt, by now."""
 
     def __init__(self, lanes: Lanes, screen: Screen, number_width: int, width: int) -> None:
         self._lanes, self._screen, self._glyphs, self._width = lanes, screen, screen.glyphs, width
@@ -174,7 +176,8 @@ class _Pen:
         self._number_width = number_width + 1
         self._state: dict[int, str] = {}
         """By seat, the style of what became of its step."""
-        self._in_force: dict[int, None] = {}
+        self._sign_of: dict[int, str] = {}
+        """By seat, how its lifeline is drawn, where its step is in force or in doubt."""
 
     def header(self) -> list[Text]:
         lanes = self._lanes
@@ -198,8 +201,8 @@ class _Pen:
     def lifelines(self) -> Line:
         line = Line()
         for seat, column in self._column_of.items():
-            if seat in self._in_force:
-                line.put(column, self._glyphs.in_force, self._state.get(seat, ""))
+            if seat in self._sign_of:
+                line.put(column, self._sign_of[seat], self._state.get(seat, ""))
             else:
                 line.put(column, self._glyphs.lifeline, FAINT)
         return line
@@ -219,9 +222,11 @@ class _Pen:
         fact = event.topic.fact
         self._state[seat] = style_of(event)
         if fact is Fact.SUCCEEDED:
-            self._in_force[seat] = None
+            self._sign_of[seat] = self._glyphs.in_force
         elif fact is Fact.COMPENSATED:
-            self._in_force.pop(seat, None)
+            self._sign_of.pop(seat, None)
+        elif isinstance(event.detail, InDoubt):
+            self._sign_of[seat] = self._glyphs.in_doubt
 
     def _arrow(self, line: Line, message: Message, source: int, direction: int, style: str) -> None:
         """From the publisher to everybody who hears it on one side."""
@@ -232,8 +237,8 @@ class _Pen:
         if not heads:
             return
         furthest = max(heads, key=lambda column: column * direction)
-        heavy = [column_of[seat] for seat in self._in_force]
-        put_shaft(line, (source, furthest), column_of.values(), heavy, glyphs, style)
+        signs = {column_of[seat]: sign for seat, sign in self._sign_of.items()}
+        put_shaft(line, (source, furthest), column_of.values(), signs, glyphs, style)
         for column, kind in heads.items():
             line.put(column - direction, kind[direction > 0], style)
 

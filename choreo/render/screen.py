@@ -27,6 +27,7 @@ class Glyphs(Struct, frozen=True):
 
     lifeline: str
     in_force: str
+    in_doubt: str
     dash: str
     cross: str
     cross_in_force: str
@@ -44,8 +45,10 @@ class Glyphs(Struct, frozen=True):
     dot: str
 
 
-BOXES = Glyphs("│", "┃", "─", "┼", "╂", "●", ("◄", "►"), ("◁", "▷"), "▲", "▼", "✗", "←", ("┌", "│", "└"), "…", "·")
-ASCII = Glyphs("|", "#", "-", "+", "#", "o", ("<", ">"), ("(", ")"), "^", "v", "x", "<-", ("/", "|", "\\"), "...", "-")
+BOXES = Glyphs("│", "┃", "?", "─", "┼", "╂", "●", ("◄", "►"), ("◁", "▷"), "▲", "▼", "✗", "←", ("┌", "│", "└"), "…", "·")
+ASCII = Glyphs(
+    "|", "#", "?", "-", "+", "#", "o", ("<", ">"), ("(", ")"), "^", "v", "x", "<-", ("/", "|", "\\"), "...", "-"
+)
 
 STYLES = {
     Fact.STARTED: "cyan",

@@ -38,6 +38,7 @@ def draw_steps(recording: Recording, names: Sequence[str], screen: Screen, width
     places = (first, first + widths[0] + SPACE)
     brackets = [*_brackets(recording.plan, glyphs), " ", " "]
     marks = dict.fromkeys(recording.in_force(), glyphs.in_force)
+    marks |= dict.fromkeys(recording.in_doubt(), glyphs.in_doubt)
     style = "red" if recording.is_finding else "green"
     lines = [_heading(places)]
     for seat in (recording.table.client, *range(count), recording.reporter):

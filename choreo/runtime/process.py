@@ -1,7 +1,8 @@
-"""What a face does with its process: stdout is kept for what choreo writes, and Ctrl-C is told apart.
+"""What a face does with its process: stdin and stdout are kept for choreo, and Ctrl-C is told apart.
 
 Laws: what services print, and what they start, never reaches stdout. It goes to stderr, up to the very end of the
-process. Where stdout is not the process's own (a test has replaced it), it is given back.
+process. A process that a service forks never goes on with what its parent does. Where stdout is not the process's own
+(a test has replaced it), it is given back.
 """
 
 import os
@@ -13,7 +14,7 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from choreo.saga.raised import CtrlC, Interrupted
+from choreo.saga.raised import CtrlC, Forked, Interrupted
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -28,6 +29,18 @@ def occupy_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+
+
+def reserve_stdin() -> int:
+    """Return a private descriptor of stdin, and have nothing to read at descriptor 0.
+
+    What services start would take messages away otherwise, as ssh does; and so would a child that a service forks.
+    """
+    occupy_standard_streams()
+    own = os.dup(STDIN)
+    _let_go(STDIN, inheritable=True)
+    os.register_at_fork(after_in_child=lambda: _let_go(own))
+    return own
 
 
 def reserve_stdout() -> int:
@@ -46,13 +59,39 @@ def reserve_stdout() -> int:
     if stream is None:  # it was closed from the start
         sys.stdout = open(STDOUT, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
     os.register_at_fork(after_in_child=lambda: _let_go(own))
+    leave_when_forked()
     return own
 
 
-def _let_go(descriptor: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor, inheritable=False)
+def _let_go(descriptor: int, inheritable: bool = False) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor, inheritable)
     os.close(nowhere)
+
+
+def leave_when_forked() -> None:
+    """From now on a process that a service forks ends with what is raised in it, as any other process does."""
+    os.register_at_fork(after_in_child=_set_leave)
+
+
+def _set_leave() -> None:
+    Forked.leave = _leave
+
+
+def _leave(error: BaseException) -> NoReturn:
+    """End the process: `sys.exit` as it says, and 1 with a traceback for any other exception. Closes nothing."""
+    status: object = 1
+    try:
+        if isinstance(error, SystemExit):
+            status = 0 if error.code is None else error.code
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+        elif not isinstance(error, SystemExit):
+            sys.excepthook(type(error), error, error.__traceback__)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF if isinstance(status, int) else 1)
 
 
 @contextmanager

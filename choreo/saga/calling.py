@@ -8,6 +8,7 @@ from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from choreo.saga.raised import shown
 from choreo.saga.service import Service, ServiceOf
 
 METHODS = ("execute", "compensate")
@@ -42,7 +43,7 @@ def fit(service: Service, step: str) -> Service:
         call = getattr(service, method, None)
         if not callable(call):
             named = f"{step[:NAME_MAX]!r}"
-            raise UnfitService(f"expected a service with execute() and compensate() for {named}, got {_told(service)}")
+            raise UnfitService(f"expected a service with execute() and compensate() for {named}, got {shown(service)}")
         kind = _kind_of(call)
         if kind is not None:
             raise UnfitService(
@@ -96,10 +97,3 @@ def _function_of(call: Any) -> Any:
 
 def _of(step: str) -> str:
     return f"service of {step[:NAME_MAX]!r}"
-
-
-def _told(service: object) -> str:
-    try:
-        return repr(service)[:NAME_MAX]
-    except Exception:  # whatever somebody else's `__repr__` raises
-        return f"a {type(service).__name__}"

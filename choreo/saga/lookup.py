@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any
 
 from choreo.saga.calling import UnfitService
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 
-NAMES_MAX, NAME_MAX, NAMED_MAX, ENCLOSED_MAX, WORDS_MAX = 1_000, 60, 8, 50, 300
+NAMES_MAX, NAME_MAX, NAMED_MAX, ENCLOSED_MAX = 1_000, 60, 8, 50
 
 
 class UnknownService(ValueError):
@@ -44,9 +45,9 @@ def _service(service_of: ServiceOf, name: str) -> Service:
         raise
     except KeyError:
         raise UnknownService(f"{_expected(name)}{_known(service_of, name)}") from None
-    except (Exception, SystemExit) as error:  # whatever somebody else's catalogue raises
-        why = f"{type(error).__name__}: {_words_of(error)}"
-        raise UnknownService(f"{_expected(name)} ({why}){_known(service_of, name)}") from None
+    except BaseException as error:  # whatever somebody else's catalogue raises
+        expect_no_ctrl_c(error)
+        raise UnknownService(f"{_expected(name)} ({in_a_line(error)}){_known(service_of, name)}") from None
     if service is None:
         raise UnknownService(f"{_expected(name)}{_known(service_of, name)}")
     return service
@@ -54,13 +55,6 @@ def _service(service_of: ServiceOf, name: str) -> Service:
 
 def _expected(name: str) -> str:
     return f"service: expected one of the services given, got {name[:NAME_MAX]!r}, which they do not know"
-
-
-def _words_of(error: BaseException) -> str:
-    try:
-        return str(error)[:WORDS_MAX]
-    except Exception:  # it has no words
-        return ""
 
 
 def _known(service_of: ServiceOf, name: str) -> str:

@@ -4,6 +4,8 @@ Laws: nothing that a service raises ends the process or loses a reply, `sys.exit
 Every text is bounded, and says so where it was cut.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 REASON_CHARACTERS_MAX = 2_000
@@ -32,6 +34,15 @@ class CtrlC:
     raises: type[KeyboardInterrupt] = KeyboardInterrupt
 
 
+class Forked:
+    """How a process ends that a service has forked, when something is raised in it; a face sets `leave` there.
+
+    Without, it would take that for an answer of the service, and go on with all that its parent is doing.
+    """
+
+    leave: Callable[[BaseException], object] | None = None
+
+
 def expect_no_ctrl_c(error: BaseException) -> None:
     """Raise the error again if it is a real Ctrl-C, which is no answer of a service."""
     if isinstance(error, CtrlC.raises):
@@ -56,9 +67,12 @@ def defect(error: BaseException) -> Defect:
     import traceback  # slow to import, and seldom needed
 
     expect_no_ctrl_c(error)
+    if Forked.leave is not None:
+        Forked.leave(error)
     try:
         lines, last = traceback.format_exception(error), traceback.format_exception_only(error)[-1]
-    except Exception:  # somebody else's class may make nonsense of its own fields
+    except BaseException as unreadable:  # somebody else's class may make nonsense of its own fields
+        expect_no_ctrl_c(unreadable)
         lines, last = [], in_a_line(error)
     summary = cut(last.strip())
     return Defect(summary, cut_in_the_middle("".join(lines)) or f"{summary}\n")
@@ -68,7 +82,8 @@ def shown(value: object) -> str:
     """A value as an error text shows it: cut where it is long."""
     try:
         return cut(repr(value), SHOWN_CHARACTERS_MAX)
-    except Exception:  # whatever somebody else's object raises
+    except BaseException as error:  # whatever somebody else's object raises
+        expect_no_ctrl_c(error)
         return f"a value of type {type(value).__name__}"
 
 

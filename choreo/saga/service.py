@@ -7,6 +7,8 @@ exception is a defect of the service and is reported as one.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from choreo.saga.raised import expect_no_ctrl_c
+
 
 class Refused(Exception):
     """A business no: sold out, declined. The step fails, and the saga goes backward."""
@@ -52,5 +54,6 @@ def stand_in_of(service_of: ServiceOf) -> Service | None:
     """Return the service that takes the steps that no other service claims; None where there is none."""
     try:
         return service_of(NO_NAME)
-    except (Exception, SystemExit):  # whatever somebody else's catalogue raises
+    except BaseException as error:  # whatever somebody else's catalogue raises
+        expect_no_ctrl_c(error)
         return None

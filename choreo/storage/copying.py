@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from choreo.saga.raised import in_a_line
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import NotTheService, Service
 
 
@@ -20,25 +20,37 @@ def as_bytes(value: object, what: str) -> bytes:
     """A copy of the value. Raises `NoCopy`, which names `what` it is."""
     try:
         return pickle.dumps(value)
-    except Exception as error:  # whatever somebody else's object raises
+    except BaseException as error:  # whatever somebody else's object raises
+        expect_no_ctrl_c(error)
         raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
+
+
+def state_of(service: Service) -> Any:
+    """What a service holds. Raises `NoCopy` where its `__getstate__` raises anything."""
+    try:
+        return service.__getstate__()
+    except BaseException as error:  # whatever somebody else's service raises
+        expect_no_ctrl_c(error)
+        raise NoCopy(f"service {type(service).__name__}: expected what it holds, got {in_a_line(error)}") from None
 
 
 def expect_copy(service: Service, state: object) -> None:
     """Raises `NoCopy`, which names the service and its field, where what it holds cannot be copied."""
     try:
         pickle.dumps(state)
-    except Exception as error:  # whatever somebody else's object raises
+    except BaseException as error:  # whatever somebody else's object raises
+        expect_no_ctrl_c(error)
         raise NoCopy(no_copy(service, state, pickle.dumps, error)) from None
 
 
-def no_copy(service: Service, state: object, copy: Callable[[object], object], error: Exception) -> str:
+def no_copy(service: Service, state: object, copy: Callable[[object], object], error: BaseException) -> str:
     """Which field of a service cannot be copied, and what to do; `error` is why the whole cannot."""
     expected = f"service {type(service).__name__}: expected what can be copied"
     for name, value in _fields_of(state):
         try:
             copy(value)
-        except Exception as why:  # whatever somebody else's object raises
+        except BaseException as why:  # whatever somebody else's object raises
+            expect_no_ctrl_c(why)
             got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
             return f"{expected}, got {got}; leave it out with __getstate__(), or make it in each call that needs it"
     return f"{expected}, got {in_a_line(error)}"
@@ -59,19 +71,26 @@ def copy_services(services: Sequence[Service]) -> bytes:
     """The state of all services together. Raises `NoCopy`."""
     if not services:
         return b""
-    states = [service.__getstate__() for service in services]
+    states = list(map(state_of, services))
     try:
         return pickle.dumps(states)
-    except Exception:  # then find out whose it is
+    except BaseException as error:  # then find out whose it is
+        expect_no_ctrl_c(error)
         for service, state in zip(services, states, strict=True):
             expect_copy(service, state)
         raise
 
 
 def restore_services(services: Sequence[Service], data: bytes) -> None:
+    """Give every service its state back. Raises `NoCopy` for one that raises anything then."""
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
-        _empty(service)
-        give_back(service, state)
+        try:
+            _empty(service)
+            give_back(service, state)
+        except BaseException as error:  # whatever somebody else's service raises
+            expect_no_ctrl_c(error)
+            why = f"expected that it takes back what it held, got {in_a_line(error)}"
+            raise NoCopy(f"service {type(service).__name__}: {why}") from None
 
 
 def give_back(service: Service, state: Any) -> None:

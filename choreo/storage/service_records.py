@@ -12,10 +12,10 @@ from io import BytesIO
 from typing import Any
 
 from choreo.saga.calling import checked, ran
-from choreo.saga.raised import in_a_line
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import NotTheService, Service, ServiceOf
 from choreo.storage.calls import CALL, COMPENSATE, EXECUTE, Calls
-from choreo.storage.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy
+from choreo.storage.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy, state_of
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import RecordsRow
 from choreo.storage.values import is_scalar, quote
@@ -81,7 +81,7 @@ class KeptService:
 
     def _state(self) -> dict[str, Any] | None:
         """All fields, where they are numbers and texts and nothing else."""
-        fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else self.inner.__getstate__()
+        fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else state_of(self.inner)
         if fields.__class__ is not dict or hasattr(self.inner, "__setstate__"):
             return None
         for name, value in fields.items():
@@ -171,9 +171,11 @@ class ServiceRecords:
             legible = [self._note_legible(rows, service) for service in touched]
             if not all(legible):
                 self._note_together(rows)
+        except NoCopy as error:
+            raise JournalError(str(error)) from error
         except JournalError:
             raise
-        except Exception as error:  # whatever somebody else's `__getstate__` raises
+        except Exception as error:  # a service may tell its fields in a way that nobody expects
             names = ", ".join(type(service.inner).__name__ for service in touched)
             why = f"one of {names}: {in_a_line(error)}"
             raise JournalError(f"expected services whose state can be kept: {why}") from error
@@ -193,7 +195,7 @@ class ServiceRecords:
     def _note_together(self, rows: list[RecordsRow]) -> None:
         """What one of them holds it may share with any other, and may have changed there."""
         together = [each for each in self._services.values() if not self._note_legible(rows, each)]
-        states = {each.step: each.inner.__getstate__() for each in together}
+        states = {each.step: state_of(each.inner) for each in together}
         kinds = json.dumps({each.step: each.kind for each in together})
         self._note(rows, TOGETHER, kinds, self._pickled(states, together))
 
@@ -201,11 +203,13 @@ class ServiceRecords:
         file = BytesIO()
         try:
             StatePickler(file, self._by_identity).dump(states)
-        except Exception as error:  # then find out whose it is
+        except BaseException as error:  # then find out whose it is
+            expect_no_ctrl_c(error)
             for each in services:
                 try:
-                    StatePickler(BytesIO(), self._by_identity).dump(states[each.step])
-                except Exception as why:
+                    self._dumped(states[each.step])
+                except BaseException as why:
+                    expect_no_ctrl_c(why)
                     raise JournalError(no_copy(each.inner, states[each.step], self._dumped, why)) from why
             raise JournalError(f"expected what can be copied, got {in_a_line(error)}") from error
         return file.getvalue()
@@ -222,7 +226,8 @@ class ServiceRecords:
     def _is_served(self, step: str, kind: str) -> bool:
         try:
             return kind_of(self._service_of(step)) == kind
-        except Exception:  # whatever somebody else's catalogue raises
+        except BaseException as error:  # whatever somebody else's catalogue raises
+            expect_no_ctrl_c(error)
             return False
 
     def _restore(self, step: str, kind: str, state: Any, is_together: bool) -> None:
@@ -244,7 +249,8 @@ class ServiceRecords:
                     self._replaced[id(before[name])] = before[name], now
         except JournalError:
             raise
-        except Exception as error:  # whatever somebody else's service raises
+        except BaseException as error:  # whatever somebody else's service raises
+            expect_no_ctrl_c(error)
             raise JournalError(
                 f"expected a service of {step!r} that takes back what it held, got {in_a_line(error)}"
             ) from error
@@ -260,7 +266,8 @@ class ServiceRecords:
             return {step: (kinds[step], state) for step, state in states.items()}
         except JournalError:
             raise
-        except Exception as error:  # a damaged pickle may raise anything
+        except BaseException as error:  # a damaged pickle may raise anything
+            expect_no_ctrl_c(error)
             why = f"the records of {name} cannot be read ({in_a_line(error)})"
             raise JournalError(f"expected a journal that is sound: {why}") from error
 
@@ -290,7 +297,7 @@ class StateUnpickler(pickle.Unpickler):
 
 def _expect_state(service: Service) -> None:
     """Raises `NoCopy` for a service that could not be kept, or not be given back what was kept."""
-    name, state = f"service {type(service).__name__}", service.__getstate__()
+    name, state = f"service {type(service).__name__}", state_of(service)
     expect_copy(service, state)
     is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
     if not is_plain and not hasattr(service, "__setstate__"):

@@ -267,8 +267,9 @@ def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
 
 @contextmanager
 def _as_wrong_definition() -> Iterator[None]:
-    """What the command line would call wrong use."""
+    """What the command line would call wrong use; and a `KeyboardInterrupt` that a service raises is no Ctrl-C."""
     from choreo.api import NoServices
+    from choreo.runtime.process import ctrl_c_told_apart
     from choreo.saga.calling import UnfitService
     from choreo.saga.file import WrongDefinition
     from choreo.saga.lookup import UnknownService
@@ -276,7 +277,8 @@ def _as_wrong_definition() -> Iterator[None]:
     from choreo.terminal.options.arguments import WrongUse
 
     try:
-        yield
+        with ctrl_c_told_apart():
+            yield
     except (WrongUse, NoServices, UnknownService, UnfitService, NoCopy) as error:
         raise WrongDefinition(str(error).removeprefix("--")) from None
 

@@ -25,6 +25,7 @@ from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
 from choreo.lab.simulate.shrink import fewest
 from choreo.lab.simulate.simulator import Fired, Simulation
+from choreo.runtime.process import leave_when_forked
 from choreo.saga.definition import Definition, FaultKind
 from choreo.saga.raised import CtrlC, Interrupted
 from choreo.saga.service import ServiceOf
@@ -271,6 +272,7 @@ HERE: list[Lab] = []
 def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
     CtrlC.raises = Interrupted
+    leave_when_forked()
     HERE[:] = [Lab(definition, style, open_services(), rates)]
 
 

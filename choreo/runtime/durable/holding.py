@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, WAITING
 from choreo.runtime.runner import Held, named, shown
+from choreo.saga.calling import fit
 from choreo.saga.plan import Plan, plan
+from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.storage.calls import Mark
 from choreo.storage.replay import Stood
@@ -130,11 +132,10 @@ class Holding:
         """Why nobody serves that step as it was served when the run began, or None if somebody does."""
         nobody = f"no service serves step {shown(step)} any more"
         try:
-            service = self._service_of(step)
-        except Exception as error:  # whatever somebody else's catalogue raises
-            return f"{nobody} ({shown(type(error).__name__ + ': ' + str(error))})"
-        if not callable(getattr(service, "execute", None)) or not callable(getattr(service, "compensate", None)):
-            return f"{nobody} (expected one with execute() and compensate(), got {shown(repr(service))})"
+            service = fit(self._service_of(step), step)
+        except BaseException as error:  # whatever somebody else's catalogue raises
+            expect_no_ctrl_c(error)
+            return f"{nobody} ({in_a_line(error)})"
         before = holds.served_by(self._journal, step, run)
         if before is None or not self._is_stand_in(service, before):
             return None

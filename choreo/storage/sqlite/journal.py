@@ -4,6 +4,7 @@ Laws: all SQL about rows stands here; `schema.py` has the tables, and `opening.p
 transaction is written whole or not at all. Reading goes run by run, so that it takes no more room for a longer journal.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 from choreo.saga.outcome import State
 from choreo.storage.cells import BESIDE, CELLS, shown, wrong_cells
-from choreo.storage.errors import JournalError, UnreadableRow, explained
+from choreo.storage.errors import JournalError, LeftAsItLies, UnreadableRow, explained
 from choreo.storage.rows import (
     BEGUN_COLUMNS,
     HELD,
@@ -107,6 +108,7 @@ class Journal:
         self._execute_many = connection.executemany
         self._data_version = -1
         self._reads_any_text = False
+        self._process = os.getpid()
 
     @classmethod
     def open(cls, path: str, factory: Factory = sqlite3.Connection) -> "Journal":
@@ -129,6 +131,11 @@ class Journal:
         To look up many things in one transaction takes half as long as to look up each in its own.
         """
         if not self._connection.in_transaction:
+            if os.getpid() != self._process:
+                raise LeftAsItLies(
+                    f"expected {self.path!r} to be written by the process that has opened it, got a process that was "
+                    "forked from it, as by a service; such a process must end by itself"
+                )
             try:
                 self._execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:

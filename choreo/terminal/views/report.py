@@ -7,6 +7,7 @@ again.
 from collections.abc import Sequence
 
 from choreo.analysis.naming import enumerated
+from choreo.lab.model.defects import CALLS
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.render.history_view import history_diagram
 from choreo.render.names import visible
@@ -15,6 +16,8 @@ from choreo.render.served import told_of
 
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"
+TRACEBACKS = 2
+"""So many are shown: of a step that is in doubt, of its local transaction and its compensation."""
 TRACEBACK_LINES = (4, 20)
 """Of a traceback so many lines are shown from its beginning, and from its end."""
 
@@ -30,15 +33,22 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
             "  ", (f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=5
         )
     if report.counterexample is not None:
-        _show_traceback(screen, report.counterexample)
+        _show_tracebacks(screen, report.counterexample)
         show_counterexample(screen, report)
         screen.one_line(f"  again: {visible(again, characters_max=len(again))}")
     _show_counts(screen, report)
 
 
-def _show_traceback(screen: Screen, found: Counterexample) -> None:
-    """That of the exception that a service raised last; of a long one the beginning and the end."""
-    text = next((record.traceback for record in reversed(found.records) if record.traceback is not None), "")
+def _show_tracebacks(screen: Screen, found: Counterexample) -> None:
+    """Those of the exceptions that services raised last, each once."""
+    calls = (record for record in found.records if record.action in CALLS)
+    texts = dict.fromkeys(record.traceback for record in calls if record.traceback is not None)
+    for text in list(texts)[-TRACEBACKS:]:
+        _show_traceback(screen, text)
+
+
+def _show_traceback(screen: Screen, text: str) -> None:
+    """Of a long one the beginning and the end."""
     lines = text.splitlines()
     if len(lines) < TRACEBACK_LINES[0] + TRACEBACK_LINES[1]:
         first, last = lines, []

@@ -59,12 +59,18 @@ def show_account(
 def picture_records(account: Account) -> list[Record]:
     """The records as the picture numbers them, by delivery; reasons are the timeline's to tell."""
     return [
-        replace(line.record, seq=line.number, reason="refused" if line.record.reason else None)
+        replace(line.record, seq=line.number, reason=_in_a_word(line.record))
         if line.record.action in CALLS
         else replace(line.record, seq=line.number)
         for line in account.told.lines
         if line.record.action != "reply"
     ]
+
+
+def _in_a_word(record: Record) -> str | None:
+    if record.reason is None:
+        return None
+    return "in doubt" if record.in_doubt else "refused"
 
 
 Lines = Iterator[tuple[str, str]]
