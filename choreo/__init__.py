@@ -9,6 +9,7 @@ from choreo.domain.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.domain.service import Refused, Service, ServiceOf
 from choreo.runners.in_process import InProcessRunner, NoOutcome
 from choreo.styles import STYLES, Style, Table, choreography, orchestration
+from choreo.version import __version__
 
 __all__ = [
     "STYLES",
@@ -30,6 +31,7 @@ __all__ = [
     "Style",
     "Table",
     "Topic",
+    "__version__",
     "choreography",
     "orchestration",
     "plan",

@@ -14,6 +14,7 @@ from choreo.domain.calling import checked
 from choreo.domain.event import Event
 from choreo.domain.raised import expect_no_ctrl_c, in_a_line
 from choreo.domain.service import Service, ServiceOf
+from choreo.domain.spelling import module_suggestion
 from choreo.runners.in_process import InProcessRunner
 from choreo.styles import STYLES, Style
 
@@ -39,6 +40,7 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         expect_no_ctrl_c(error)
         raise NoServices(
             f"services: expected a module that can be imported, got {module!r} ({in_a_line(error)})"
+            f"{module_suggestion(module)}"
         ) from error
     if not callable(catalogue):
         raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")

@@ -12,6 +12,7 @@ import pytest
 from tests.stories import ROOT
 
 LAYERS = (
+    "choreo.version",
     "choreo.domain",
     "choreo.styles",
     "choreo.bus",

@@ -20,6 +20,7 @@ from choreo.definitions.toml import NotToml, parse_toml
 from choreo.definitions.wrong import WrongDefinition, quoted, suggestion
 from choreo.domain.definition import Definition
 from choreo.domain.raised import expect_no_ctrl_c, in_a_line
+from choreo.domain.spelling import module_suggestion
 
 BYTES_MAX, WHY_MAX = 1_000_000, 200
 SUFFIX = ".toml"
@@ -94,6 +95,7 @@ def _attribute(source: str, module: str, attribute: str) -> object:
     except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
         expect_no_ctrl_c(error)
         why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"
+        why += module_suggestion(module)
         raise WrongDefinition(f"{source}: {why}") from None
     try:
         found: object = attrgetter(attribute)(imported)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from choreo.domain.plan import Itinerary, plan
 from choreo.domain.raised import shown
 from choreo.domain.service import ServiceOf
+from choreo.domain.spelling import suggestion
 from choreo.styles.table import Style, Table
 
 WIRED_BYTES_MAX = 128 * 1024 * 1024
@@ -81,5 +82,6 @@ class Wirings(dict[Key, W]):
 def compiled(styles: Mapping[str, Style], style: str, steps: Itinerary, service_of: ServiceOf) -> Table:
     """The table of an itinerary in the style of that name. Raises `ValueError` where there is none, `PlanTooLarge`."""
     if style not in styles:
-        raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}")
+        near = suggestion(style, styles) if isinstance(style, str) else ""
+        raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}{near}")
     return styles[style](plan(steps), service_of)

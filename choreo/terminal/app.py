@@ -15,7 +15,19 @@ from choreo.styles import STYLES
 from choreo.terminal.arguments import Saga, WrongUse, open_separately
 from choreo.terminal.as_json import comparison_as_json, run_as_json
 from choreo.terminal.check_command import register as register_check
-from choreo.terminal.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
+from choreo.terminal.command import (
+    CANNOT_WRITE,
+    HELP,
+    STATUS,
+    Command,
+    Commands,
+    Json,
+    NodeCommand,
+    OfStyle,
+    Shown,
+    finish,
+    wrong_use,
+)
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import compare as compare_styles
 from choreo.terminal.defined import read_steps
@@ -25,6 +37,7 @@ from choreo.terminal.lab_command import register as register_lab
 from choreo.terminal.lesson_command import register as register_lessons
 from choreo.terminal.lint_command import register as register_lint
 from choreo.terminal.mermaid import mermaid as mermaid_of
+from choreo.terminal.panels import RUN_AND_COMPARE
 from choreo.terminal.prune_command import register as register_prune
 from choreo.terminal.recording import Recording, record
 from choreo.terminal.resume_command import register as register_resume
@@ -34,9 +47,11 @@ from choreo.terminal.screen import Screen, fall_silent
 from choreo.terminal.service_options import Services
 from choreo.terminal.show_command import register as register_show
 from choreo.terminal.trace_file import events_of_saga
+from choreo.version import __version__
 
 app = typer.Typer(
     name="choreo",
+    cls=Commands,
     help="Sagas by choreography and by orchestration: run them, watch every event, compare the two.",
     epilog="""[bold]Examples[/]
   choreo run book_flight book_hotel book_car --fail book_car
@@ -44,7 +59,7 @@ app = typer.Typer(
 
 Each command tells more: choreo run --help""",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -76,6 +91,22 @@ EXPLAIN_EPILOG = """[bold]Examples[/]
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"choreo {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", metavar="", help="Print the version and exit.", is_eager=True, callback=_print_version),
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None: ...
+
+
 class Form(Enum):
     """For whom a run is printed."""
 
@@ -96,7 +127,7 @@ FailCompensation = Annotated[
 All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
 
 
-@app.command("run", cls=Command, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
+@app.command("run", cls=Command, rich_help_panel=RUN_AND_COMPARE, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
 def run(
     steps: Steps,
     fail: Fail = None,
@@ -137,7 +168,13 @@ def _run(screen: Screen, saga: Saga, style: str, service_of: ServiceOf, form: Fo
     return recording
 
 
-@app.command("compare", cls=Command, help=f"{COMPARE_HELP}\n\n{STEP_HELP}", epilog=COMPARE_EPILOG)
+@app.command(
+    "compare",
+    cls=Command,
+    rich_help_panel=RUN_AND_COMPARE,
+    help=f"{COMPARE_HELP}\n\n{STEP_HELP}",
+    epilog=COMPARE_EPILOG,
+)
 def compare(
     steps: Steps,
     fail: Fail = None,
@@ -158,17 +195,17 @@ def compare(
     finish(is_finding=not comparison.is_same)
 
 
-register_check(app)
 register_lint(app)
 register_lab(app)
-register_lessons(app)
+register_check(app)
 register_sagas(app)
 register_show(app)
 register_resume(app)
 register_prune(app)
+register_lessons(app)
 
 
-@app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)
+@app.command("explain", cls=Command, rich_help_panel=RUN_AND_COMPARE, epilog=EXPLAIN_EPILOG)
 def explain(
     trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace in JSON lines; - reads stdin.")],
     saga_id: Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.")],
@@ -189,6 +226,8 @@ def explain(
 
 @app.command(
     "node",
+    cls=NodeCommand,
+    rich_help_panel=RUN_AND_COMPARE,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )

@@ -20,6 +20,7 @@ from choreo.terminal.arguments import Saga, WrongUse, open_separately, read_saga
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.compare_view import show_comparison
 from choreo.terminal.comparison import Comparison, compare
+from choreo.terminal.panels import LEARN
 from choreo.terminal.report_view import show_counterexample
 from choreo.terminal.screen import FAINT, TITLE, Screen
 
@@ -34,7 +35,7 @@ LESSON_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("lesson", cls=Command, help=LESSON_HELP, epilog=LESSON_EPILOG)(_lesson)
+    app.command("lesson", cls=Command, rich_help_panel=LEARN, help=LESSON_HELP, epilog=LESSON_EPILOG)(_lesson)
 
 
 def _lesson(

@@ -6,6 +6,7 @@ from choreo.definitions import Finding, lint
 from choreo.domain.definition import Definition
 from choreo.terminal.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.defined import open_definition
+from choreo.terminal.panels import BREAK_AND_PROVE
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.terminal.service_options import Services, check_names, with_services
 
@@ -16,7 +17,7 @@ LINT_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("lint", cls=Command, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
+    app.command("lint", cls=Command, rich_help_panel=BREAK_AND_PROVE, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
 
 
 def _lint(

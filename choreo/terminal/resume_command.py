@@ -24,12 +24,13 @@ from choreo.terminal.arguments import WrongUse
 from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
 from choreo.terminal.names import enumerated
+from choreo.terminal.panels import OPERATE
 from choreo.terminal.sagas_command import STATES
 from choreo.terminal.screen import TITLE, Screen
 from choreo.terminal.trace_file import text_of
 
 RESUME_HELP = (
-    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again. "
+    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again.\n\n"
     "If a node has the journal, it is asked to; if none has, the saga is driven here, "
     "and so is one that a dead node has left unfinished."
 )
@@ -56,7 +57,7 @@ class Done(Struct):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("resume", cls=Command, help=RESUME_HELP, epilog=RESUME_EPILOG)(_resume)
+    app.command("resume", cls=Command, rich_help_panel=OPERATE, help=RESUME_HELP, epilog=RESUME_EPILOG)(_resume)
 
 
 def _resume(

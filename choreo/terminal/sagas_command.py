@@ -19,9 +19,11 @@ from choreo.journal.holds import HeldRow, held_among
 from choreo.journal.journal import Journal
 from choreo.journal.rows import HELD, RUNNING, RunRow
 from choreo.terminal.ages import age_text, now_ms
+from choreo.terminal.choices import choice
 from choreo.terminal.command import Command, finish, wrong_use
 from choreo.terminal.journal_file import JournalFile, journal_to_read
 from choreo.terminal.names import cut, enumerated, padded
+from choreo.terminal.panels import OPERATE
 from choreo.terminal.prospect import ENDED, Prospect, Prospects, as_json, told
 from choreo.terminal.screen import FAINT, TITLE, Screen
 from choreo.terminal.trace_file import text_of
@@ -57,14 +59,14 @@ class OfState(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sagas", cls=Command, help=SAGAS_HELP, epilog=SAGAS_EPILOG)(_sagas)
+    app.command("sagas", cls=Command, rich_help_panel=OPERATE, help=SAGAS_HELP, epilog=SAGAS_EPILOG)(_sagas)
 
 
 def _sagas(
     journal: JournalFile,
     state: Annotated[
         OfState | None,
-        typer.Option("--state", metavar="STATE", help="Only those: running, held, stuck, completed or compensated."),
+        choice("--state", OfState, "STATE", "Only those: running, held, stuck, completed or compensated."),
     ] = None,
     limit: Annotated[
         int | None,

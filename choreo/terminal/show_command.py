@@ -19,6 +19,7 @@ from choreo.terminal.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.explain_view import explanation_as_json
 from choreo.terminal.history_mermaid import history_mermaid
 from choreo.terminal.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
+from choreo.terminal.panels import OPERATE
 from choreo.terminal.prospect import as_json
 from choreo.terminal.sagas_command import held_as_json
 from choreo.terminal.screen import Screen
@@ -38,7 +39,7 @@ SHOW_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("show", cls=Command, help=SHOW_HELP, epilog=SHOW_EPILOG)(_show)
+    app.command("show", cls=Command, rich_help_panel=OPERATE, help=SHOW_HELP, epilog=SHOW_EPILOG)(_show)
 
 
 def _show(
