@@ -33,11 +33,11 @@ run: .venv/run ## run the sample sagas through the node: replies on stdout, the 
 	@$(BIN)/python main.py --trace --trace-format console < docs/samples/sagas.jsonl
 	@echo 'Next: . $(BIN)/activate && choreo lesson 1' >&2
 
-test: .venv/dev ## run all tests, on all cores
-	@$(BIN)/python -m pytest -n auto
+test: .venv/bench ## run all tests, on all cores; those of the benchmarks need what choreo is measured against
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: .venv/dev ## run the tests of a day's work: without whole explorations, crashes and installations
-	@$(BIN)/python -m pytest -n auto -m "not slow"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: .venv/dev ## ruff, ruff format, mypy --strict and the import direction
 	@$(BIN)/ruff check .

@@ -43,7 +43,7 @@ Endings = dict[str, int]
 """How many sagas ended in which way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rival:
     """A program that runs the sagas, how many of them it is given, and by how much it is to be outdone."""
 
@@ -92,6 +92,7 @@ def against(rival: Rival, way: str, quick: bool, tell: Tell) -> Pairs:
         lambda: rate_of_durable_node(ours, IN_FLIGHT[way]),
         lambda: theirs / result_of(rival, theirs, IN_FLIGHT[way])["seconds"],
         lambda how_far: tell(f"{way}, {rival.name}: {how_far}"),
+        does_warm_up=not quick,
     )
 
 
@@ -102,6 +103,7 @@ def against_memory(quick: bool, tell: Tell) -> list[Figure]:
         lambda: rate_of_durable_node(ours, IN_FLIGHT[MANY]),
         lambda: rate_of_node(NODE, theirs, IN_FLIGHT[MANY]),
         lambda how_far: tell(f"{MANY}, in memory: {how_far}"),
+        does_warm_up=not quick,
     )
     return [
         Figure(f"{MANY}: durable / in memory", "", pair.ratios(), Target(0.2, at_least=True)),
@@ -152,6 +154,7 @@ def result_of(rival: Rival, sagas: int, in_flight: int) -> dict[str, Any]:
     return result
 
 
+@cache
 def durability(rival: Rival) -> str:
     """As its own connection says."""
     return str(result_of(rival, sagas=1, in_flight=1)["durability"])

@@ -12,34 +12,34 @@ from benchmarks.workload import request
 from choreo.api import compose, open_services
 from choreo.node.session import Session
 
-SHORT, LONG = 100, 10_000
+SHORT, LONG, LONG_QUICK = 100, 10_000, 1_000
 FRAMES_MAX = 200
 COMPLETED, COMPENSATED = b'"saga_completed"', b'"saga_compensated"'
 
 
 def measure(quick: bool, tell: Tell) -> list[Figure]:
-    pairs, repeats = (2, 1) if quick else (9, 5)
+    long, pairs, repeats = (LONG_QUICK, 1, 1) if quick else (LONG, 9, 5)
     figures = []
     for style in ("choreography", "orchestration"):
         target = Target(1.5) if style == "choreography" else None
         for fails in (False, True):
             case = f"{style}, {'fails last' if fails else 'completes'}"
             tell(case)
-            for kind, times in times_a_step(style, fails, pairs, repeats).items():
+            for kind, times in times_a_step(long, style, fails, pairs, repeats).items():
                 figures += [
-                    Figure(f"{LONG:,} / {SHORT} steps: {case}, {kind}", "", times.ratios(), target),
-                    Figure(f"{LONG:,} steps: {case}, {kind}", "µs/step", [time * 1e6 for time in times.a]),
+                    Figure(f"{long:,} / {SHORT} steps: {case}, {kind}", "", times.ratios(), target),
+                    Figure(f"{long:,} steps: {case}, {kind}", "µs/step", [time * 1e6 for time in times.a]),
                 ]
-        figures.append(stack(style))
+        figures.append(stack(long, style))
     return figures
 
 
-def times_a_step(style: str, fails: bool, pairs: int, repeats: int) -> dict[str, Pairs]:
+def times_a_step(steps: int, style: str, fails: bool, pairs: int, repeats: int) -> dict[str, Pairs]:
     """Seconds a step, long against short: of first executions, and of repeated ones. Each side runs as many steps."""
     times = {"first": Pairs([], []), "repeated": Pairs([], [])}
     for pair in range(-1, pairs):
-        long = execute(LONG, style, fails, 1, repeats)
-        short = execute(SHORT, style, fails, LONG // SHORT, repeats * LONG // SHORT)
+        long = execute(steps, style, fails, 1, repeats)
+        short = execute(SHORT, style, fails, steps // SHORT, repeats * steps // SHORT)
         if pair >= 0:  # the one before the first warms up
             for kind, a, b in zip(times.values(), long, short, strict=True):
                 kind.a.append(a)
@@ -59,13 +59,13 @@ def execute(steps: int, style: str, fails: bool, firsts: int, repeats: int) -> t
     return first / (firsts * steps), repeated / (repeats * steps)
 
 
-def stack(style: str) -> Figure:
+def stack(steps: int, style: str) -> Figure:
     """How many more frames the long saga needs than the short one."""
     short = frames_needed(long_request(SHORT, style, fails=True))
     return Figure(
-        f"{LONG:,} - {SHORT} steps: {style}, depth of the stack",
+        f"{steps:,} - {SHORT} steps: {style}, depth of the stack",
         "frames",
-        [frames_needed(long_request(LONG, style, fails=True), at_least=short) - short],
+        [frames_needed(long_request(steps, style, fails=True), at_least=short) - short],
         Target(0),
     )
 

@@ -76,9 +76,12 @@ class Pairs:
         return [a / b for a, b in zip(self.a, self.b, strict=True)]
 
 
-def in_pairs(count: int, a: Callable[[], float], b: Callable[[], float], tell: Tell) -> Pairs:
+def in_pairs(
+    count: int, a: Callable[[], float], b: Callable[[], float], tell: Tell, does_warm_up: bool = True
+) -> Pairs:
     """Measure A and B in turn, `count` times each, after one time each that does not count."""
-    a(), b()
+    if does_warm_up:
+        a(), b()
     pairs = Pairs([], [])
     for number in range(1, count + 1):
         tell(f"pair {number} of {count}")

@@ -10,6 +10,7 @@ from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.saga.raised import Defect
 from choreo.saga.service import Refused, Service, ServiceOf
+from choreo.version import __version__
 
 __all__ = [
     "STYLES",
@@ -31,6 +32,7 @@ __all__ = [
     "Style",
     "Table",
     "Topic",
+    "__version__",
     "choreography",
     "orchestration",
     "plan",

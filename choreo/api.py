@@ -16,6 +16,7 @@ from choreo.runtime.in_memory import InProcessRunner
 from choreo.saga.calling import checked
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf
+from choreo.saga.spelling import module_suggestion
 
 if TYPE_CHECKING:
     from choreo.runtime.durable.runner import DurableRunner
@@ -39,6 +40,7 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         expect_no_ctrl_c(error)
         raise NoServices(
             f"services: expected a module that can be imported, got {module!r} ({in_a_line(error)})"
+            f"{module_suggestion(module)}"
         ) from error
     if not callable(catalogue):
         raise NoServices(f"services: expected a module with a function catalogue(), got {module!r}")

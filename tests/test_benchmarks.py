@@ -60,6 +60,7 @@ def benchmarks(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_figures_of_every_benchmark() -> None:
     """Each figure comes with its samples and, where it has a target, with a verdict; kept results stay as they are."""
     kept = RESULTS.read_bytes() if RESULTS.exists() else None
@@ -136,6 +137,7 @@ def test_the_explorer_is_measured_on_a_trip_that_is_safe(case: str) -> None:
     assert result["megabytes"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
 def test_the_rivals_run_the_sagas_of_the_node(rival: Rival, in_flight: int) -> None:

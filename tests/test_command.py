@@ -45,7 +45,7 @@ def test_help_has_an_example_and_the_exit_statuses(name: str) -> None:
     [
         (["--max-message-bytes", "0"], "expected a number of bytes above 0, got '0'"),
         (["--max-message-bytes", "much"], "expected a number of bytes above 0, got 'much'"),
-        (["--trace-format", "xml"], "invalid choice: 'xml'"),
+        (["--trace-format", "xml"], "expected 'json' or 'console', got 'xml'"),
         (["--services", "no_such_module"], "expected a module that can be imported, got 'no_such_module'"),
         (["--services", "json"], "expected a module with a function catalogue(), got 'json'"),
         (["--services", ""], "expected a module that can be imported, got ''"),

@@ -147,7 +147,7 @@ KINDS = 'expected "compensatable", "pivot" or "retriable", got'
         (table({"fails": "may"}), "step[0].name: expected a string, got nothing: it is required"),
         ({"saga": {"name": "a"}, "step": {"name": "a"}}, "step: expected an array, got a table"),
         (table("a", 7), "step[1]: expected a table, got 7"),
-        (table("a", step("b", kind="pivott")), f"step[1].kind: {KINDS} 'pivott'"),
+        (table("a", step("b", kind="pivott")), f"step[1].kind: {KINDS} 'pivott'; did you mean 'pivot'?"),
         (table(step(kind=True)), f"step[0].kind: {KINDS} true"),
         (table(step(efect={})), "step[0].efect: unknown key; did you mean 'effect'?"),
         (table(step(effect=[])), "step[0].effect: expected a table, got an empty array"),
@@ -180,7 +180,8 @@ KINDS = 'expected "compensatable", "pivot" or "retriable", got'
         (table("a", wiring={"relays": [["a", "b", 1]]}), "wiring.relays[0][2]: expected a string, got 1"),
         (
             table("a", faults={"kinds": ["dropp"]}),
-            'faults.kinds[0]: expected "drop", "duplicate", "delay", "crash", "partition" or "poison", got \'dropp\'',
+            'faults.kinds[0]: expected "drop", "duplicate", "delay", "crash", "partition" or "poison", got \'dropp\''
+            "; did you mean 'drop'?",
         ),
     ],
 )

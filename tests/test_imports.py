@@ -12,6 +12,7 @@ import pytest
 from tests.stories import ROOT
 
 LAYERS = (
+    "choreo.version",
     "choreo.saga",
     "choreo.protocol",
     "choreo.compile",

@@ -4,10 +4,9 @@ With one fault of any kind anywhere, whatever the order of deliveries; nothing i
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
-from multiprocessing import get_context
 
+import pytest
 from msgspec.structs import replace
 
 from choreo.compile import STYLES
@@ -21,6 +20,11 @@ from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 STEPS_MAX = 5
 GRAPH_STEPS_MAX = 4
 DOUBT_STEPS_MAX = 3
+PARTS = 16
+"""The cases are explored in so many parts, which pytest-xdist spreads over the cores."""
+
+pytestmark = pytest.mark.slow
+in_parts = pytest.mark.parametrize("part", range(PARTS))
 
 Case = tuple[tuple[int, ...], int | None, str]
 
@@ -46,8 +50,7 @@ def graphs() -> Iterator[Definition]:
                 yield saga(*steps, kinds=EVERY_KIND)
 
 
-def explore_graph(case: tuple[Definition, str]) -> Report:
-    return Explorer(*case, catalogue()).explore()
+GRAPH_CASES = [(definition, style) for definition in graphs() for style in STYLES]
 
 
 def explore(case: Case) -> Report:
@@ -56,27 +59,33 @@ def explore(case: Case) -> Report:
     return Explorer(of_shape(shape, failing), style, catalogue()).explore()
 
 
-def test_the_protocol_is_safe_in_every_shape() -> None:
+def test_every_shape_and_every_graph_is_a_case() -> None:
+    """The parts have them all, each once."""
+    assert (len(CASES), len(GRAPH_CASES)) == (320, 716)
+    assert sum(len(CASES[part::PARTS]) for part in range(PARTS)) == 320
+    assert sum(len(GRAPH_CASES[part::PARTS]) for part in range(PARTS)) == 716
+
+
+@in_parts
+def test_the_protocol_is_safe_in_every_shape(part: int) -> None:
     """No state of any of them breaks an invariant, every run ends, and every kind of fault has fired."""
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        reports = dict(zip(CASES, pool.map(explore, CASES, chunksize=4), strict=True))
+    reports = {case: explore(case) for case in CASES[part::PARTS]}
 
     assert {case: report.broken for case, report in reports.items() if report.verdict is not Conclusion.SAFE} == {}
     assert [case for case, report in reports.items() if report.never_fired] == []
     for (_, failing, _), report in reports.items():
         assert report.outcomes.keys() - {"stuck"} == {"completed" if failing is None else "compensated"}
-    assert len(reports) == 320
 
 
-def test_the_protocol_is_safe_in_every_graph() -> None:
+@in_parts
+def test_the_protocol_is_safe_in_every_graph(part: int) -> None:
     """Also where the ways to a join have different lengths; and lint has nothing to say about any of them."""
-    cases = [(definition, style) for definition in graphs() for style in STYLES]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        reports = list(pool.map(explore_graph, cases, chunksize=16))
+    cases = GRAPH_CASES[part::PARTS]
+
+    reports = [Explorer(*case, catalogue()).explore() for case in cases]
 
     assert [case for case, report in zip(cases, reports, strict=True) if report.verdict is not Conclusion.SAFE] == []
     assert [case for case in cases if lint(*case)] == []
-    assert len(cases) == 716
 
 
 class Unanswering:

@@ -12,6 +12,7 @@ from choreo.compile.table import Style, Table
 from choreo.saga.plan import Itinerary, plan
 from choreo.saga.raised import shown
 from choreo.saga.service import ServiceOf
+from choreo.saga.spelling import suggestion
 
 WIRED_BYTES_MAX = 128 * 1024 * 1024
 """Wirings are remembered up to so many bytes in all, measured as `size_of` does; with more, the oldest go."""
@@ -81,5 +82,6 @@ class Wirings(dict[Key, W]):
 def compiled(styles: Mapping[str, Style], style: str, steps: Itinerary, service_of: ServiceOf) -> Table:
     """The table of an itinerary in the style of that name. Raises `ValueError` where there is none, `PlanTooLarge`."""
     if style not in styles:
-        raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}")
+        near = suggestion(style, styles) if isinstance(style, str) else ""
+        raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}{near}")
     return styles[style](plan(steps), service_of)

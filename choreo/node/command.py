@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from choreo.api import SERVICES, NoServices, compose, open_services
-from choreo.node.session import MESSAGE_BYTES_MAX, Session
+from choreo.node.options import TO_STDERR, Options, parse
+from choreo.node.session import Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
 from choreo.runtime.process import (
     STDERR,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from choreo.trace.writer import Tracer
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
-TO_STDERR = "-"
 DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 7, 15
 """So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
 
@@ -36,23 +36,10 @@ ATTEND_S = 0.2
 """So often a node with a journal looks whether an operator has asked for something."""
 
 
-class Options:
-    """The command line; these are the defaults."""
-
-    trace: str | None = None
-    trace_format = "json"
-    trace_level = "info"
-    envelope = False
-    max_message_bytes = MESSAGE_BYTES_MAX
-    services: str | None = None
-    journal: str | None = None
-    wait = False
-
-
 def main(arguments: list[str]) -> int:
     """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
     occupy_standard_streams()
-    options = _parse(arguments) if arguments else Options()
+    options = parse(arguments) if arguments else Options()
     missing = missing_descriptors(DESCRIPTORS if options.journal is None else DESCRIPTORS_OF_JOURNAL)
     if missing is not None:
         log(f"choreo node: {missing}")
@@ -262,65 +249,3 @@ def _tracer(trace: str, form: str) -> "Tracer":
         log(f"choreo node: the trace ends here, it cannot be written any more: {error}")
 
     return Tracer(Sink(descriptor, failed), Format(form), colors)
-
-
-def _parse(arguments: list[str]) -> Options:
-    from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
-
-    parser = ArgumentParser(
-        argument_default=SUPPRESS,
-        prog="choreo node",
-        description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
-        epilog="""examples:
-  echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
-  choreo node --journal sagas.db < sagas.jsonl
-
-exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
-or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
-had begun; 2 for wrong use, before anything is read""",
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--trace",
-        nargs="?",
-        const=TO_STDERR,
-        metavar="FILE",
-        help="write the event trace to FILE; without FILE to stderr",
-    )
-    parser.add_argument("--trace-format", choices=["json", "console"], help="JSON lines (default), or lines for people")
-    parser.add_argument(
-        "--trace-level",
-        choices=["info", "debug"],
-        help="info: what is published and replied (default); debug: deliveries and calls of services as well",
-    )
-    parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
-    parser.add_argument(
-        "--max-message-bytes",
-        type=_positive,
-        metavar="N",
-        help=f"refuse a message larger than this (default: {MESSAGE_BYTES_MAX})",
-    )
-    parser.add_argument(
-        "--journal",
-        metavar="FILE",
-        help="keep every saga in FILE: after a crash the next node with it goes on from there",
-    )
-    parser.add_argument(
-        "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
-    )
-    parser.add_argument(
-        "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
-    )
-    options = parser.parse_args(arguments, namespace=Options())
-    if options.wait and options.journal is None:
-        parser.error("--wait: expected --journal FILE with it, got none")
-    return options
-
-
-def _positive(text: str) -> int:
-    from argparse import ArgumentTypeError
-
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise ArgumentTypeError(f"expected a number of bytes above 0, got {text!r}")
-    return int(text)

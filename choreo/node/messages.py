@@ -7,6 +7,7 @@ decoded again with care, checked against the same types, and refused with the fi
 import json
 import re
 import sys
+from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii
 from math import isinf
 from typing import Any, Literal
@@ -14,8 +15,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from choreo.compile import STYLES
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.raised import cut
+from choreo.saga.spelling import nearest
 
 NOT_SUPPORTED = 10
 MALFORMED_REQUEST = 12
@@ -148,7 +151,7 @@ def decode_with_care(data: bytes) -> Message:
     if not isinstance(kind, str):
         raise Malformed(_mismatch("type", kind, "type" in body), outer=outer)
     if kind not in KINDS:
-        text = f'type: expected "execute", "init" or "status", got {_shown(kind)}'
+        text = f'type: expected "execute", "init" or "status", got {_shown(kind)}{_suggestion(kind, KINDS)}'
         raise Malformed(text, NOT_SUPPORTED, outer)
     return Message(_checked(KINDS[kind], body, outer), envelope.get("src"), envelope.get("dest"))
 
@@ -242,7 +245,14 @@ def _mismatch(path: str, value: object, came: bool = True) -> str:
     if isinstance(value, Number) and INTEGER.fullmatch(value.digits) and "integer" in expected:
         most, digits = sys.get_int_max_str_digits(), len(value.digits.lstrip("-"))
         return f"{path}: expected {expected} of at most {most} digits, got an integer of {digits} digits"
-    return f"{path}: expected {expected}, got {_shown(value) if came else 'nothing'}"
+    near = _suggestion(value, STYLES) if path == "style" and isinstance(value, str) else ""
+    return f"{path}: expected {expected}, got {_shown(value) if came else 'nothing'}{near}"
+
+
+def _suggestion(word: str, among: Iterable[str]) -> str:
+    """`; did you mean "x"?`, or nothing where no word is close."""
+    near = nearest(word, among)
+    return "" if near is None else f"; did you mean {json.dumps(near)}?"
 
 
 def _shown(value: object) -> str:

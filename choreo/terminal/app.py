@@ -28,17 +28,32 @@ from choreo.terminal.commands.sagas import register as register_sagas
 from choreo.terminal.commands.show import register as register_show
 from choreo.terminal.comparison import compare as compare_styles
 from choreo.terminal.options.arguments import WrongUse, open_separately
-from choreo.terminal.options.command import CANNOT_WRITE, STATUS, Command, Json, OfStyle, Shown, finish, wrong_use
+from choreo.terminal.options.command import (
+    CANNOT_WRITE,
+    HELP,
+    STATUS,
+    Command,
+    Commands,
+    Json,
+    NodeCommand,
+    OfStyle,
+    Shown,
+    finish,
+    wrong_use,
+)
 from choreo.terminal.options.definition_arguments import read_steps
+from choreo.terminal.options.panels import RUN_AND_COMPARE
 from choreo.terminal.options.services import Services
 from choreo.terminal.options.trace_file import events_of_saga
 from choreo.terminal.views.as_json import comparison_as_json, run_as_json
 from choreo.terminal.views.compare import show_comparison
 from choreo.terminal.views.explain import explanation_as_json, show_explanations
 from choreo.terminal.views.run import is_same, show_end, show_picture, show_sameness, telling
+from choreo.version import __version__
 
 app = typer.Typer(
     name="choreo",
+    cls=Commands,
     help="Sagas by choreography and by orchestration: run them, watch every event, compare the two.",
     epilog="""[bold]Examples[/]
   choreo run book_flight book_hotel book_car --fail book_car
@@ -46,7 +61,7 @@ app = typer.Typer(
 
 Each command tells more: choreo run --help""",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -78,6 +93,22 @@ EXPLAIN_EPILOG = """[bold]Examples[/]
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"choreo {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", metavar="", help="Print the version and exit.", is_eager=True, callback=_print_version),
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None: ...
+
+
 class Form(Enum):
     """For whom a run is printed."""
 
@@ -98,7 +129,7 @@ FailCompensation = Annotated[
 All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
 
 
-@app.command("run", cls=Command, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
+@app.command("run", cls=Command, rich_help_panel=RUN_AND_COMPARE, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
 def run(
     steps: Steps,
     fail: Fail = None,
@@ -139,7 +170,13 @@ def _run(screen: Screen, saga: Scenario, style: str, service_of: ServiceOf, form
     return recording
 
 
-@app.command("compare", cls=Command, help=f"{COMPARE_HELP}\n\n{STEP_HELP}", epilog=COMPARE_EPILOG)
+@app.command(
+    "compare",
+    cls=Command,
+    rich_help_panel=RUN_AND_COMPARE,
+    help=f"{COMPARE_HELP}\n\n{STEP_HELP}",
+    epilog=COMPARE_EPILOG,
+)
 def compare(
     steps: Steps,
     fail: Fail = None,
@@ -160,17 +197,17 @@ def compare(
     finish(is_finding=not comparison.is_same)
 
 
-register_check(app)
 register_lint(app)
 register_lab(app)
-register_lessons(app)
+register_check(app)
 register_sagas(app)
 register_show(app)
 register_resume(app)
 register_prune(app)
+register_lessons(app)
 
 
-@app.command("explain", cls=Command, epilog=EXPLAIN_EPILOG)
+@app.command("explain", cls=Command, rich_help_panel=RUN_AND_COMPARE, epilog=EXPLAIN_EPILOG)
 def explain(
     trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace in JSON lines; - reads stdin.")],
     saga_id: Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.")],
@@ -191,6 +228,8 @@ def explain(
 
 @app.command(
     "node",
+    cls=NodeCommand,
+    rich_help_panel=RUN_AND_COMPARE,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )

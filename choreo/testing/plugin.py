@@ -293,8 +293,12 @@ def _services(services: ServiceOf | Mapping[str, Service] | str | None) -> Servi
 
 
 def _styles(style: str) -> tuple[str, ...]:
-    if style not in ("choreography", "orchestration", "both"):
-        raise ValueError(f"style: expected 'choreography', 'orchestration' or 'both', got {style!r}")
+    known = ("choreography", "orchestration", "both")
+    if style not in known:
+        from choreo.saga.spelling import suggestion
+
+        near = suggestion(str(style), known)
+        raise ValueError(f"style: expected 'choreography', 'orchestration' or 'both', got {style!r}{near}")
     return ("choreography", "orchestration") if style == "both" else (style,)
 
 

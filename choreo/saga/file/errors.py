@@ -3,11 +3,13 @@
 Laws: one line, whatever came; a long text is cut, and nothing that was written by somebody else can break the line.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
-SHOWN_MAX, NAMED_MAX, SUGGESTED_AMONG_MAX = 60, 8, 1_000
+from choreo.saga.spelling import suggestion
+
+__all__ = ["WrongDefinition", "key_in", "one_of", "quoted", "suggestion", "told"]
+
+SHOWN_MAX, NAMED_MAX = 60, 8
 
 
 class WrongDefinition(ValueError):
@@ -52,13 +54,6 @@ def one_of(words: Sequence[str], most: int = NAMED_MAX) -> str:
     if len(words) > most:
         return f"{', '.join(words[:most])} or one of {len(words) - most} more"
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
-def suggestion(name: str, among: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where nothing is alike."""
-    candidates = [candidate[:SHOWN_MAX] for candidate in islice(among, SUGGESTED_AMONG_MAX)]
-    close = get_close_matches(name[:SHOWN_MAX], candidates, n=1, cutoff=0.5)
-    return f"; did you mean {quoted(close[0])}?" if close else ""
 
 
 def key_in(path: str, key: str) -> str:

@@ -20,6 +20,7 @@ from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
 from choreo.saga.file.schema import departure, in_words
 from choreo.saga.file.toml import NotToml, parse_toml
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
+from choreo.saga.spelling import module_suggestion
 
 BYTES_MAX, WHY_MAX = 1_000_000, 200
 SUFFIX = ".toml"
@@ -94,6 +95,7 @@ def _attribute(source: str, module: str, attribute: str) -> object:
     except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
         expect_no_ctrl_c(error)
         why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"
+        why += module_suggestion(module)
         raise WrongDefinition(f"{source}: {why}") from None
     try:
         found: object = attrgetter(attribute)(imported)

@@ -6,7 +6,7 @@ and is asked only once msgspec has refused. Walks as deep as the schema is, what
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from msgspec import inspect
@@ -38,13 +38,20 @@ def departure(table: object, kind: type) -> str | None:
         where, value, expected = nodes.popleft()
         member = _member(expected, value)
         if member is None:
-            return f"{where or 'definition'}: expected {_words(expected)}, got {told(value)}"
+            return f"{where or 'definition'}: expected {_words(expected)}, got {told(value)}{_near(expected, value)}"
         if isinstance(value, Mapping):
             why = _wrong_key(where, value, member)
             if why is not None:
                 return why
         nodes.extend(_children(where, value, member))
     return None
+
+
+def _near(expected: inspect.Type, value: object) -> str:
+    """The suggestion for a word that is none of those that may stand there."""
+    members = expected.types if isinstance(expected, inspect.UnionType) else (expected,)
+    closed = (each for each in members if isinstance(each, inspect.LiteralType | inspect.EnumType))
+    return suggestion(value, chain.from_iterable(map(_choices, closed))) if isinstance(value, str) else ""
 
 
 def _member(expected: inspect.Type, value: object) -> inspect.Type | None:

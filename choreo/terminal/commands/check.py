@@ -26,7 +26,9 @@ from choreo.saga.definition import Definition
 from choreo.saga.file import WrongDefinition, read_definition
 from choreo.terminal.commands.check_journal import check_journal
 from choreo.terminal.options.arguments import WrongUse
+from choreo.terminal.options.choices import choice
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.trace_lines import bounded, opened
 from choreo.terminal.views.deviations import CODES, Places, show_deviations
 from choreo.trace.record import NotATrace
@@ -37,7 +39,7 @@ OF_TRACE = Places("line", "the end of the trace")
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
 
 CHECK_HELP = (
-    "Hold a trace against the invariants: where it first deviates, and what was expected and never came. "
+    "Hold a trace against the invariants: where it first deviates, and what was expected and never came.\n\n"
     "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
     "With --journal: every run of a node's journal, and its rows, also while the node runs."
 )
@@ -49,7 +51,7 @@ CHECK_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("check", cls=Command, help=CHECK_HELP, epilog=CHECK_EPILOG)(_check)
+    app.command("check", cls=Command, rich_help_panel=BREAK_AND_PROVE, help=CHECK_HELP, epilog=CHECK_EPILOG)(_check)
 
 
 def _check(
@@ -65,7 +67,7 @@ def _check(
         typer.Option("--mapping", metavar="FILE", help="TOML that says what the fields and words of other logs mean."),
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", metavar="FORMAT", help="auto, choreo, cloudevents, or json (with a mapping).")
+        Form, choice("--format", Form, "FORMAT", "auto, choreo, cloudevents, or json (with a mapping).")
     ] = Form.AUTO,
     journal: Annotated[
         str | None, typer.Option("--journal", metavar="FILE", help="The journal of a node, in place of a trace.")

@@ -34,6 +34,7 @@ from choreo.terminal.options.lab import (
     with_faults,
     with_guarantees,
 )
+from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.services import Services, check_services, with_services
 from choreo.terminal.views.report import any_finding, show_report
 from choreo.trace.record import encode_record
@@ -71,8 +72,12 @@ MermaidOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command("explore", cls=Command, help=EXPLORE_HELP, epilog=EXPLORE_EPILOG)(_explore)
-    app.command("simulate", cls=Command, help=SIMULATE_HELP, epilog=SIMULATE_EPILOG)(_simulate)
+    app.command("explore", cls=Command, rich_help_panel=BREAK_AND_PROVE, help=EXPLORE_HELP, epilog=EXPLORE_EPILOG)(
+        _explore
+    )
+    app.command("simulate", cls=Command, rich_help_panel=BREAK_AND_PROVE, help=SIMULATE_HELP, epilog=SIMULATE_EPILOG)(
+        _simulate
+    )
 
 
 def _explore(

@@ -21,6 +21,7 @@ from choreo.saga.definition import Definition
 from choreo.terminal.comparison import Comparison, compare
 from choreo.terminal.options.arguments import WrongUse, open_separately, read_saga
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
+from choreo.terminal.options.panels import LEARN
 from choreo.terminal.views.compare import show_comparison
 from choreo.terminal.views.report import show_counterexample
 
@@ -35,7 +36,7 @@ LESSON_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("lesson", cls=Command, help=LESSON_HELP, epilog=LESSON_EPILOG)(_lesson)
+    app.command("lesson", cls=Command, rich_help_panel=LEARN, help=LESSON_HELP, epilog=LESSON_EPILOG)(_lesson)
 
 
 def _lesson(

@@ -7,6 +7,7 @@ from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
+from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.services import Services, check_names, with_services
 
 LINT_HELP = "Look through the wiring of a definition without running it: what will be heard by nobody, or never undone."
@@ -16,7 +17,7 @@ LINT_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("lint", cls=Command, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
+    app.command("lint", cls=Command, rich_help_panel=BREAK_AND_PROVE, help=LINT_HELP, epilog=LINT_EPILOG)(_lint)
 
 
 def _lint(

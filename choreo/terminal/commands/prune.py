@@ -17,11 +17,12 @@ from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, journal_errors, journal_to_read
 from choreo.terminal.options.lab import Bar, progress_bar
+from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.views.durations import now_ms, read_age
 
 PRUNE_HELP = (
     "Forget runs that completed or were compensated longer ago than an age; never one that is unfinished or stuck, nor "
-    "the newest. Whoever asks for a forgotten saga again has it executed again. A node may run meanwhile."
+    "the newest.\n\nWhoever asks for a forgotten saga again has it executed again. A node may run meanwhile."
 )
 PRUNE_EPILOG = """[bold]Examples[/]
   choreo prune --journal sagas.db --older-than 30d --dry-run
@@ -50,7 +51,7 @@ class Pruned(Struct):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("prune", cls=Command, help=PRUNE_HELP, epilog=PRUNE_EPILOG)(_prune)
+    app.command("prune", cls=Command, rich_help_panel=OPERATE, help=PRUNE_HELP, epilog=PRUNE_EPILOG)(_prune)
 
 
 def _prune(

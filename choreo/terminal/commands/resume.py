@@ -25,11 +25,12 @@ from choreo.terminal.commands.sagas import STATES
 from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
+from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.options.trace_file import text_of
 from choreo.terminal.views.durations import now_ms
 
 RESUME_HELP = (
-    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again. "
+    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again.\n\n"
     "If a node has the journal, it is asked to; if none has, the saga is driven here, "
     "and so is one that a dead node has left unfinished."
 )
@@ -56,7 +57,7 @@ class Done(Struct):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("resume", cls=Command, help=RESUME_HELP, epilog=RESUME_EPILOG)(_resume)
+    app.command("resume", cls=Command, rich_help_panel=OPERATE, help=RESUME_HELP, epilog=RESUME_EPILOG)(_resume)
 
 
 def _resume(

@@ -22,8 +22,10 @@ from choreo.storage.errors import JournalError
 from choreo.storage.rows import HELD, RUNNING, RunRow
 from choreo.storage.sqlite.holds import HeldRow, held_among
 from choreo.storage.sqlite.journal import Journal
+from choreo.terminal.options.choices import choice
 from choreo.terminal.options.command import Command, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, journal_to_read
+from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.options.trace_file import text_of
 from choreo.terminal.views.durations import age_text, now_ms
 from choreo.trace.record import time_text
@@ -58,14 +60,14 @@ class OfState(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sagas", cls=Command, help=SAGAS_HELP, epilog=SAGAS_EPILOG)(_sagas)
+    app.command("sagas", cls=Command, rich_help_panel=OPERATE, help=SAGAS_HELP, epilog=SAGAS_EPILOG)(_sagas)
 
 
 def _sagas(
     journal: JournalFile,
     state: Annotated[
         OfState | None,
-        typer.Option("--state", metavar="STATE", help="Only those: running, held, stuck, completed or compensated."),
+        choice("--state", OfState, "STATE", "Only those: running, held, stuck, completed or compensated."),
     ] = None,
     limit: Annotated[
         int | None,

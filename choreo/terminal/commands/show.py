@@ -21,6 +21,7 @@ from choreo.terminal.commands.sagas import held_as_json
 from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
+from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.views.explain import explanation_as_json
 from choreo.terminal.views.show import picture_records, show_account
 from choreo.trace.record import time_text
@@ -38,7 +39,7 @@ SHOW_EPILOG = """[bold]Examples[/]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("show", cls=Command, help=SHOW_HELP, epilog=SHOW_EPILOG)(_show)
+    app.command("show", cls=Command, rich_help_panel=OPERATE, help=SHOW_HELP, epilog=SHOW_EPILOG)(_show)
 
 
 def _show(

@@ -7,22 +7,43 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from choreo.compile import STYLES
 from choreo.render.names import visible
 from choreo.runtime.process import ctrl_c_told_apart, own_output
 from choreo.saga.plan import PlanTooLarge
 from choreo.terminal.options.arguments import Failure, WrongUse
+from choreo.terminal.options.choices import choice
 
 FINE, FINDING, CANNOT_WRITE = 0, 1, 2
 STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
 
 
-class Command(TyperCommand):
+HELP = ("--help", "-h")
+"""The names of the help option of every command, in the order in which help and errors show them."""
+
+
+class Help:
+    """What the help of every command has in common."""
+
+    def get_help_option_names(self, ctx: Any) -> list[str]:
+        """Return the names in the same order in every process; those of the library stand in a set."""
+        return list(HELP)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; an option without a value shows none."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the command that this is mixed into
+        for each in parameters:
+            if getattr(each, "is_flag", False) and each.metavar is None:
+                each.metavar = ""
+        return parameters
+
+
+class Command(Help, TyperCommand):
     """A command whose usage reads as it is typed: without braces around what is required."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -32,6 +53,27 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Commands(Help, TyperGroup):
+    """The commands of `choreo`."""
+
+
+class NodeCommand(TyperCommand):
+    """The node, which reads its own options; the shell completes them."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        from choreo.node.options import option_names
+
+        return [Completion(name) for name in option_names() if name.startswith(incomplete)]
+
+
+class Completion(NamedTuple):
+    """A word that the shell offers."""
+
+    value: str
+    type: str = "plain"
+    help: str | None = None
 
 
 class Shown(StrEnum):
@@ -47,7 +89,7 @@ class Shown(StrEnum):
 DefinitionSource = Annotated[
     str, typer.Argument(metavar="DEFINITION", help="A TOML file, module:attribute, or lesson-N.", show_default=False)
 ]
-OfStyle = Annotated[Shown, typer.Option("--style", metavar="STYLE", help="choreography, orchestration, or both.")]
+OfStyle = Annotated[Shown, choice("--style", Shown, "STYLE", "choreography, orchestration, or both.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object on one line.")]
 
 

@@ -1,0 +1,123 @@
+"""The command line of the node.
+
+Laws: light. A node without options needs the defaults only; the option parser is imported when it is needed.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from choreo.api import SERVICES
+from choreo.node.session import MESSAGE_BYTES_MAX
+from choreo.saga.spelling import suggestion
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+TO_STDERR = "-"
+
+
+class Options:
+    """The values of the options; these are the defaults."""
+
+    trace: str | None = None
+    trace_format = "json"
+    trace_level = "info"
+    envelope = False
+    max_message_bytes = MESSAGE_BYTES_MAX
+    services: str | None = None
+    journal: str | None = None
+    wait = False
+
+
+def parse(arguments: list[str]) -> Options:
+    """Return the options of a command line. Wrong use exits with status 2."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments, namespace=Options())
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(unknown[0], option_names(parser))}")
+    if options.wait and options.journal is None:
+        parser.error("--wait: expected --journal FILE with it, got none")
+    return options
+
+
+def option_names(parser: "ArgumentParser | None" = None) -> list[str]:
+    """Return the names of all options, as they are typed."""
+    return re.findall(r"--[a-z-]+", (parser or _parser()).format_usage())
+
+
+def _parser() -> "ArgumentParser":
+    from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+
+    parser = ArgumentParser(
+        argument_default=SUPPRESS,
+        prog="choreo node",
+        description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
+        epilog="""examples:
+  echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
+  choreo node --journal sagas.db < sagas.jsonl
+
+exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
+or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
+had begun; 2 for wrong use, before anything is read""",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--trace",
+        nargs="?",
+        const=TO_STDERR,
+        metavar="FILE",
+        help="write the event trace to FILE; without FILE to stderr",
+    )
+    parser.add_argument(
+        "--trace-format",
+        type=_choice("json", "console"),
+        metavar="{json,console}",
+        help="JSON lines (default), or lines for people",
+    )
+    parser.add_argument(
+        "--trace-level",
+        type=_choice("info", "debug"),
+        metavar="{info,debug}",
+        help="info: what is published and replied (default); debug: deliveries and calls of services as well",
+    )
+    parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
+    parser.add_argument(
+        "--max-message-bytes",
+        type=_positive,
+        metavar="N",
+        help=f"refuse a message larger than this (default: {MESSAGE_BYTES_MAX})",
+    )
+    parser.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="keep every saga in FILE: after a crash the next node with it goes on from there",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
+    )
+    parser.add_argument(
+        "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
+    )
+    return parser
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    """Return the converter of an option that takes one of these words."""
+    from argparse import ArgumentTypeError
+
+    def convert(word: str) -> str:
+        if word in words:
+            return word
+        raise ArgumentTypeError(f"expected {' or '.join(map(repr, words))}, got {word!r}{suggestion(word, words)}")
+
+    return convert
+
+
+def _positive(text: str) -> int:
+    from argparse import ArgumentTypeError
+
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ArgumentTypeError(f"expected a number of bytes above 0, got {text!r}")
+    return int(text)
