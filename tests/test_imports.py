@@ -40,7 +40,9 @@ APART = {
     "choreo.trace": ("choreo.runtime", "choreo.runtime.durable"),
     "choreo.invariants": ("choreo.runtime", "choreo.runtime.durable"),
     "choreo.analysis": ("choreo.runtime", "choreo.runtime.durable", "choreo.lab"),
-    "choreo.node": ("choreo.terminal",),
+    "choreo.node": ("choreo.terminal", "choreo.testing"),
+    "choreo.terminal": ("choreo.testing",),
+    "choreo.testing": ("choreo.node", "choreo.terminal"),
     "choreo": ("choreo.node", "choreo.terminal", "choreo.__main__"),
 }
 """To the left, and all the same not to be imported; or to the right, and named here once more."""
@@ -48,6 +50,7 @@ APART = {
 LAZY = {
     "choreo.node": ("choreo.trace", "choreo.storage", "choreo.runtime.durable"),
     "choreo.api": ("choreo.trace", "choreo.storage", "choreo.runtime.durable"),
+    "choreo.terminal": ("choreo.node",),
     "choreo.__main__": ("choreo.node", "choreo.terminal"),
 }
 """Imported only where it is needed, inside a function: a plain node starts without it."""
@@ -274,6 +277,12 @@ def test_the_rules_are_applied_to_every_module() -> None:
             "from pyee.base import EventEmitter",
             "imports pyee.base, but the owner is choreo.runtime.bus",
         ),
+        (
+            "choreo/terminal/bad.py",
+            "from choreo.node.session import Session",
+            "choreo.terminal does without choreo.node",
+        ),
+        ("choreo/testing/bad.py", "import choreo.terminal.app", "but choreo.testing does without choreo.terminal"),
         ("choreo/node/bad.py", "import structlog", "but the owner is choreo.trace"),
         ("choreo/trace/bad.py", "from rich.console import Console", "but the owner is choreo.render and"),
         ("choreo/runtime/bad.py", "from random import Random", "imports random, but the owner is choreo.lab.simulate"),
@@ -310,7 +319,7 @@ def test_a_planted_violation_is_named(tmp_path: Path, file: str, source: str, ob
         ("choreo/saga/file/good.py", "import sys"),
         ("choreo/node/good.py", "def f():\n    from choreo.trace.writer import Tracer"),
         ("choreo/node/good.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import choreo.trace.writer"),
-        ("choreo/terminal/good.py", "import typer\nfrom rich import print\nfrom choreo.node.session import Session"),
+        ("choreo/terminal/good.py", "import typer\nfrom rich import print\nfrom choreo.render.screen import Screen"),
         ("choreo/__init__.py", "from choreo.runtime.in_memory import InProcessRunner"),
         ("choreo/runtime/bus.py", "from pyee import EventEmitter"),
         ("services/good.py", "from dataclasses import dataclass\nfrom choreo import Refused"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from choreo.saga.plan import DEPENDENCIES_MAX, STEPS_MAX
-from choreo.terminal.options.arguments import WrongUse, read_group
+from choreo.saga.usage import UsageError
+from choreo.terminal.options.arguments import read_group
 from tests.terminal import CHOREO, ROOT, choreo, environment, lines, on_a_terminal, prose, spawn
 
 TRIP = ("book_flight", "book_hotel", "book_car")
@@ -237,7 +238,7 @@ def test_a_word_is_a_step_or_a_group(word: str, group: object) -> None:
 @pytest.mark.parametrize("word", ["a+", "+", "+a", "a++b", "[", "[a]", "[1]", "[[]]", "[bold]x[/bold]", "[" * 10_000])
 def test_a_group_that_is_none_is_refused(word: str) -> None:
     """With what was expected and what came, in few words."""
-    with pytest.raises(WrongUse, match=r"STEP 7: expected .*, got ") as refused:
+    with pytest.raises(UsageError, match=r"STEP 7: expected .*, got ") as refused:
         read_group(word, "STEP 7")
 
     assert len(str(refused.value)) < 300

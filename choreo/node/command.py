@@ -14,6 +14,8 @@ from choreo.node.options import TO_STDERR, Options, parse
 from choreo.node.session import Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
 from choreo.runtime.process import (
+    DESCRIPTORS,
+    DESCRIPTORS_OF_JOURNAL,
     STDERR,
     ctrl_c_told_apart,
     missing_descriptors,
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from choreo.trace.writer import Tracer
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
-DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 7, 15
-"""So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
-
 ATTEND_S = 0.2
 """So often a node with a journal looks whether an operator has asked for something."""
 

@@ -17,6 +17,8 @@ from typing import NoReturn, TextIO
 from choreo.saga.raised import CtrlC, Forked, Interrupted
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 7, 15
+"""So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
 
 _output: list[TextIO] = []
 """The stream of `own_output`, while there is one."""

@@ -18,6 +18,7 @@ from choreo.recorder import Scenario, record
 from choreo.render.mermaid import mermaid as mermaid_of
 from choreo.render.screen import Screen, fall_silent
 from choreo.saga.service import ServiceOf
+from choreo.saga.usage import UsageError
 from choreo.terminal.commands.check import register as register_check
 from choreo.terminal.commands.lab import register as register_lab
 from choreo.terminal.commands.lesson import register as register_lessons
@@ -27,7 +28,7 @@ from choreo.terminal.commands.resume import register as register_resume
 from choreo.terminal.commands.sagas import register as register_sagas
 from choreo.terminal.commands.show import register as register_show
 from choreo.terminal.comparison import compare as compare_styles
-from choreo.terminal.options.arguments import WrongUse, open_separately
+from choreo.terminal.options.arguments import open_separately
 from choreo.terminal.options.command import (
     CANNOT_WRITE,
     HELP,
@@ -252,7 +253,7 @@ def main() -> None:
 
 def _form(mermaid: bool, json: bool, style: Shown) -> Form:
     if mermaid and json:
-        raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+        raise UsageError("--mermaid", "expected one form of output, got --json as well")
     if mermaid and style is Shown.BOTH:
-        raise WrongUse("--mermaid", "expected one style, got both: a file has one diagram")
+        raise UsageError("--mermaid", "expected one style, got both: a file has one diagram")
     return Form.MERMAID if mermaid else Form.JSON if json else Form.PEOPLE

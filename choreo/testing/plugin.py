@@ -205,8 +205,8 @@ def _told(
 ) -> str:
     import shlex
 
+    from choreo.render.report import show_report
     from choreo.render.screen import Screen
-    from choreo.terminal.views.report import show_report
 
     screen = Screen()
     screen.width = WIDTH
@@ -218,10 +218,9 @@ def _told(
 
 
 def _defined(saga: Saga, without: Sequence[str], services: object) -> Definition:
+    from choreo.lab.options import with_guarantees, with_services
     from choreo.saga.definition import Definition
     from choreo.saga.file import check, read_definition
-    from choreo.terminal.options.lab import with_guarantees
-    from choreo.terminal.options.services import with_services
 
     if isinstance(saga, str):
         definition = read_definition(saga)
@@ -252,14 +251,14 @@ def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
 
 
 def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
-    from choreo.terminal.options.lab import with_faults
+    from choreo.lab.options import with_faults
 
     with _as_wrong_definition():
         return with_faults(definition, None if kinds is None else list(kinds), budget)
 
 
 def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
-    from choreo.terminal.options.lab import rates_in
+    from choreo.lab.options import rates_in
 
     with _as_wrong_definition():
         return rates_in([f"{kind}={rate}" for kind, rate in faults.items()])
@@ -273,13 +272,13 @@ def _as_wrong_definition() -> Iterator[None]:
     from choreo.saga.calling import UnfitService
     from choreo.saga.file import WrongDefinition
     from choreo.saga.lookup import UnknownService
+    from choreo.saga.usage import UsageError
     from choreo.storage.copying import NoCopy
-    from choreo.terminal.options.arguments import WrongUse
 
     try:
         with ctrl_c_told_apart():
             yield
-    except (WrongUse, NoServices, UnknownService, UnfitService, NoCopy) as error:
+    except (UsageError, NoServices, UnknownService, UnfitService, NoCopy) as error:
         raise WrongDefinition(str(error).removeprefix("--")) from None
 
 

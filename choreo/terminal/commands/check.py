@@ -24,8 +24,8 @@ from choreo.conformance import (
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
 from choreo.saga.file import WrongDefinition, read_definition
+from choreo.saga.usage import UsageError
 from choreo.terminal.commands.check_journal import check_journal
-from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.choices import choice
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.panels import BREAK_AND_PROVE
@@ -91,9 +91,9 @@ def _check(
             )
             finish(is_finding=check_journal(screen, journal, at_rest, json))
         if trace is None:
-            raise WrongUse("TRACE", "expected a trace, or --journal FILE, got neither")
+            raise UsageError("TRACE", "expected a trace, or --journal FILE, got neither")
         if at_rest:
-            raise WrongUse("--at-rest", "expected it with --journal; the end of a trace is at rest")
+            raise UsageError("--at-rest", "expected it with --journal; the end of a trace is at rest")
         defined = None if definition is None else _definition(definition)
         mapped = _mapping(mapping, form)
         told, verdict = _judge(trace, form, mapped, defined)
@@ -108,7 +108,7 @@ def _only(*others: tuple[str, str | None]) -> None:
     """A journal comes alone."""
     for where, value in others:
         if value is not None:
-            raise WrongUse(where, f"expected it without --journal, got {value!r}")
+            raise UsageError(where, f"expected it without --journal, got {value!r}")
 
 
 def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
@@ -117,25 +117,25 @@ def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definiti
             told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
         return told, check(told, definition)
     except (NotATrace, NotOfThisSaga) as error:
-        raise WrongUse("TRACE", str(error)) from None
+        raise UsageError("TRACE", str(error)) from None
     except OSError as error:
-        raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
+        raise UsageError("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
 
 
 def _definition(source: str) -> Definition:
     try:
         return read_definition(source)
     except WrongDefinition as error:
-        raise WrongUse("--definition", str(error)) from None
+        raise UsageError("--definition", str(error)) from None
 
 
 def _mapping(path: str | None, form: Form) -> Mapping | None:
     if path is None:
         if form is Form.JSON:
-            raise WrongUse("--format", "expected --mapping with json, which says what the fields mean; got none")
+            raise UsageError("--format", "expected --mapping with json, which says what the fields mean; got none")
         return None
     if form not in (Form.AUTO, Form.JSON):
-        raise WrongUse("--mapping", f"expected it with --format json, got {form}")
+        raise UsageError("--mapping", f"expected it with --format json, got {form}")
     try:
         with open(path, "rb") as file:
             content = file.read(MAPPING_BYTES_MAX + 1)
@@ -143,13 +143,13 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
             raise WrongMapping(f"expected at most {MAPPING_BYTES_MAX} bytes, got more")
         return read_mapping(content.decode("utf-8-sig"))
     except WrongMapping as error:
-        raise WrongUse("--mapping", f"{path}: {error}") from None
+        raise UsageError("--mapping", f"{path}: {error}") from None
     except OSError as error:
-        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error.strerror})") from None
+        raise UsageError("--mapping", f"expected a file that can be read, got {path!r} ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise WrongUse("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
+        raise UsageError("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
     except ValueError as error:  # no path at all: a zero byte
-        raise WrongUse("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
+        raise UsageError("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
 
 
 # For people

@@ -25,7 +25,7 @@ UNDER_WAY = "none"
 
 
 def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bool:
-    """Whether there is a finding. Raises `WrongUse` for a journal that cannot be read."""
+    """Whether there is a finding. Raises `UsageError` for a journal that cannot be read."""
     damage: list[str] = []
     verdict = Judgement(0, {}, (), ())
     expect_descriptors()

@@ -15,28 +15,21 @@ from msgspec.structs import replace
 
 from choreo.api import SERVICES, open_services
 from choreo.lab.explore.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
+from choreo.lab.options import rates, with_faults, with_guarantees, with_services
 from choreo.lab.report import Counterexample, Report
 from choreo.lab.simulate.campaign import Lab, simulate
 from choreo.render.history_mermaid import history_mermaid
 from choreo.render.history_view import history_diagram
+from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
 from choreo.saga.definition import Definition
+from choreo.saga.usage import UsageError
 from choreo.storage.copying import NoCopy
-from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
-from choreo.terminal.options.lab import (
-    WithOption,
-    WithoutOption,
-    progress_bar,
-    rates,
-    state_counter,
-    with_faults,
-    with_guarantees,
-)
+from choreo.terminal.options.lab import WithOption, WithoutOption, progress_bar, state_counter
 from choreo.terminal.options.panels import BREAK_AND_PROVE
-from choreo.terminal.options.services import Services, check_services, with_services
-from choreo.terminal.views.report import any_finding, show_report
+from choreo.terminal.options.services import Services, check_services
 from choreo.trace.record import encode_record
 
 EXPLORE_HELP = (
@@ -182,11 +175,11 @@ def _simulate(
 
 def _check_trace(trace: Path, seed: int | None, style: Shown) -> None:
     if seed is None or len(style.styles) > 1:
-        raise WrongUse("--trace", "expected --seed S and one style as well: a trace is that of one history")
+        raise UsageError("--trace", "expected --seed S and one style as well: a trace is that of one history")
     try:
         trace.write_bytes(b"")
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             "--trace", f"expected a file that can be written, got {str(trace)!r} ({error.strerror})"
         ) from None
 
@@ -219,24 +212,24 @@ def _copied() -> Iterator[None]:
     try:
         yield
     except NoCopy as error:
-        raise WrongUse("--services", str(error)) from None
+        raise UsageError("--services", str(error)) from None
 
 
 def _one_form(json: bool, mermaid: bool) -> None:
     if json and mermaid:
-        raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+        raise UsageError("--mermaid", "expected one form of output, got --json as well")
 
 
 def _seeds(seeds: int | None, seed: int | None) -> range:
     if seed is not None and seeds is not None:
-        raise WrongUse("--seed", "expected either --seed or --seeds, got both")
+        raise UsageError("--seed", "expected either --seed or --seeds, got both")
     if seed is not None:
         if seed < 0:
-            raise WrongUse("--seed", f"expected a number from 0, got {seed}")
+            raise UsageError("--seed", f"expected a number from 0, got {seed}")
         return range(seed, seed + 1)
     count = SEEDS if seeds is None else seeds
     if not 1 <= count <= SEEDS_MAX:
-        raise WrongUse("--seeds", f"expected a number from 1 to {SEEDS_MAX:,}, got {count}")
+        raise UsageError("--seeds", f"expected a number from 1 to {SEEDS_MAX:,}, got {count}")
     return range(1, count + 1)
 
 

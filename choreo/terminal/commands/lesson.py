@@ -16,14 +16,15 @@ from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
 from choreo.lessons import Lesson, lesson, lessons
 from choreo.recorder import Scenario
+from choreo.render.report import show_counterexample
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
+from choreo.saga.usage import UsageError
 from choreo.terminal.comparison import Comparison, compare
-from choreo.terminal.options.arguments import WrongUse, open_separately, read_saga
+from choreo.terminal.options.arguments import open_separately, read_saga
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.panels import LEARN
 from choreo.terminal.views.compare import show_comparison
-from choreo.terminal.views.report import show_counterexample
 
 LESSON_HELP = (
     "The lessons: without a number their list; with one, the story, what goes wrong, and the proof of the mend."
@@ -61,7 +62,7 @@ def _open(number: int) -> Lesson:
     try:
         return lesson(number)
     except LookupError as error:
-        raise WrongUse("N", str(error.args[0])) from None
+        raise UsageError("N", str(error.args[0])) from None
 
 
 def _list(screen: Screen, json: bool) -> None:

@@ -3,12 +3,13 @@
 import typer
 
 from choreo.compile.linting import Finding, lint
+from choreo.lab.options import with_services
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.panels import BREAK_AND_PROVE
-from choreo.terminal.options.services import Services, check_names, with_services
+from choreo.terminal.options.services import Services, check_names
 
 LINT_HELP = "Look through the wiring of a definition without running it: what will be heard by nobody, or never undone."
 LINT_EPILOG = """[bold]Examples[/]

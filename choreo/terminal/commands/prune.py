@@ -11,9 +11,9 @@ import typer
 from msgspec import Struct
 
 from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalFails
 from choreo.storage.sqlite.journal import Journal
-from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, journal_errors, journal_to_read
 from choreo.terminal.options.lab import Bar, progress_bar
@@ -67,7 +67,7 @@ def _prune(
         try:
             age_ms = read_age(older_than)
         except ValueError as error:
-            raise WrongUse("--older-than", str(error)) from None
+            raise UsageError("--older-than", str(error)) from None
         before_ms = now_ms() - age_ms
         with journal_to_read(journal, writes=True) as opened:
             prunable, kept = opened.prunable(before_ms)

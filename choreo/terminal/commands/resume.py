@@ -16,13 +16,13 @@ from choreo.api import NoServices, compose_durable
 from choreo.render.screen import TITLE, Screen
 from choreo.runtime.durable.runner import DurableRunner, why_not
 from choreo.saga.outcome import State
+from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalInUse
 from choreo.storage.rows import HELD, RUNNING, RunRow
 from choreo.storage.sqlite.holds import held_run
 from choreo.storage.sqlite.journal import Journal
 from choreo.storage.sqlite.opening import Lock
 from choreo.terminal.commands.sagas import STATES
-from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
 from choreo.terminal.options.panels import OPERATE
@@ -104,7 +104,7 @@ class Resumption:
         self._is_held = is_held
 
     def make(self) -> Done:
-        """Raises `JournalError`, and `WrongUse` where the services cannot be opened."""
+        """Raises `JournalError`, and `UsageError` where the services cannot be opened."""
         lock = self._lock()
         if lock is not None:
             return self._drive(lock)
@@ -149,7 +149,7 @@ class Resumption:
         try:
             return compose_durable(self._services, journal)
         except NoServices as error:
-            raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+            raise UsageError("--services", str(error).removeprefix("services: ")) from None
 
     def _ask(self) -> Done:
         """The node that has the journal; and go on in its place, should it die over it."""
@@ -173,10 +173,10 @@ class Resumption:
 
 
 def _again(journal: Journal, row: RunRow) -> RunRow:
-    """The run as it is now. Raises `WrongUse` where it was pruned meanwhile."""
+    """The run as it is now. Raises `UsageError` where it was pruned meanwhile."""
     found = journal.run(row.number)
     if found is None:
-        raise WrongUse("SAGA_ID", f"run-{row.number} was there a moment ago, and is gone")
+        raise UsageError("SAGA_ID", f"run-{row.number} was there a moment ago, and is gone")
     return found
 
 

@@ -14,11 +14,11 @@ from choreo.analysis.next_events import as_json
 from choreo.analysis.run_summary import Account, account_of
 from choreo.render.history_mermaid import history_mermaid
 from choreo.render.screen import Screen
+from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import HELD, RUNNING, DeliveryRow, RunRow
 from choreo.storage.sqlite.holds import HeldRow, held_run
 from choreo.terminal.commands.sagas import held_as_json
-from choreo.terminal.options.arguments import WrongUse
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
 from choreo.terminal.options.panels import OPERATE
@@ -57,7 +57,7 @@ def _show(
     screen = Screen()
     with wrong_use():
         if mermaid and json:
-            raise WrongUse("--mermaid", "expected one form of output, got --json as well")
+            raise UsageError("--mermaid", "expected one form of output, got --json as well")
         with journal_to_read(journal) as opened, opened.at_one_moment():
             row = find_run(opened, saga_id, run)
             deliveries = opened.deliveries(row.number)

@@ -17,17 +17,10 @@ from choreo.saga.lookup import UnknownService, known_services, serves_every_name
 from choreo.saga.plan import PlanTooLarge, plan
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
+from choreo.saga.usage import UsageError
 from choreo.terminal.views.records import record_of
 
 SIMULATED = "simulated"
-
-
-class WrongUse(Exception):
-    """The command line asks for something that cannot be done; `where` names the argument."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: {why}")
-        self.where, self.why = where, why
 
 
 class Failure(Exception):
@@ -35,12 +28,12 @@ class Failure(Exception):
 
 
 def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
-    """The saga that the arguments describe. Raises `WrongUse`."""
+    """The saga that the arguments describe. Raises `UsageError`."""
     itinerary = tuple(read_group(word, f"STEP {number}") for number, word in enumerate(steps, start=1))
     try:
         compiled = plan(itinerary)
     except PlanTooLarge as error:
-        raise WrongUse("STEP", str(error).removeprefix("steps: ")) from None
+        raise UsageError("STEP", str(error).removeprefix("steps: ")) from None
     return Scenario(
         itinerary,
         compiled,
@@ -50,7 +43,7 @@ def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequ
 
 
 def read_group(word: str, where: str) -> str | tuple[str, ...]:
-    """A step, or the group of `a+b` or of a JSON array. Raises `WrongUse`."""
+    """A step, or the group of `a+b` or of a JSON array. Raises `UsageError`."""
     if word.startswith("["):
         return _read_array(word, where)
     if "+" not in word:
@@ -58,31 +51,33 @@ def read_group(word: str, where: str) -> str | tuple[str, ...]:
     names = tuple(word.split("+"))
     if not all(names):
         escape = json.dumps([word])
-        raise WrongUse(where, f"expected names on both sides of each +, got {quoted(word)}; a name with + is {escape}")
+        raise UsageError(
+            where, f"expected names on both sides of each +, got {quoted(word)}; a name with + is {escape}"
+        )
     return names
 
 
 def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
-    """The step that an option names, if it does. Raises `WrongUse` for several, and for one that is unknown."""
+    """The step that an option names, if it does. Raises `UsageError` for several, and for one that is unknown."""
     if len(names) > 1:
-        raise WrongUse(where, f"expected at most one step, got {len(names)}")
+        raise UsageError(where, f"expected at most one step, got {len(names)}")
     for name in names:
         if name not in steps:
             known = enumerated([quoted(step) for step in steps], NAMED_MAX)
             why = f"expected a step of this saga ({known}), got {quoted(name)}{suggestion(name, steps)}"
-            raise WrongUse(where, why)
+            raise UsageError(where, why)
     return names[0] if names else None
 
 
 def open_separately(
     module: str | None, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
 ) -> list[Served]:
-    """So many separate sets of services from the module, each with a service for every step. Raises `WrongUse`."""
+    """So many separate sets of services from the module, each with a service for every step. Raises `UsageError`."""
     sets = [_open(module, steps, service_names) for _ in range(count)]
     for step in steps if count > 1 else ():
         if sets[0](step) is sets[1](step) and record_of(sets[0](step)):
             why = f"expected fresh services from each catalogue(), got the same one for {quoted(step)} twice"
-            raise WrongUse("--services", why)
+            raise UsageError("--services", why)
     return sets
 
 
@@ -90,7 +85,7 @@ def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, 
     try:
         service_of = open_services(SERVICES if module is None else module)
     except NoServices as error:
-        raise WrongUse("--services", str(error).removeprefix("services: ")) from None
+        raise UsageError("--services", str(error).removeprefix("services: ")) from None
     services = _services(service_of, steps, service_names, module)
     stand_in = stand_in_of(service_of)
     is_general = serves_every_name(service_of, services.values())
@@ -102,13 +97,13 @@ def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, 
 def _services(
     service_of: ServiceOf, steps: Sequence[str], service_names: Mapping[str, str], module: str | None
 ) -> dict[str, Service]:
-    """The service of each step but those that a definition has simulated. Raises `WrongUse`."""
+    """The service of each step but those that a definition has simulated. Raises `UsageError`."""
     named = {step: service_names[step] for step in steps if service_names.get(step, SIMULATED) != SIMULATED}
     services = {step: _service(service_of, step, module) for step in steps if step not in service_names}
     try:
         known = known_services(service_of, dict.fromkeys(named.values()))
     except (UnknownService, UnfitService) as error:
-        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+        raise UsageError("--services", f"{error}{in_module(module)}") from None
     return services | {step: known[name] for step, name in named.items()}
 
 
@@ -123,10 +118,10 @@ def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
     try:
         return service_of(step)
     except UnfitService as error:
-        raise WrongUse("--services", f"{error}{in_module(module)}") from None
+        raise UsageError("--services", f"{error}{in_module(module)}") from None
     except Exception as error:  # whatever somebody else's module raises
         expected = f"expected a service with execute() and compensate() for {quoted(step)}"
-        raise WrongUse("--services", f"{expected}, got {in_a_line(error)}") from None
+        raise UsageError("--services", f"{expected}, got {in_a_line(error)}") from None
 
 
 def _read_array(word: str, where: str) -> tuple[str, ...]:
@@ -134,8 +129,8 @@ def _read_array(word: str, where: str) -> tuple[str, ...]:
     try:
         names = json.loads(word)
     except (ValueError, RecursionError) as error:
-        raise WrongUse(where, f"{example}, got {quoted(word)} ({error})") from None
+        raise UsageError(where, f"{example}, got {quoted(word)} ({error})") from None
     for name in names:
         if not isinstance(name, str):
-            raise WrongUse(where, f"{example}, got {quoted(json.dumps(name))} among them")
+            raise UsageError(where, f"{example}, got {quoted(json.dumps(name))} among them")
     return tuple(names)

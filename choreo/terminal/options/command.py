@@ -16,7 +16,8 @@ from choreo.compile import STYLES
 from choreo.render.names import visible
 from choreo.runtime.process import ctrl_c_told_apart, own_output
 from choreo.saga.plan import PlanTooLarge
-from choreo.terminal.options.arguments import Failure, WrongUse
+from choreo.saga.usage import UsageError
+from choreo.terminal.options.arguments import Failure
 from choreo.terminal.options.choices import choice
 
 FINE, FINDING, CANNOT_WRITE = 0, 1, 2
@@ -101,7 +102,7 @@ def wrong_use() -> Iterator[None]:
     except Failure as error:
         print(f"choreo: {visible(str(error))}", file=sys.stderr)
         raise typer.Exit(FINDING) from None
-    except WrongUse as error:
+    except UsageError as error:
         raise typer.BadParameter(visible(error.why), param_hint=error.where) from None
     except PlanTooLarge as error:
         raise typer.BadParameter(f"a step is added to compare: {error}", param_hint="STEP") from None

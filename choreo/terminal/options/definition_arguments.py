@@ -8,30 +8,31 @@ import json
 from collections.abc import Mapping, Sequence
 
 from choreo.analysis.naming import enumerated
+from choreo.lab.options import with_services
 from choreo.recorder import Scenario
 from choreo.render.names import shown
 from choreo.saga.definition import Definition, Fails, Kind, Step
 from choreo.saga.file import WrongDefinition, read_definition
 from choreo.saga.file.reading import is_definition
 from choreo.saga.plan import Itinerary, Plan, plan
-from choreo.terminal.options.arguments import SIMULATED, WrongUse, one_of, read_saga
-from choreo.terminal.options.services import with_services
+from choreo.saga.usage import UsageError
+from choreo.terminal.options.arguments import SIMULATED, one_of, read_saga
 
 DEFINITION = "DEFINITION"
 
 
 def open_definition(source: str) -> Definition:
-    """The definition that the command line names. Raises `WrongUse`."""
+    """The definition that the command line names. Raises `UsageError`."""
     try:
         return read_definition(source)
     except WrongDefinition as error:
-        raise WrongUse(DEFINITION, str(error)) from None
+        raise UsageError(DEFINITION, str(error)) from None
 
 
 def read_steps(
     words: list[str], fail: Sequence[str], fail_compensation: Sequence[str], services: str | None = None
 ) -> Scenario:
-    """The saga of these steps; a single word that has the form of a definition names one. Raises `WrongUse`.
+    """The saga of these steps; a single word that has the form of a definition names one. Raises `UsageError`.
 
     Where `services` are given, a step of a definition that names no service has the one of its own name.
     """
@@ -40,7 +41,7 @@ def read_steps(
     try:
         definition = read_definition(words[0])
     except WrongDefinition as error:
-        raise WrongUse(DEFINITION, f"{error}; a step of that name is written {json.dumps(words)}") from None
+        raise UsageError(DEFINITION, f"{error}; a step of that name is written {json.dumps(words)}") from None
     return _saga(with_services(definition, services), fail, fail_compensation)
 
 
@@ -62,7 +63,7 @@ def _saga(definition: Definition, fail: Sequence[str], fail_compensation: Sequen
 
 
 def itinerary_of(graph: Plan) -> Itinerary:
-    """The steps in groups, each after all of the group before. Raises `WrongUse` where they have no such order."""
+    """The steps in groups, each after all of the group before. Raises `UsageError` where they have no such order."""
     levels: list[list[int]] = [[] for _ in range(max(graph.depths, default=-1) + 1)]
     for position, depth in enumerate(graph.depths):
         levels[depth].append(position)
@@ -70,7 +71,7 @@ def itinerary_of(graph: Plan) -> Itinerary:
     for level in levels:
         for position in level:
             if sorted(graph.predecessors[position]) != before:
-                raise WrongUse(DEFINITION, _not_levelled(graph, position, before))
+                raise UsageError(DEFINITION, _not_levelled(graph, position, before))
         before = level
     names = [tuple(graph.steps[position] for position in level) for level in levels]
     return tuple(group[0] if len(group) == 1 else group for group in names)
@@ -104,7 +105,7 @@ def _first_stubborn(steps: Mapping[str, Step], levels: Mapping[str, int], fail_s
 def _single(names: Sequence[str], which: str) -> str | None:
     if len(names) > 1:
         got = enumerated([shown(name) for name in names])
-        raise WrongUse(DEFINITION, f"expected one step in parallel {which}, got {got}; choreo simulate takes several")
+        raise UsageError(DEFINITION, f"expected one step in parallel {which}, got {got}; choreo simulate takes several")
     return names[0] if names else None
 
 
@@ -112,7 +113,7 @@ def _check_return(steps: Mapping[str, Step], levels: Mapping[str, int], fail_ste
     for name, step in steps.items():
         if step.kind is not Kind.COMPENSATABLE and levels[name] <= levels[fail_step] and name != fail_step:
             why = f"expected a failure before {shown(name)}, which cannot be undone, got {shown(fail_step)}"
-            raise WrongUse(DEFINITION, f"{why}; choreo simulate knows the point of no return")
+            raise UsageError(DEFINITION, f"{why}; choreo simulate knows the point of no return")
 
 
 def _tries(step: Step) -> int:

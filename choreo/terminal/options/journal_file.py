@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from choreo.analysis.naming import enumerated
-from choreo.node.command import DESCRIPTORS_OF_JOURNAL
-from choreo.runtime.process import missing_descriptors
+from choreo.runtime.process import DESCRIPTORS_OF_JOURNAL, missing_descriptors
 from choreo.saga.file.errors import quoted
+from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalError, JournalFails
 from choreo.storage.rows import RunRow
 from choreo.storage.sqlite.journal import Journal
-from choreo.terminal.options.arguments import Failure, WrongUse
+from choreo.terminal.options.arguments import Failure
 from choreo.terminal.options.trace_file import Alike, text_of
 
 JournalFile = Annotated[
@@ -38,19 +38,19 @@ def journal_errors(writes: bool = False) -> Iterator[None]:
     except JournalError as error:
         if writes and isinstance(error, JournalFails):
             raise Failure(str(error)) from None
-        raise WrongUse("--journal", str(error)) from None
+        raise UsageError("--journal", str(error)) from None
 
 
 def expect_descriptors() -> None:
-    """Raises `WrongUse` where not even the files that belong to a journal can be opened."""
+    """Raises `UsageError` where not even the files that belong to a journal can be opened."""
     missing = missing_descriptors(DESCRIPTORS_OF_JOURNAL)
     if missing is not None:
-        raise WrongUse("--journal", missing)
+        raise UsageError("--journal", missing)
 
 
 @contextmanager
 def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
-    """The journal, for whoever only looks, or looks before it writes. Raises `WrongUse`, and `Failure`."""
+    """The journal, for whoever only looks, or looks before it writes. Raises `UsageError`, and `Failure`."""
     expect_descriptors()
     with journal_errors(writes):
         journal = Journal.open_to_read(path)
@@ -61,7 +61,7 @@ def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
 
 
 def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
-    """The newest run of the saga, or the one that is named. Raises `WrongUse` where there is none."""
+    """The newest run of the saga, or the one that is named. Raises `UsageError` where there is none."""
     runs = [found for name in names_of(saga_id) if (found := journal.find(name)) is not None]
     if run is not None:
         return _named(journal, run, names_of(saga_id))
@@ -70,10 +70,10 @@ def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
         for row in journal.runs(journal.before_newest(LOOKED_AT_MAX), LOOKED_AT_MAX):
             alike.meet(str(text_of(row.request.saga_id)))
         why = f"expected the saga_id of a saga in {journal.path}, got {quoted(saga_id)}{alike.suggestion()}"
-        raise WrongUse("SAGA_ID", why)
+        raise UsageError("SAGA_ID", why)
     if len(runs) > 1:
         names = enumerated([f"run-{row.number} of {row.request.saga_id!r}" for row in runs])
-        raise WrongUse("SAGA_ID", f"expected one saga, got {names}, a text and a number: --run tells them apart")
+        raise UsageError("SAGA_ID", f"expected one saga, got {names}, a text and a number: --run tells them apart")
     return runs[0]
 
 
@@ -91,5 +91,5 @@ def _named(journal: Journal, run: str, names: list[str | int]) -> RunRow:
     number = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else 0
     found = journal.run(number)
     if found is None or found.request.saga_id not in names:
-        raise WrongUse("--run", f"expected a run of this saga, such as run-1, got {quoted(run)}")
+        raise UsageError("--run", f"expected a run of this saga, such as run-1, got {quoted(run)}")
     return found

@@ -7,7 +7,6 @@ without `service` is simulated. What nobody serves is wrong use, told with the n
 from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
 from choreo.api import SERVICES, NoServices, open_services
 from choreo.compile import STYLES
@@ -16,8 +15,9 @@ from choreo.saga.calling import UnfitService
 from choreo.saga.definition import Definition
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.service import ServiceOf
+from choreo.saga.usage import UsageError
 from choreo.storage.copying import NoCopy
-from choreo.terminal.options.arguments import WrongUse, in_module
+from choreo.terminal.options.arguments import in_module
 
 Services = Annotated[
     str | None,
@@ -30,36 +30,28 @@ Services = Annotated[
 OPTION = "--services"
 
 
-def with_services(definition: Definition, module: object) -> Definition:
-    """The definition; where services are given, each step without a `service` has the one of its own name."""
-    if module is None:
-        return definition
-    steps = (replace(step, service=step.name) if step.service is None else step for step in definition.steps)
-    return replace(definition, steps=tuple(steps))
-
-
 def open_given(module: str | None) -> ServiceOf:
-    """Fresh services of the module, or those that come with choreo. Raises `WrongUse`."""
+    """Fresh services of the module, or those that come with choreo. Raises `UsageError`."""
     try:
         return open_services(SERVICES if module is None else module)
     except NoServices as error:
-        raise WrongUse(OPTION, str(error).removeprefix("services: ")) from None
+        raise UsageError(OPTION, str(error).removeprefix("services: ")) from None
 
 
 def check_names(definition: Definition, module: str | None) -> None:
-    """Whether the module has the services that the definition names. Raises `WrongUse`."""
+    """Whether the module has the services that the definition names. Raises `UsageError`."""
     service_of = open_given(module)
     try:
         names = (step.service for step in definition.steps if step.service is not None and not is_simulated(step))
         known_services(service_of, dict.fromkeys(names))
     except (UnknownService, UnfitService) as error:
-        raise WrongUse(OPTION, f"{error}{in_module(module)}") from None
+        raise UsageError(OPTION, f"{error}{in_module(module)}") from None
 
 
 def check_services(definition: Definition, module: str | None) -> None:
-    """The same, and whether they can be copied, as the laboratory must. Raises `WrongUse`."""
+    """The same, and whether they can be copied, as the laboratory must. Raises `UsageError`."""
     service_of = open_given(module)
     try:
         World(definition, next(iter(STYLES)), service_of)
     except (UnknownService, UnfitService, NoCopy) as error:
-        raise WrongUse(OPTION, f"{error}{in_module(module)}") from None
+        raise UsageError(OPTION, f"{error}{in_module(module)}") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 
 from choreo.analysis.naming import enumerated
-from choreo.terminal.options.arguments import WrongUse
+from choreo.saga.usage import UsageError
 from choreo.terminal.options.trace_lines import bounded, opened
 from choreo.trace.record import NotATrace, Record, read_records
 
@@ -17,17 +17,17 @@ SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 
 
 def events_of_saga(trace: str, saga_id: str, run: str | None = None) -> list[Record]:
-    """The events of that saga, or of one run of it. Raises `WrongUse` where the trace has no such thing, or is none."""
+    """Return the events of a saga, or of one run of it. Raises `UsageError` where the trace has none, or is none."""
     alike = Alike(saga_id)
     try:
         with opened(trace) as lines:
             found = list(_of_saga(read_records(bounded(lines, trace, "a trace record"), trace), saga_id, alike))
     except NotATrace as error:
-        raise WrongUse("TRACE", str(error)) from None
+        raise UsageError("TRACE", str(error)) from None
     except OSError as error:
-        raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
+        raise UsageError("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
     if not found:
-        raise WrongUse("SAGA_ID", f"expected the saga_id of a saga in {trace}, got {saga_id!r}{alike.suggestion()}")
+        raise UsageError("SAGA_ID", f"expected the saga_id of a saga in {trace}, got {saga_id!r}{alike.suggestion()}")
     return found if run is None else _of_run(found, run)
 
 
@@ -35,7 +35,7 @@ def _of_run(events: list[Record], run: str) -> list[Record]:
     found = [event for event in events if event.run == run]
     if not found:
         runs = enumerated([str(name) for name in dict.fromkeys(event.run for event in events)])
-        raise WrongUse("--run", f"expected a run of this saga ({runs}), got {run!r}")
+        raise UsageError("--run", f"expected a run of this saga ({runs}), got {run!r}")
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO
 
-from choreo.terminal.options.arguments import WrongUse
+from choreo.saga.usage import UsageError
 from choreo.trace.record import NotATrace
 
 STDIN = "-"
@@ -17,14 +17,14 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 
 
 def opened(trace: str) -> AbstractContextManager[IO[bytes]]:
-    """The file, or stdin. Raises `OSError`, and `WrongUse` where it is no path, or stdin is closed."""
+    """The file, or stdin. Raises `OSError`, and `UsageError` where it is no path, or stdin is closed."""
     if trace != STDIN:
         try:
             return open(trace, "rb")
         except ValueError as error:  # a zero byte
-            raise WrongUse("TRACE", f"expected a file that can be read, got {trace!r} ({error})") from None
+            raise UsageError("TRACE", f"expected a file that can be read, got {trace!r} ({error})") from None
     if sys.stdin is None:
-        raise WrongUse("TRACE", "expected a trace on stdin, got nothing: it is closed")
+        raise UsageError("TRACE", "expected a trace on stdin, got nothing: it is closed")
     return nullcontext(sys.stdin.buffer)
 
 
