@@ -280,7 +280,7 @@ def test_the_rules_are_applied_to_every_module() -> None:
         (
             "choreo/terminal/bad.py",
             "from choreo.node.session import Session",
-            "choreo.terminal does without choreo.node",
+            "imports choreo.node only where it is needed",
         ),
         ("choreo/testing/bad.py", "import choreo.terminal.app", "but choreo.testing does without choreo.terminal"),
         ("choreo/node/bad.py", "import structlog", "but the owner is choreo.trace"),
