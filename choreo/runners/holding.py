@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec.structs import replace
 
 from choreo.domain.calling import fit
+from choreo.domain.event import Defect
 from choreo.domain.plan import Plan, plan
 from choreo.domain.raised import expect_no_ctrl_c, in_a_line
-from choreo.domain.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, WAITING
+from choreo.domain.reaction import CANCELLED, COMPENSATED, FAILED, RESUMED, STUCK, WAITING
 from choreo.domain.service import Service, ServiceOf, stand_in_of
 from choreo.journal import holds
-from choreo.journal.calls import Mark
+from choreo.journal.calls import COMPENSATE, NAMES, Mark
 from choreo.journal.holds import DeadlyRow, HeldRow
 from choreo.journal.journal import Journal
 from choreo.journal.replay import Stood
@@ -24,6 +25,8 @@ from choreo.runners.runner import Held, named, shown
 
 DEATHS_MAX = 3
 """A run is held once the same call has ended the process so many times in a row."""
+
+ENDED_IN_DOUBT = Defect("the process ended while the step was in doubt and was undone; its exception is not known", "")
 
 ENDED_BACKWARD = (FAILED, CANCELLED, COMPENSATED, STUCK)
 
@@ -72,6 +75,17 @@ class Holding:
     def is_suspect(self, run: int) -> bool:
         """Whether a call of that run has ended the process more often than by chance."""
         return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
+
+    def go_on_undoing(self, run: int, stood: Stood) -> None:
+        """A step that was being undone, being in doubt, when the process ended is undone again, and not executed again.
+
+        Whom its first undo has reached may take a second execution for the first, and so for one that is in force.
+        """
+        steps = range(len(stood.cells) - 2)  # behind them sit the collector and the client
+        for (each, seat), deadly in self.deadly.items():
+            is_undo = each == run and deadly.call == NAMES[COMPENSATE] and seat in steps
+            if is_undo and stood.cells[seat].phase == WAITING:
+                stood.cells[seat] = replace(stood.cells[seat], phase=RESUMED, receipt=ENDED_IN_DOUBT)
 
     def forget(self, handled: Sequence[HandledRow]) -> None:
         """What was handled now has not ended the process."""
