@@ -115,7 +115,9 @@ def essences(records: Iterable[dict[str, Any]], action: str) -> Counter[tuple[An
 
 
 @given(saga=sagas(), style=st.sampled_from(sorted(STYLES)))
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+)
 def test_whatever_a_runner_writes_holds(saga: tuple[Itinerary, Mishap], style: str) -> None:
     """Any itinerary, any names, any mishap, in both styles; and once more after an operator has had it go on."""
     steps, mishap = saga

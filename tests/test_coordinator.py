@@ -287,6 +287,19 @@ def test_what_is_in_doubt_and_cannot_be_undone_is_stuck(
 
 
 @both_styles
+@pytest.mark.parametrize("stuck", [0, 1, 2])
+def test_of_several_steps_in_doubt_the_outcome_names_those_that_may_be_in_force(style: str, stuck: int) -> None:
+    """Those that were undone are not among them, and the reason is that of the step that is stuck."""
+    story = tell(style, (("a", "b", "c"),), Ledger(broken=[0, 1, 2], stubborn=[stuck]))
+
+    step = "abc"[stuck]
+    assert (story.outcome.stuck_step, story.outcome.in_doubt_steps) == (step, (step,))
+    assert story.outcome.failed_step == step
+    assert "it may have taken effect" in str(story.outcome.defect)
+    assert story.ledger.standing == [stuck]
+
+
+@both_styles
 @settings(deadline=None)
 @given(sagas(itineraries(depth_max=4)))
 @example((("a", ("b", "c"), "d"), Mishap("d", "b")))

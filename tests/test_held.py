@@ -295,6 +295,21 @@ def test_a_compensation_that_ends_the_process_is_set_aside_as_well(shop: Shop, s
     assert shop.state_of("t") == "held"
 
 
+@both_styles
+def test_a_step_in_doubt_whose_undo_ends_the_process_is_undone_again_and_not_executed_again(
+    shop: Shop, style: str
+) -> None:
+    """A bank that has refunded, and knows the key, would take a second charge for the first, and call it done."""
+    (shop.folder / "loses settle").touch()
+    shop.deadly("compensate", "settle", 2)
+
+    killed, (reply,), _ = lives(shop, [ask("t", "book", "settle", "mail", style=style)])
+
+    assert (killed, reply["state"], reply["in_doubt_steps"]) == (2, "compensated", ["settle"])
+    assert [call for call in shop.calls if "settle" in call] == ["execute settle", *["compensate settle"] * 3]
+    assert choreo("check", "--journal", str(shop.journal)).exit_code == 0
+
+
 def test_two_runs_that_both_end_the_process_are_both_set_aside(shop: Shop) -> None:
     """One after the other, with everything else done before either is tried again."""
     shop.deadly("execute", "settle", 1000)

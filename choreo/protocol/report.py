@@ -52,7 +52,7 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     failed: Event | None = None
     stuck: Event | None = None
     raised: Event | None = None
-    in_doubt: list[int] = []
+    in_doubt: list[Event] = []
     for event in ends.values():
         topic = event.topic
         if topic.fact is FACT_COMPENSATED:
@@ -67,7 +67,7 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
         if isinstance(event.detail, Defect | InDoubt):
             raised = event
             if isinstance(event.detail, InDoubt) or event.detail.is_undone:
-                in_doubt.append(topic.position)
+                in_doubt.append(event)
     compensated.reverse()
     compensated.sort(key=plan.depths.__getitem__, reverse=True)
     steps = tuple(map(plan.steps.__getitem__, compensated))
@@ -75,5 +75,8 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     stuck_step, reason = None if stuck is None else stuck.topic.step, None if because is None else because.reason
     if raised is None:
         return Outcome(state, 0, steps, stuck_step, reason)
-    doubtful = tuple(map(plan.steps.__getitem__, sorted(in_doubt)))
+    if stuck is not None:
+        raised = stuck if isinstance(stuck.detail, Defect | InDoubt) else raised
+        in_doubt = [event for event in in_doubt if isinstance(event.detail, InDoubt)]  # the others were undone
+    doubtful = tuple(plan.steps[position] for position in sorted(event.topic.position for event in in_doubt))
     return Outcome(state, 0, steps, stuck_step, reason, raised.reason, raised.topic.step, doubtful)

@@ -20,8 +20,9 @@ class Outcome(Struct, frozen=True, gc=False):
     fact compensated, in the order in which it happened. `stuck_step` is the first step whose compensation kept
     failing; that step and whatever came before it are still in force. `reason` is that of the failure, or, where the
     run is stuck, of the compensation. Where a service raised something other than `Refused`, `failed_step` is its step
-    and `defect` the exception in one line. `in_doubt_steps` are the steps whose local transaction raised such a thing:
-    they were undone where the run is compensated, and may be in force where it is stuck.
+    and `defect` the exception in one line; where several did, those of the stuck step. `in_doubt_steps` are the steps
+    whose local transaction raised such a thing: where the run is compensated, those that were undone for it, and where
+    it is stuck, those that were not, and may be in force.
     """
 
     state: State

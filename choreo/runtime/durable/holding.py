@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, WAITING
+from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, RESUMED, STUCK, WAITING
 from choreo.runtime.runner import Held, named, shown
 from choreo.saga.calling import fit
 from choreo.saga.plan import Plan, plan
-from choreo.saga.raised import expect_no_ctrl_c, in_a_line
+from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
-from choreo.storage.calls import Mark
+from choreo.storage.calls import COMPENSATE, NAMES, Mark
 from choreo.storage.replay import Stood
 from choreo.storage.rows import HandledRow, RunRow
 from choreo.storage.service_records import KeptService, kind_of
@@ -24,6 +24,8 @@ from choreo.storage.sqlite.journal import Journal
 
 DEATHS_MAX = 3
 """A run is held once the same call has ended the process so many times in a row."""
+
+ENDED_IN_DOUBT = Defect("the process ended while the step was in doubt and was undone; its exception is not known", "")
 
 ENDED_BACKWARD = (FAILED, CANCELLED, COMPENSATED, STUCK)
 
@@ -72,6 +74,17 @@ class Holding:
     def is_suspect(self, run: int) -> bool:
         """Whether a call of that run has ended the process more often than by chance."""
         return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
+
+    def go_on_undoing(self, run: int, stood: Stood) -> None:
+        """A step that was being undone, being in doubt, when the process ended is undone again, and not executed again.
+
+        Whom its first undo has reached may take a second execution for the first, and so for one that is in force.
+        """
+        steps = range(len(stood.cells) - 2)  # behind them sit the collector and the client
+        for (each, seat), deadly in self.deadly.items():
+            is_undo = each == run and deadly.call == NAMES[COMPENSATE] and seat in steps
+            if is_undo and stood.cells[seat].phase == WAITING:
+                stood.cells[seat] = replace(stood.cells[seat], phase=RESUMED, receipt=ENDED_IN_DOUBT)
 
     def forget(self, handled: Sequence[HandledRow]) -> None:
         """What was handled now has not ended the process."""

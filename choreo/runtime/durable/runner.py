@@ -339,6 +339,7 @@ class DurableRunner:
             self._holding.note(row, under_way.held)
             if under_way.held is not None:
                 return under_way
+            self._holding.go_on_undoing(row.number, stood)
             wiring = self._wirings[request.style, request.steps]
         except Exception as error:  # this run cannot go on; others can
             if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
