@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from choreo.saga.service import Service, ServiceOf
+from choreo.storage.sqlite.journal import Journal
 from services.simulated import Simulated
 
 FOLDER = "CHOREO_TEST_SHOP"
@@ -34,14 +35,26 @@ class Shop:
 
     def compensate(self, reference: str, receipt: object) -> None:
         self._call("compensate", reference)
+        if _is_deadly("commit", self._step):
+            Journal.commit = _die  # type: ignore[method-assign,assignment]  # what comes next is not written any more
 
     def _call(self, call: str, reference: str) -> None:
         with (folder() / "calls").open("a") as calls:
             calls.write(f"{call} {self._step}\n")
-        deadly = folder() / f"deadly {call} {self._step}"
-        if deadly.exists() and (left := int(deadly.read_text())) > 0:
-            deadly.write_text(str(left - 1))
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _is_deadly(call, self._step):
+            _die()
+
+
+def _is_deadly(call: str, step: str) -> bool:
+    deadly = folder() / f"deadly {call} {step}"
+    if not deadly.exists() or (left := int(deadly.read_text())) == 0:
+        return False
+    deadly.write_text(str(left - 1))
+    return True
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class RenamedShop(Shop):

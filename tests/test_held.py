@@ -296,6 +296,20 @@ def test_a_compensation_that_ends_the_process_is_set_aside_as_well(shop: Shop, s
 
 
 @both_styles
+def test_a_step_in_doubt_is_not_executed_again_where_its_undo_was_not_committed(shop: Shop, style: str) -> None:
+    """The process ends behind the undo and before the commit, with another saga in the same round."""
+    (shop.folder / "loses settle").touch()
+    shop.deadly("commit", "settle")
+
+    killed, replies, _ = lives(shop, [ask("t", "book", "settle", style=style), ask("u", "book", "mail", style=style)])
+
+    assert killed == 1
+    assert {reply["saga_id"]: reply["state"] for reply in replies} == {"t": "compensated", "u": "completed"}
+    assert [call for call in shop.calls if "settle" in call] == ["execute settle", *["compensate settle"] * 2]
+    assert choreo("check", "--journal", str(shop.journal)).exit_code == 0
+
+
+@both_styles
 def test_a_step_in_doubt_whose_undo_ends_the_process_is_undone_again_and_not_executed_again(
     shop: Shop, style: str
 ) -> None:

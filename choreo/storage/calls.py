@@ -16,10 +16,11 @@ CALLS_SUFFIX = "-calls"
 EXECUTE, COMPENSATE = 1, 2
 NAMES = {EXECUTE: "execute", COMPENSATE: "compensate"}
 
-CALL, RUN, SEAT = 0, 1, 2
-"""Where in the file stands which call it is, or 0 where none is under way; the run; the seat of the participant."""
+CALL, RUN, SEAT, DOUBT = 0, 1, 2, 3
+"""Where in the file stands which call it is, or 0 where none is under way; the run; the seat of the participant; and 1
+while what undoes a step in doubt is not committed."""
 
-SIZE = 3 * 8
+SIZE = 4 * 8
 
 
 class Mark(Struct, frozen=True):
@@ -58,7 +59,7 @@ class Calls:
     @property
     def left(self) -> Mark | None:
         """The call that the process before has not come back from."""
-        call, run, seat = self.marks
+        call, run, seat, _ = self.marks
         return Mark(NAMES[call], run, seat) if call in NAMES else None
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from choreo.saga.calling import checked, ran
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import NotTheService, Service, ServiceOf
-from choreo.storage.calls import CALL, COMPENSATE, EXECUTE, Calls
+from choreo.saga.service import NotTheService, Refused, Service, ServiceOf
+from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
 from choreo.storage.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy, state_of
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import RecordsRow
@@ -48,8 +48,14 @@ class KeptService:
             receipt = ran(self.inner.execute(reference))
             if receipt is not None and not is_scalar(receipt):
                 as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
-        except NotTheService as error:  # it is the service's all the same
-            raise RuntimeError(in_a_line(error)) from None
+        except Refused:
+            raise
+        except BaseException as error:
+            if marks is not None:
+                marks[DOUBT] = 1
+            if isinstance(error, NotTheService):  # it is the service's all the same
+                raise RuntimeError(in_a_line(error)) from None
+            raise
         finally:
             if marks is not None:
                 marks[CALL] = 0
@@ -65,7 +71,7 @@ class KeptService:
         except NotTheService as error:  # it is the service's all the same
             raise RuntimeError(in_a_line(error)) from None
         finally:
-            if marks is not None:
+            if marks is not None and not marks[DOUBT]:  # else the mark stays until the undo is committed
                 marks[CALL] = 0
 
     def changed_fields(self) -> dict[str, Any] | None:

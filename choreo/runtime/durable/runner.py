@@ -17,7 +17,7 @@ from choreo.compile import STYLES, Style
 from choreo.compile.cache import Wirings, compiled
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.delivery import after_crash, is_resent
-from choreo.protocol.event import Event, Events, Run
+from choreo.protocol.event import Event, Events, InDoubt, Run
 from choreo.protocol.idempotent_receiver import REQUESTED, FrontDoor
 from choreo.protocol.reaction import SUCCEEDED, Cell
 from choreo.runtime.bus import Bus, UnheardEvent
@@ -32,10 +32,10 @@ from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.keys import checked_origin, key_prefix
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
-from choreo.saga.raised import defect, shown
+from choreo.saga.raised import Defect, defect, shown
 from choreo.saga.request import NOBODY, Request, Sender
 from choreo.saga.service import ServiceOf
-from choreo.storage.calls import CALL, RUN, SEAT, Calls
+from choreo.storage.calls import CALL, DOUBT, RUN, SEAT, Calls
 from choreo.storage.copying import NoCopy
 from choreo.storage.errors import JournalError, UnreadableRow
 from choreo.storage.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
@@ -227,8 +227,7 @@ class DurableRunner:
         mark = None if self._calls is None else self._calls.left
         told = None if mark is None else self._holding.count(mark)
         self._journal.commit([], [], [], [])
-        if self._marks is not None:
-            self._marks[CALL] = 0
+        self._clear_marks()
         if told is not None:
             self._notice(told)
 
@@ -418,13 +417,14 @@ class DurableRunner:
         if under_way.defect is not None:
             return
         marks = self._marks
-        if marks is not None:
+        if marks is not None and seat < wiring.client - 1:  # the collector calls nobody
             marks[RUN], marks[SEAT] = live.number, seat
         before = cells[seat]
         try:
             wiring.bus.emit(address, event, cells)
         except Exception as error:  # neither a refusal nor a defect of a service: it will be made again
             under_way.defect = defect(error)
+            self._clear_marks()
             return
         words, detail, receipt = "", None, None
         published: Events = ()
@@ -445,6 +445,17 @@ class DurableRunner:
         self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
         for each in published:
             self._put_out(live, each, at_ms)
+        if detail is not None and was_in_doubt(published[0]):
+            self._commit_at_once()
+
+    def _commit_at_once(self) -> None:
+        """An undo of a step in doubt: until it is on disk, the mark of the call tells the next process of it."""
+        self.commit()
+        self._clear_marks()
+
+    def _clear_marks(self) -> None:
+        if self._marks is not None:
+            self._marks[CALL] = self._marks[DOUBT] = 0
 
     def _kept(self, receipt: object, step: str) -> Kept:
         try:
@@ -506,6 +517,12 @@ def why_not(under_way: UnderWay) -> str | None:
     if under_way.held is not None:
         return under_way.held.reason
     return None if under_way.defect is None else under_way.defect.summary
+
+
+def was_in_doubt(event: Event) -> bool:
+    """Whether an event tells of a step that was in doubt: undone by now, or not."""
+    detail = event.detail
+    return isinstance(detail, InDoubt) or (isinstance(detail, Defect) and detail.is_undone)
 
 
 def address_of(seat: int, topic: str) -> str:
