@@ -237,6 +237,7 @@ def test_a_command_beside_a_node_is_no_alarm(command: tuple[str, ...], path: Pat
 # Looking itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page_bytes", [512, 4096, 65536])
 def test_a_log_is_whole_at_every_moment_of_its_life(path: Path, page_bytes: int) -> None:
     """While it grows, begins again and is cut off by a checkpoint; and it is not, once a byte is missing."""
