@@ -24,8 +24,19 @@ BLOCK = re.compile(
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
 WIDTH = "100"
 
-LONG = {"docs/how-to/operate-a-journal.md", "docs/how-to/find-a-bug.md", "docs/reference/commands.md"}
-"""The pages whose commands take long."""
+LONG = {
+    "README.md",
+    "docs/explanation/choreography-and-orchestration.md",
+    "docs/how-to/check-production-logs.md",
+    "docs/how-to/find-a-bug.md",
+    "docs/how-to/operate-a-journal.md",
+    "docs/how-to/replay-a-seed.md",
+    "docs/how-to/test-a-saga-with-pytest.md",
+    "docs/reference/commands.md",
+    "docs/reference/definition.md",
+    "docs/tutorial.md",
+}
+"""The pages whose commands take more than a second."""
 
 
 def named(page: Path) -> str:

@@ -221,6 +221,7 @@ def test_ten_thousand_steps_run_in_a_small_stack(style: str, does_fail: bool, to
     assert in_fresh_process(run_a_chain, style, 10_000, does_fail).strip() == told
 
 
+@pytest.mark.slow
 @both_styles
 def test_five_thousand_groups_run_in_a_small_stack(style: str) -> None:
     """Joins and forks need no more stack than a chain does."""
@@ -284,6 +285,7 @@ def test_the_work_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
     assert double < 2.5 * work, f"{work} calls became {double}"
 
 
+@pytest.mark.slow
 @both_styles
 @pytest.mark.parametrize("shape", ["a group", "a group before a join"])
 def test_the_table_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
