@@ -214,6 +214,7 @@ def run_groups(style: str, count: int) -> None:
     run_in_a_small_stack(style, groups, groups[-1][-1])
 
 
+@pytest.mark.slow
 @both_styles
 @pytest.mark.parametrize(("does_fail", "told"), [(False, "completed 10000 0"), (True, "compensated 0 9999")])
 def test_ten_thousand_steps_run_in_a_small_stack(style: str, does_fail: bool, told: str) -> None:
