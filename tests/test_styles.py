@@ -469,6 +469,7 @@ def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], o
     assert_effects_are_right(told)
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices(duplicates=True))
