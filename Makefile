@@ -36,7 +36,7 @@ run: .venv/run ## run the sample sagas through the node: replies on stdout, the 
 test: .venv/bench ## run all tests, on all cores; those of the benchmarks need what choreo is measured against
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-quick: .venv/dev ## run the tests of a day's work: without whole explorations, crashes and installations
+quick: .venv/dev ## run the tests of a day's work: without whole explorations, crashes and long inputs
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: .venv/dev ## ruff, ruff format, mypy --strict and the import direction

@@ -78,6 +78,7 @@ def test_a_quick_run_has_figures_of_every_benchmark() -> None:
     assert (RESULTS.read_bytes() if RESULTS.exists() else None) == kept
 
 
+@pytest.mark.slow
 def test_only_what_is_named_is_measured() -> None:
     """--only may be repeated, and the table says what was found."""
     run = benchmarks("--quick", "--only", "styles", "--only", "start")

@@ -88,6 +88,7 @@ def test_the_node_breaks_nothing(traced: Lines, write: Callable[..., str]) -> No
     assert (told["missing"], told["disorder"], told["ignored"]) == (0, [], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_a_thousand_sagas_of_the_node_break_nothing_within_seconds(level: str) -> None:
     """Every shape and every failure in turn, both styles; the time grows with the trace, not with the runs in it."""
@@ -113,6 +114,7 @@ def test_a_thousand_sagas_of_the_node_break_nothing_within_seconds(level: str) -
     assert perf_counter() - began < 10
 
 
+@pytest.mark.slow
 def test_a_very_long_run_is_checked_within_seconds() -> None:
     """Two thousand steps forward and back: nothing is copied for each of them that grows with their number."""
     names = [f"s{number}" for number in range(2_000)]
@@ -212,6 +214,7 @@ def test_a_step_that_is_not_defined_is_wrong_use(write: Callable[..., str]) -> N
 # --- tampered ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_can_be_dropped_doubled_or_swapped_unnoticed(traced: Lines) -> None:
     """Every line in turn: an invariant is broken, or the trace is called damaged."""
     for index in range(len(traced)):

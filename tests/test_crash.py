@@ -14,6 +14,7 @@ from tests.crash.wreck import Where
 KILLS, FEW_KILLS = 36, 8
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_again_and_again_keeps_what_it_promised(tmp_path: Path) -> None:
     """Every request is answered, repeats get the same reply, effects take place once, and every invariant holds."""
     siege = Siege(tmp_path, seed=1)
@@ -30,6 +31,7 @@ def test_a_node_that_is_killed_again_and_again_keeps_what_it_promised(tmp_path: 
     assert report.client.compared > KILLS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bug",
     [

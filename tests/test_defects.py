@@ -200,6 +200,7 @@ def as_users_do(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("explore",), ("simulate", "--processes", "2", "--seeds", "300")], ids=lambda c: c[0]
 )

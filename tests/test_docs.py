@@ -24,6 +24,27 @@ BLOCK = re.compile(
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
 WIDTH = "100"
 
+LONG = {
+    "README.md",
+    "docs/explanation/choreography-and-orchestration.md",
+    "docs/how-to/check-production-logs.md",
+    "docs/how-to/find-a-bug.md",
+    "docs/how-to/operate-a-journal.md",
+    "docs/how-to/replay-a-seed.md",
+    "docs/how-to/test-a-saga-with-pytest.md",
+    "docs/reference/commands.md",
+    "docs/reference/definition.md",
+    "docs/tutorial.md",
+}
+"""The pages whose commands take more than a second."""
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+RUN = [pytest.param(page, marks=[pytest.mark.slow] if named(page) in LONG else []) for page in PAGES]
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -50,7 +71,7 @@ def matches(expected: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed, re.DOTALL) is not None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", RUN, ids=named)
 def test_what_a_page_says_is_what_happens(page: Path, project: Path) -> None:
     """Its blocks, from top to bottom."""
     program = ""
@@ -77,7 +98,7 @@ def test_what_a_page_says_is_what_happens(page: Path, project: Path) -> None:
         subprocess.run([sys.executable, "-c", program], cwd=project, env=environment(project), check=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     """Within the project."""
     missing = [link for link, _ in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
@@ -96,7 +117,7 @@ def test_a_page_that_says_something_else_is_found() -> None:
 def test_every_page_that_the_code_names_exists() -> None:
     """A docstring may point to the docs."""
     sources = [*ROOT.glob("choreo/**/*.py"), *ROOT.glob("services/*.py"), ROOT / "main.py"]
-    named = {page for source in sources for page in re.findall(r"docs/[\w/.-]+\.md", source.read_text())}
+    pages = {page for source in sources for page in re.findall(r"docs/[\w/.-]+\.md", source.read_text())}
 
-    assert named
-    assert [page for page in named if not (ROOT / page).exists()] == []
+    assert pages
+    assert [page for page in pages if not (ROOT / page).exists()] == []

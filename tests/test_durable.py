@@ -309,6 +309,7 @@ def test_a_long_itinerary_is_refused_as_in_memory() -> None:
 # --- stuck, and resumed -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(saga=sagas(), style=styles, cuts=st.lists(st.integers(0, 5), max_size=2))
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60, deadline=None)
 def test_a_stuck_run_ends_compensated_once_its_compensations_work(

@@ -45,6 +45,7 @@ def test_the_number_of_states_is_what_it_was(name: str, style: str) -> None:
     assert report.states == STATES[name, style]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", [name for name in SUITE if name != "timed, stuck"])
 def test_reduction_changes_no_verdict(name: str, style: str) -> None:
@@ -210,6 +211,7 @@ def test_without_looking_for_traps_endless_redelivery_would_go_unnoticed(monkeyp
     assert explore(endless).verdict is Conclusion.SAFE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "off", [(), ("inbox",), ("tombstone", "undo_running"), ("late_success",), ("honest_compensation",)]
 )

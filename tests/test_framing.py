@@ -450,6 +450,7 @@ def work(pattern: bytes, count: int, limit: int) -> int:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [500, LIMIT])
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_twice_the_input_is_twice_the_work(pattern: bytes, limit: int) -> None:
@@ -461,6 +462,7 @@ def test_twice_the_input_is_twice_the_work(pattern: bytes, limit: int) -> None:
     assert twice <= 2.2 * once + 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_two_megabytes_of_anything_are_framed(pattern: bytes) -> None:
     """And a good value behind them is found: with a framer that is not linear this test would not end."""

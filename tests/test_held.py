@@ -69,6 +69,7 @@ def ask(saga_id: str, *steps: object, **fields: object) -> dict[str, object]:
 # --- services that changed --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @both_styles
 @pytest.mark.parametrize("others", ["a stand-in", "a new one each", "nobody"])
 def test_a_run_whose_step_is_served_no_more_is_held_and_goes_on_when_it_is(shop: Shop, style: str, others: str) -> None:

@@ -101,6 +101,7 @@ def test_every_column_of_every_table_is_damaged_here(sound: str) -> None:
     assert columns == COLUMNS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_command_is_surprised_by_what_stands_in_a_cell(sound: str, path: str, table: str, column: str) -> None:
     """Never a traceback: what is documented as its exit status, and in print nothing that a terminal obeys."""

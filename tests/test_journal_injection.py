@@ -60,6 +60,7 @@ def path() -> Iterator[Path]:
         yield directory / "journal.db"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_death_at_any_point_changes_nothing(ending: str, style: str, path: Path) -> None:
@@ -72,6 +73,7 @@ def test_a_death_at_any_point_changes_nothing(ending: str, style: str, path: Pat
     assert swept.points == POINTS[ending, style]._asdict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "style"), [("completed", STYLES[0]), ("compensated", STYLES[1]), ("stuck", STYLES[0])]
 )
@@ -94,6 +96,7 @@ def cut_in_its_middle(path: Path, saga: Saga) -> Files:
     return files_of(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_a_death_while_a_stuck_run_is_resumed_changes_nothing(style: str, path: Path) -> None:
     """What an operator has asked for is done, once; what the client was told stays as it was."""

@@ -121,6 +121,7 @@ def test_a_node_whose_log_is_harmed_stops_although_nobody_asks(harm: Harm, path:
         assert node.process.wait(TIMEOUT_S) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", WHOLE)
 def test_what_was_answered_is_saved_where_the_log_was_taken_away(harm: Harm, path: Path) -> None:
     """The next node knows every saga that was answered, and answers the same."""
@@ -136,6 +137,7 @@ def test_what_was_answered_is_saved_where_the_log_was_taken_away(harm: Harm, pat
     assert is_sound(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", TORN)
 def test_a_log_that_was_cut_harms_nothing_but_itself(harm: Harm, path: Path) -> None:
     """What is left of it is not written into the journal: the next node finds a sound one, as it was some time ago."""
@@ -211,6 +213,7 @@ def test_what_other_programs_do_is_no_alarm(path: Path) -> None:
         assert (rest, node.process.returncode, node.stderr) == ([], 0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -237,6 +240,7 @@ def test_a_command_beside_a_node_is_no_alarm(command: tuple[str, ...], path: Pat
 # Looking itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page_bytes", [512, 4096, 65536])
 def test_a_log_is_whole_at_every_moment_of_its_life(path: Path, page_bytes: int) -> None:
     """While it grows, begins again and is cut off by a checkpoint; and it is not, once a byte is missing."""
@@ -268,6 +272,7 @@ def test_a_log_is_whole_at_every_moment_of_its_life(path: Path, page_bytes: int)
             lock.expect_held()
 
 
+@pytest.mark.slow
 def test_a_log_that_is_being_changed_is_looked_at_again(path: Path) -> None:
     """Between the look at the log and that at its index another program may have written both, or cut both off."""
     lock = Lock(str(path))

@@ -19,7 +19,7 @@ from choreo.storage.sqlite.journal import Journal
 from tests.node_client import Node, execute
 from tests.stories import in_fresh_process
 
-GROWTH_MAX_KB = 8 * 1024
+GROWTH_MAX_KB = 1024
 RECURSION_LIMIT = 150
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
@@ -64,15 +64,17 @@ def resident_kb() -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_ever_new_sagas() -> None:
-    """After 200,000 sagas, none with the step names of another, the process is as large as after 20,000."""
-    sizes = in_fresh_process(flood, 200_000, 20_000)
+    """After 30,000 sagas, none with the step names of another, the process is as large as after 10,000."""
+    sizes = in_fresh_process(flood, 30_000, 10_000)
 
     early, late = map(int, sizes.split())
 
     assert late - early < GROWTH_MAX_KB, f"grew from {early} kB to {late} kB"
 
 
+@pytest.mark.slow
 def test_wirings_are_kept_within_a_bound() -> None:
     """The bound is in bytes; the oldest wirings go, and one beyond it is not kept."""
     service = Forgetful()
@@ -142,6 +144,7 @@ HOSTILE: dict[str, tuple[int, Callable[[int], list[object]]]] = {
 """So many messages, of which each has steps of its own; they would be kept if only their number were bounded."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("has_journal", [False, True])
 def test_no_input_makes_the_node_grow_beyond_a_bound(tmp_path: Path, hostile: str, has_journal: bool) -> None:
@@ -211,6 +214,7 @@ def run_groups(style: str, count: int) -> None:
     run_in_a_small_stack(style, groups, groups[-1][-1])
 
 
+@pytest.mark.slow
 @both_styles
 @pytest.mark.parametrize(("does_fail", "told"), [(False, "completed 10000 0"), (True, "compensated 0 9999")])
 def test_ten_thousand_steps_run_in_a_small_stack(style: str, does_fail: bool, told: str) -> None:
@@ -218,12 +222,14 @@ def test_ten_thousand_steps_run_in_a_small_stack(style: str, does_fail: bool, to
     assert in_fresh_process(run_a_chain, style, 10_000, does_fail).strip() == told
 
 
+@pytest.mark.slow
 @both_styles
 def test_five_thousand_groups_run_in_a_small_stack(style: str) -> None:
     """Joins and forks need no more stack than a chain does."""
     assert in_fresh_process(run_groups, style, 5_000).strip() == "compensated 0 9999"
 
 
+@pytest.mark.slow
 @both_styles
 def test_the_longest_chain_is_undone_and_forgotten(style: str) -> None:
     """A hundred thousand compensations are collected, reported and freed without a crash."""
@@ -280,6 +286,7 @@ def test_the_work_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
     assert double < 2.5 * work, f"{work} calls became {double}"
 
 
+@pytest.mark.slow
 @both_styles
 @pytest.mark.parametrize("shape", ["a group", "a group before a join"])
 def test_the_table_is_in_proportion_to_the_saga(style: str, shape: str) -> None:

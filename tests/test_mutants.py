@@ -32,6 +32,7 @@ def test_without_a_bug_nothing_is_found(name: str, style: str) -> None:
     assert report.never_fired == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "plant"), MUTANTS.items(), ids=list(MUTANTS))
 def test_a_planted_bug_is_found(name: str, plant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one thing changed, some state of some saga breaks an invariant, and the counterexample says which."""

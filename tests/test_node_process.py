@@ -176,6 +176,7 @@ def test_a_second_signal_changes_nothing(number: signal.Signals) -> None:
         assert node.process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("has_journal", [False, True])
 @pytest.mark.parametrize("is_blocking", [False, True])

@@ -156,6 +156,7 @@ def catalogue(): return lambda step: Vandal()
     assert [reply["in_reply_to"] for reply in replies] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_services_print_is_not_in_what_a_command_prints(command: str, tmp_path: Path) -> None:
     """JSON and Mermaid for programs stay what they are, up to the end of the process."""
@@ -211,6 +212,7 @@ RAISED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", RAISED)
 @every_node
 def test_nothing_that_a_service_raises_ends_a_node(node: str, statement: str, tmp_path: Path) -> None:
@@ -240,6 +242,7 @@ def test_a_refusal_without_words_is_a_refusal(node: str, tmp_path: Path) -> None
     assert b"WordlessRefusal: its text cannot be read" in finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["raise SystemExit(0)", "raise KeyboardInterrupt"])
 @pytest.mark.parametrize("command", ["run", "explore", "simulate", "simulate on two cores"])
 def test_nothing_that_a_service_raises_ends_a_command(command: str, statement: str, tmp_path: Path) -> None:
@@ -384,6 +387,7 @@ FACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", NO_SERVICES)
 @pytest.mark.parametrize("face", FACES)
 def test_a_module_that_offers_no_services_is_wrong_use(face: str, source: str, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 STEPS_MAX = 5
 GRAPH_STEPS_MAX = 4
 DOUBT_STEPS_MAX = 3
-PARTS = 16
-"""The cases are explored in so many parts, which pytest-xdist spreads over the cores."""
+PARTS = 17
+"""The parts of the cases, which pytest-xdist spreads over the cores; a prime, so that each has cases of every kind."""
 
 pytestmark = pytest.mark.slow
 in_parts = pytest.mark.parametrize("part", range(PARTS))

@@ -106,6 +106,7 @@ def test_order(choreo):
     assert "S2 at most once: charge took effect twice" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_definition_built_in_python_is_kept_for_the_command(tmp_path: Path) -> None:
     """It is written to a file, and the command names that file."""
     status, printed = run(
@@ -130,6 +131,7 @@ def test_order(choreo):
     assert (tmp_path / again[1]).exists()
 
 
+@pytest.mark.slow
 def test_services_of_ones_own_are_explored(tmp_path: Path) -> None:
     """Real objects: one that undoes is safe, one that refuses to leaves a stuck saga, which is honest, and safe too."""
     status, printed = run(
@@ -188,6 +190,7 @@ def test_services(choreo):
     assert "6 failed" in printed
 
 
+@pytest.mark.slow
 def test_every_style_has_services_as_they_were(tmp_path: Path) -> None:
     """What the first exploration did to the objects of the test is not there in the second, nor after it."""
     status, printed = run(
@@ -226,6 +229,7 @@ def read_back(definition: Definition) -> Definition:
     return definition_from(tomllib.loads(as_toml(definition)))
 
 
+@pytest.mark.slow
 def test_groups_are_written_as_in_a_message_to_the_node(tmp_path: Path) -> None:
     """A list within the list runs in parallel; what is neither is said to be wrong."""
     status, printed = run(
@@ -253,6 +257,7 @@ def test_wrong(choreo):
     assert status == 0, printed
 
 
+@pytest.mark.slow
 def test_a_defect_of_a_service_fails_the_test(tmp_path: Path) -> None:
     """With its traceback, and the test itself as what shows it again: no command opens services that a test made."""
     status, printed = run(
@@ -318,6 +323,7 @@ def test_handler():
 """
 
 
+@pytest.mark.slow
 def test_no_test_overwrites_what_another_has_kept(tmp_path: Path) -> None:
     """Each test has files of its own, also one with parameters, and one that asks twice."""
     status, printed = run(
@@ -349,6 +355,7 @@ def test_two(choreo):
     assert len(list(folder.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_a_service_that_cannot_be_copied_is_told_in_a_line(tmp_path: Path) -> None:
     """Its name, its field and what to do, without a stack; and what is told to do helps."""
     status, printed = run(

@@ -419,6 +419,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", HOSTILE)
 @pytest.mark.parametrize("limit", [100, LIMIT])
 def test_hostile_input_is_worked_off(pattern: bytes, limit: int) -> None:

@@ -418,6 +418,7 @@ def _reasons(events: list[Event]) -> list[str | None]:
     return [event.reason for event in events if event.topic.fact is Fact.FAILED]
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices())
@@ -430,6 +431,7 @@ def test_effects_are_right_in_any_order_of_delivery(
     assert_effects_are_right(told)
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices())
@@ -442,6 +444,7 @@ def test_the_report_is_honest_in_any_order_of_delivery(
     assert_report_is_honest(told)
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices())
@@ -455,6 +458,7 @@ def test_the_report_is_honest_where_causes_are_heard_before_effects(
     assert_report_is_honest(told)
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices(duplicates=True))
@@ -465,6 +469,7 @@ def test_duplicates_have_no_effect(style: str, saga: tuple[Itinerary, Mishap], o
     assert_effects_are_right(told)
 
 
+@pytest.mark.slow
 @both_styles
 @settings(deadline=None, max_examples=1000)
 @given(small_sagas(), choices(duplicates=True))

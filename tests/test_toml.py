@@ -34,6 +34,7 @@ def read_hostile(path: str) -> None:
     print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_toml_is_refused_within_bounds(tmp_path: Path, hostile: str) -> None:
     """A line of words, and no more memory than a large file takes; tomllib took a gigabyte for the first."""
