@@ -1,6 +1,7 @@
 """Messages: what is understood, how a mistake is named, and the text of the replies."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,6 +64,14 @@ def care(message: object) -> Message:
     return decode_with_care(json.dumps(message).encode())
 
 
+def taken(fast: Callable[[bytes], Message], data: bytes) -> Message | None:
+    """What a fast decoder makes of it; None where it leaves it to the careful one."""
+    try:
+        return fast(data)
+    except DECODE_ERRORS:
+        return None
+
+
 def mistake(message: object) -> Malformed:
     """What is said about a message that is wrong."""
     with pytest.raises(Malformed) as caught:
@@ -85,11 +94,7 @@ def test_what_the_fast_decoders_take_is_the_same_with_care(message: Any, ascii_o
     """The fast path is a shorter way to the same place."""
     data = json.dumps(message, ensure_ascii=ascii_only).encode("utf-8", "replace")
 
-    try:
-        fast: Message | None = decode(data)
-    except DECODE_ERRORS:
-        fast = None
-    bare = decode_bare(data)
+    fast, bare = taken(decode, data), taken(decode_bare, data)
 
     assert fast is None or fast == decode_with_care(data)
     assert bare is None or bare == decode_with_care(data)
@@ -114,18 +119,56 @@ FRAGMENTS = [
 FRAGMENTS += ["1", "-0", "01", "1.5", "1e9", "\\u00e9", "\\ud800", "é", "null", "true", "\t", " "]
 
 
+BODY = '{"type":"execute","saga_id":1,"steps":["a"],"x":%s}'
+
+
 @given(data=st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
 @settings(deadline=None, max_examples=500)
-def test_the_fast_decoder_takes_no_other_json(data: str) -> None:
+def test_the_fast_decoders_take_no_other_json(data: str) -> None:
     """Neither a comma too many nor a wrong escape is overlooked, not even in a field that is ignored."""
-    message = '{"body":{"type":"execute","saga_id":1,"steps":["a"],"x":' + data + "}}"
+    bare = (BODY % data).encode()
+    message = b'{"body":' + bare + b"}"
 
-    try:
-        fast: Message | None = decode(message.encode())
-    except DECODE_ERRORS:
-        fast = None
+    for fast in (taken(decode, message), taken(decode_bare, message)):
+        assert fast is None or fast == decode_with_care(message)
+    for fast in (taken(decode, bare), taken(decode_bare, bare)):
+        assert fast is None or fast == decode_with_care(bare)
 
-    assert fast is None or fast == decode_with_care(message.encode())
+
+INNER = '{"type": "init", "node_id": "n"}'
+HIDDEN_KEYS = {
+    "plain": '"body"',
+    "with an escape": r'"b\u006fdy"',
+    "all escapes": r'"\u0062\u006F\u0064\u0079"',
+}
+
+
+@pytest.mark.parametrize("value", [INNER, "7", "null", '"body"', "[{}]"])
+@pytest.mark.parametrize("key", HIDDEN_KEYS.values(), ids=list(HIDDEN_KEYS))
+@pytest.mark.parametrize("fields", [[0, 1], [1, 0], [0, 1, 0], [1, 0, 1]])
+def test_what_has_a_body_is_no_bare_body(fields: list[int], key: str, value: str) -> None:
+    """However the key is written, wherever it stands, how often it comes and whatever it has."""
+    own = '"type": "execute", "saga_id": 1, "steps": []'
+    text = f"{{{', '.join((own, f'{key}: {value}')[field] for field in fields)}}}".encode()
+
+    assert taken(decode_bare, text) is None
+    fast = taken(decode, text)
+    assert (fast == decode_with_care(text) == Message(Init("n"))) if value == INNER else fast is None
+
+
+def test_a_field_of_a_body_that_is_called_body_is_ignored() -> None:
+    """As every field that nobody knows, be its message taken fast or with care."""
+    message = {"body": {"type": "execute", "saga_id": 1, "steps": ["a"], "body": {"type": "init"}}}
+
+    assert care(message) == Message(Execute(1, ("a",)))
+
+
+@pytest.mark.parametrize("name", ["body", 'a"body"', "back\\slash", "line\nbreak", "café"])
+def test_a_bare_body_is_taken_fast_whatever_its_names(name: str) -> None:
+    """A value is no key, and an escape is no reason to look twice."""
+    data = json.dumps({"type": "execute", "saga_id": name, "steps": [name]}).encode()
+
+    assert decode_bare(data) == decode_with_care(data) == Message(Execute(name, (name,)))
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
@@ -351,7 +394,7 @@ def test_a_bare_body_is_told_from_an_envelope() -> None:
     hidden = rb'{"type": "execute", "saga_id": 1, "steps": [], "b\u006fdy": {"type": "init", "node_id": "n"}}'
 
     assert decode_bare(line(EXECUTE)) == Message(Execute("s", ("a",), 1))
-    assert decode_bare(hidden) is None
+    assert taken(decode_bare, hidden) is None
     assert decode_with_care(hidden) == Message(Init("n"))
 
 

@@ -448,6 +448,29 @@ def test_the_fast_path_and_the_careful_one_give_the_same_reply(message: dict[str
     assert replies == [expected_reply(body_of(message))] * 3
 
 
+class Careful(Session):
+    """Notes the lines that the fast path does not take."""
+
+    def __init__(self) -> None:
+        super().__init__(InProcessRunner(lambda step: Simulated()), lambda text: None)
+        self.lines: list[bytes] = []
+
+    def _handle_with_care(self, line: bytes) -> None:
+        self.lines.append(line)
+        super()._handle_with_care(line)
+
+
+def test_both_forms_of_a_message_take_the_fast_path() -> None:
+    """Only a line in another form than the one before it is looked at again."""
+    envelope, bare = line(GOOD), line(GOOD["body"])
+    session = Careful()
+
+    replies = session.feed(envelope * 3 + bare * 3 + envelope * 3)
+
+    assert replies.decode().splitlines() == [GOOD_REPLY] * 9
+    assert [each + b"\n" for each in session.lines] == [bare, envelope]
+
+
 def test_a_name_that_is_not_among_the_steps_fails_nothing() -> None:
     """Nor does null."""
     for fail_step in ("z", "", None):

@@ -17,7 +17,7 @@ from choreo.saga.spelling import suggestion
 WIRED_BYTES_MAX = 128 * 1024 * 1024
 """Wirings are remembered up to so many bytes in all, measured as `size_of` does; with more, the oldest go."""
 
-ROW_BYTES, WIRING_BYTES = 850, 8_000
+ROW_BYTES, WIRING_BYTES = 650, 8_000
 """What a subscription takes, with its share of everything else but names; and a wiring without subscriptions."""
 
 Key = tuple[str, Itinerary]

@@ -1,7 +1,8 @@
 """What the node understands and what it answers: the types of the messages, their decoding and the text of the replies.
 
-Laws: one schema, the types below. The fast decoder reads it straight from the bytes; whatever it does not take is
-decoded again with care, checked against the same types, and refused with the field, what was expected and what came.
+Laws: one schema, the types below. Two fast decoders, for a message with its envelope and for a bare body, read it
+straight from the bytes; no text is both. Whatever they do not take is decoded again with care, checked against the same
+types, and refused with the field, what was expected and what came.
 """
 
 import json
@@ -32,7 +33,10 @@ COMPLETED = State.COMPLETED
 
 
 class Execute(Struct, gc=False, tag_field="type", tag="execute"):
-    """A saga to run. A nested tuple among the steps is a group that runs in parallel."""
+    """A saga to run. A nested tuple among the steps is a group that runs in parallel.
+
+    `body`, here and below, is no field of a body: it makes the fast decoder refuse an envelope that looks like one.
+    """
 
     saga_id: str | int
     steps: tuple[str | tuple[str, ...], ...]
@@ -41,6 +45,7 @@ class Execute(Struct, gc=False, tag_field="type", tag="execute"):
     fail_compensation: str | None = None
     style: Literal["choreography", "orchestration"] = "choreography"
     in_reply_to: Any = UNSET
+    body: UnsetType = UNSET
 
 
 class Init(Struct, tag_field="type", tag="init"):
@@ -49,6 +54,7 @@ class Init(Struct, tag_field="type", tag="init"):
     node_id: str
     msg_id: int | UnsetType = UNSET
     in_reply_to: Any = UNSET
+    body: UnsetType = UNSET
 
 
 class Status(Struct, gc=False, tag_field="type", tag="status"):
@@ -57,6 +63,7 @@ class Status(Struct, gc=False, tag_field="type", tag="status"):
     saga_id: str | int
     msg_id: int | UnsetType = UNSET
     in_reply_to: Any = UNSET
+    body: UnsetType = UNSET
 
 
 Body = Execute | Init | Status
@@ -102,7 +109,7 @@ class Number(Struct, frozen=True):
 
 
 decode = msgspec.json.Decoder(Message).decode
-"""A message with its envelope, valid in every field; raises one of `DECODE_ERRORS` otherwise."""
+"""Decode a message with its envelope, valid in every field. Raises one of `DECODE_ERRORS`."""
 
 _decode_body = msgspec.json.Decoder(Body).decode
 
@@ -128,18 +135,13 @@ ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 
 
-def decode_bare(data: bytes) -> Message | None:
-    """A bare body, valid in every field, or None."""
-    if b'"body"' in data or b"\\" in data:  # with an escape, a key may be "body" without looking like it
-        return None
-    try:
-        return Message(_decode_body(data))
-    except DECODE_ERRORS:
-        return None
+def decode_bare(data: bytes) -> Message:
+    """Decode a bare body, valid in every field. Raises one of `DECODE_ERRORS`."""
+    return Message(_decode_body(data))
 
 
 def decode_with_care(data: bytes) -> Message:
-    """Decode what the fast decoder refused: a bare body, odd but legal JSON, or a mistake. Raises `Malformed`."""
+    """Decode what the fast decoders refused: odd but legal JSON, or a mistake. Raises `Malformed`."""
     outer = _json_object(data)
     envelope, body = _parts(outer)
     if not isinstance(body, dict):
@@ -184,7 +186,7 @@ def _string_or_none(value: object) -> str | None:
 
 def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> Body:
     """The body, of the fields that we know."""
-    fields = {name: body[name] for name in kind.__struct_fields__ if name in body}
+    fields = {name: body[name] for name in kind.__struct_fields__ if name in body and name != "body"}
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
@@ -269,6 +271,8 @@ quote = encode_basestring_ascii
 
 def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
     """The reply, as `json.dumps` would write it, only faster."""
+    if outcome.state is COMPLETED:
+        return f'{{"type": "saga_completed", {_head(saga_id, msg_id)}{_completed_text(outcome)}}}'
     if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: what the client was told
         return error_text(msg_id, CRASH, outcome.defect)
     return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
@@ -290,16 +294,21 @@ def _status_text(saga_id: str | int, msg_id: int | None, state: str) -> str:
 
 
 def _head(saga_id: str | int, msg_id: int | None) -> str:
-    return f'{_in_reply_to(msg_id)}"saga_id": {quote(saga_id) if type(saga_id) is str else saga_id}, '
+    saga = quote(saga_id) if isinstance(saga_id, str) else saga_id
+    return f'"saga_id": {saga}, ' if msg_id is None else f'"in_reply_to": {msg_id}, "saga_id": {saga}, '
 
 
 def _state_text(outcome: Outcome) -> str:
     if outcome.state is COMPLETED:
-        return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
+        return _completed_text(outcome)
     text = f'"state": "{outcome.state}", "compensated_steps": {_names(outcome.compensated_steps)}'
     if outcome.stuck_step is not None:
         text += f', "stuck_step": {quote(outcome.stuck_step)}'
     return text if outcome.failed_step is None else text + _raised_text(outcome.failed_step, outcome)
+
+
+def _completed_text(outcome: Outcome) -> str:
+    return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
 
 
 def _raised_text(step: str, outcome: Outcome) -> str:

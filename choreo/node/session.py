@@ -39,6 +39,7 @@ from choreo.node.messages import (
 )
 from choreo.protocol.event import Event
 from choreo.runtime.runner import Conflict, NoRecord, Runner, UnderWay
+from choreo.saga.outcome import Outcome
 from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import Defect, defect
 from choreo.saga.request import Request, Sender, Unavailable
@@ -71,6 +72,7 @@ class Session:
         self._node_id: str | None = None
         self._envelope = envelope
         self._message_bytes_max = message_bytes_max
+        self._decode: Callable[[bytes], Message] = decode  # or `decode_bare`: a conversation seldom has both forms
         self._framer = Framer(message_bytes_max)
         self._is_framing = False
         self._tail: list[bytes] = []  # the last line, which has no newline yet
@@ -143,10 +145,10 @@ class Session:
                 self._frame(line + b"\n")  # the fast decoder does not see it everywhere
 
     def _handle_lines(self, lines: list[bytes]) -> None:
-        """The fast path: a line that is a valid message. Everything else is taken with care."""
+        """The fast path: a line that is a valid message, in the form of the last one. The rest is taken with care."""
         for line in lines:
             try:
-                message = decode(line)
+                message = self._decode(line)
             except DECODE_ERRORS:
                 self._handle_with_care(line)
                 continue
@@ -158,13 +160,24 @@ class Session:
     def _handle_with_care(self, line: bytes) -> None:
         if b"{" in line and len(line) <= self._message_bytes_max:
             text = line.removeprefix(BYTE_ORDER_MARK)
-            message = decode_bare(text)
+            message = self._in_either_form(text)
             if self._is_framing and (message is not None or looks_like_message(text)):
                 self._give_up()
             if message is not None:
                 self._answer(message)
                 return
         self._frame(line + b"\n")
+
+    def _in_either_form(self, text: bytes) -> Message | None:
+        """A valid message, whose form is tried first from now on."""
+        for form in (decode, decode_bare):
+            try:
+                message = form(text)
+            except DECODE_ERRORS:
+                continue
+            self._decode = form
+            return message
+        return None
 
     def _keep(self, data: bytes) -> None:
         """Hold a line that has no newline yet, as long as there is a reason to."""
@@ -231,10 +244,10 @@ class Session:
         except Exception as error:
             self._reply(self._crashed(sender, defect(error)), sender)
         else:
-            if isinstance(answer, UnderWay):
-                self._owed.append(partial(self._pay, request.saga_id, sender, answer))
-            else:
+            if isinstance(answer, Outcome):
                 self._reply(reply_text(request.saga_id, sender.msg_id, answer), sender)
+            else:
+                self._owed.append(partial(self._pay, request.saga_id, sender, answer))
 
     def _pay(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
         """The reply to a request whose run was under way, once it has come to rest."""

@@ -112,6 +112,8 @@ class Coordinator:
     def _is_missing_any(self, ends: Ends) -> bool:
         """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
         successors = self.plan.successors
+        if len(ends) == len(successors):
+            return False
         for position, event in ends.items():
             if event.topic.fact is FACT_COMPENSATED and event.detail.__class__ not in GAVE_UP:
                 for successor in successors[position]:

@@ -75,11 +75,11 @@ class Participant:
 
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
-        if run.fail_position == self.position:
+        if run.fail_position is not None and run.fail_position == self.position:  # None is compared slowly
             return self._fail(event, f"{self.step} was told to refuse")
         try:
             receipt = self._execute(run.key_prefix + self._place)
-            if receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
+            if receipt is not None and receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
                 ran(receipt)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
@@ -100,8 +100,8 @@ class Participant:
         return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        why = self._keep_compensating(event.run, cell.receipt)
-        if why is not None:
+        why = self._try_to_compensate(event.run, cell.receipt)
+        if why is not None and (why := self._keep_compensating(event.run, cell.receipt, 1)) is not None:
             return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, event.run, event.topic, why),)
         return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
 
@@ -118,11 +118,10 @@ class Participant:
         detail = InDoubt(raised.summary, raised.traceback + traceback, undo)
         return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
 
-    def _keep_compensating(self, run: Run, receipt: object) -> str | Defect | None:
-        """Why it did not work as often as it was tried, or None if it did."""
-        attempt = 1
-        while (why := self._try_to_compensate(run, receipt)) is not None and attempt < COMPENSATION_ATTEMPTS:
-            attempt += 1
+    def _keep_compensating(self, run: Run, receipt: object, attempts: int = 0) -> str | Defect | None:
+        """Why it did not work as often as it may be tried, or None if it did. Some `attempts` may have been made."""
+        while (why := self._try_to_compensate(run, receipt)) is not None and attempts < COMPENSATION_ATTEMPTS - 1:
+            attempts += 1
         return why
 
     def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
@@ -130,7 +129,9 @@ class Participant:
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            ran(self._compensate(compensation_key(run.key_prefix + self._place), receipt))
+            result = self._compensate(compensation_key(run.key_prefix + self._place), receipt)
+            if result is not None:
+                ran(result)
         except Refused as refusal:
             return reason(refusal)
         except NotTheService:

@@ -20,6 +20,9 @@ Ends = dict[int, Event]
 FACT_FAILED, FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 STATE_COMPENSATED, STATE_STUCK = State.COMPENSATED, State.STUCK
 
+RAISED = (Defect, InDoubt)
+"""Details of a step whose service raised something other than a refusal."""
+
 
 class OutcomeTopics:
     """The three topics under which `source` publishes how a run ended; `prefix` keeps a record apart from the event."""
@@ -53,24 +56,25 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     stuck: Event | None = None
     raised: Event | None = None
     in_doubt: list[Event] = []
-    for event in ends.values():
-        topic = event.topic
-        if topic.fact is FACT_COMPENSATED:
-            compensated.append(topic.position)
-            if event.detail is not None and failed is None:
+    for position, event in ends.items():
+        fact, detail = event.topic.fact, event.detail
+        if fact is FACT_COMPENSATED:
+            compensated.append(position)
+            if detail is not None and failed is None:
                 failed = event  # it had been given up, and that is why the saga went backward
             continue
-        if topic.fact is FACT_FAILED:
+        if fact is FACT_FAILED:
             failed = event
-        elif topic.fact is FACT_COMPENSATION_FAILED:
+        elif fact is FACT_COMPENSATION_FAILED:
             stuck = event
-        if isinstance(event.detail, Defect | InDoubt):
+        if detail.__class__ in RAISED:
             raised = event
-            if isinstance(event.detail, InDoubt) or event.detail.is_undone:
+            if isinstance(detail, InDoubt) or (isinstance(detail, Defect) and detail.is_undone):
                 in_doubt.append(event)
     compensated.reverse()
-    compensated.sort(key=plan.depths.__getitem__, reverse=True)
-    steps = tuple(map(plan.steps.__getitem__, compensated))
+    compensated.sort(key=None if plan.is_chain else plan.depths.__getitem__, reverse=True)
+    names = plan.steps
+    steps = tuple([names[position] for position in compensated])
     state, because = (STATE_COMPENSATED, failed) if stuck is None else (STATE_STUCK, stuck)
     stuck_step, reason = None if stuck is None else stuck.topic.step, None if because is None else because.reason
     if raised is None:
@@ -78,5 +82,5 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
     if stuck is not None:
         raised = stuck if isinstance(stuck.detail, Defect | InDoubt) else raised
         in_doubt = [event for event in in_doubt if isinstance(event.detail, InDoubt)]  # the others were undone
-    doubtful = tuple(plan.steps[position] for position in sorted(event.topic.position for event in in_doubt))
+    doubtful = tuple([names[position] for position in sorted(event.topic.position for event in in_doubt)])
     return Outcome(state, 0, steps, stuck_step, reason, raised.reason, raised.topic.step, doubtful)

@@ -68,7 +68,26 @@ class InProcessRunner:
 
         For the one thread that takes the requests of a node: a lock would cost three hundredths of a saga's time.
         """
-        return self._run(request.saga_id, request.steps, request.fail_step, request.fail_compensation, request.style)
+        pending = self._pending
+        if pending:
+            raise Reentered(FROM_A_SERVICE)
+        wiring = self._wirings.of(request.style, request.steps)
+        table, fail_step = wiring.table, request.fail_step
+        fail_position = None if fail_step is None else table.plan.position_of(fail_step)
+        self._runs += 1
+        number = str(self._runs)
+        keys = key_prefix(self._origin.text, number)
+        run = Run("run-" + number, request.saga_id, keys, fail_position, request.fail_compensation)
+        cells = list(table.cells)
+        pending.append(Event(STARTED, run))
+        try:
+            wiring.bus.drain(pending, cells, self._observe)
+        finally:
+            pending.clear()
+        outcome: Outcome | None = cells[-1].receipt  # the client sits last
+        if outcome is None:
+            raise NoOutcome(f"{run.id} of saga {shown(run.saga_id)} came to rest without an outcome")
+        return outcome
 
     def settle(self) -> None:
         """Nothing is ever left to do."""
@@ -99,31 +118,7 @@ class InProcessRunner:
         runner has called, and `NoOutcome` or `UnheardEvent` where the wiring is wrong.
         """
         with self._turn:
-            return self._run(saga_id, steps, fail_step, fail_compensation, style)
-
-    def _run(
-        self, saga_id: str | int, steps: Itinerary, fail_step: str | None, fail_compensation: str | None, style: str
-    ) -> Outcome:
-        pending = self._pending
-        if pending:
-            raise Reentered(FROM_A_SERVICE)
-        wiring = self._wirings.of(style, steps)
-        table = wiring.table
-        fail_position = None if fail_step is None else table.plan.position_of(fail_step)
-        self._runs += 1
-        number = str(self._runs)
-        keys = key_prefix(self._origin.text, number)
-        run = Run("run-" + number, saga_id, keys, fail_position, fail_compensation)
-        cells = list(table.cells)
-        pending.append(Event(STARTED, run))
-        try:
-            wiring.bus.drain(pending, cells, self._observe)
-        finally:
-            pending.clear()
-        outcome: Outcome | None = cells[-1].receipt  # the client sits last
-        if outcome is None:
-            raise NoOutcome(f"{run.id} of saga {shown(saga_id)} came to rest without an outcome")
-        return outcome
+            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
 
     def _wire(self, style: str, steps: Itinerary) -> Wiring:
         table = compiled(self._styles, style, steps, self._service_of)

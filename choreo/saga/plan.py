@@ -40,6 +40,8 @@ class Plan(Struct, frozen=True):
     last: tuple[int, ...]
     is_levelled: bool = True
     """Whether every step follows all of the group before it, as in an itinerary; false for a graph."""
+    is_chain: bool = False
+    """Whether it is known that no group has several members, so that the depth of each step is its position."""
 
     def position_of(self, step: str) -> int | None:
         """The first position of that name, or None where no step has it."""
@@ -65,7 +67,16 @@ def plan(itinerary: Itinerary) -> Plan:
         successors.extend([after] * len(level))
     first, last = (levels[0], levels[-1]) if levels else ((), ())
     depths = tuple(depth for depth, level in enumerate(levels) for _ in level)
-    return Plan(steps, tuple(predecessors), tuple(successors), depths, tuple(_occurrences(steps)), first, last)
+    return Plan(
+        steps,
+        tuple(predecessors),
+        tuple(successors),
+        depths,
+        tuple(_occurrences(steps)),
+        first,
+        last,
+        is_chain=len(levels) == len(steps),
+    )
 
 
 def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:

@@ -58,19 +58,27 @@ def next_phases(guarantees: Guarantees) -> Mapping[Phase, tuple[Phase, ...]]:
     return NEXT if guarantees.inbox else NEXT_WITHOUT_INBOX
 
 
+def _closed(after: Mapping[Phase, tuple[Phase, ...]]) -> tuple[int, ...]:
+    """For each phase a bit for itself and for every phase that may be come to from it; Warshall's algorithm."""
+    later = [sum(1 << phase for phase in {start, *after[start]}) for start in PHASES]
+    for between in PHASES:
+        later = [mask | later[between] if mask >> between & 1 else mask for mask in later]
+    return tuple(later)
+
+
+LATER, LATER_WITHOUT_INBOX = _closed(NEXT), _closed(NEXT_WITHOUT_INBOX)
+
+
+def later_phases(guarantees: Guarantees) -> tuple[int, ...]:
+    """For each phase, the bits of the phases in which a hearer may be then or at any time later."""
+    return LATER if guarantees.inbox else LATER_WITHOUT_INBOX
+
+
 def living_phases(rows: list[Moves], guarantees: Guarantees) -> tuple[bool, ...]:
     """For each phase, whether one of the rows may still react to something, then or later."""
-    after = next_phases(guarantees)
-    behind = [moves.reactions if isinstance(moves, Held) else moves for moves in rows]
-    reacts = [any(moves[phase] is not None for moves in behind) for phase in PHASES]
-    return tuple(any(reacts[later] for later in _reachable(phase, after)) for phase in PHASES)
-
-
-def _reachable(phase: Phase, after: Mapping[Phase, tuple[Phase, ...]]) -> dict[Phase, None]:
-    reached = {phase: None}
-    queue = [phase]
-    for each in queue:
-        new = [later for later in after[each] if later not in reached]
-        reached.update(dict.fromkeys(new))
-        queue += new
-    return reached
+    reacting = 0
+    for moves in rows:
+        for phase, reaction in enumerate(moves.reactions if isinstance(moves, Held) else moves):
+            if reaction is not None:
+                reacting |= 1 << phase
+    return tuple([mask & reacting != 0 for mask in later_phases(guarantees)])
