@@ -3,9 +3,6 @@
 Laws: knows the services by the name of a module only, so that choreo itself depends on nobody's services.
 """
 
-import importlib
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ from choreo.compile import STYLES, Style
 from choreo.protocol.event import Event
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.saga.calling import checked
+from choreo.saga.file.modules import SERVICES, import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf
 from choreo.saga.spelling import module_suggestion
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from choreo.storage.sqlite.journal import Journal
     from choreo.trace.writer import Tracer
 
-SERVICES = "services"
-
 
 class NoServices(Exception):
     """The module named is not one that offers services."""
@@ -32,10 +28,8 @@ class NoServices(Exception):
 
 def open_services(module: str = SERVICES) -> ServiceOf:
     """Fresh services from the module's `catalogue()`; modules of the current directory count. Raises `NoServices`."""
-    if module != SERVICES and (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
     try:
-        catalogue = getattr(importlib.import_module(module), "catalogue", None)
+        catalogue = getattr(import_named(module), "catalogue", None)
     except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
         expect_no_ctrl_c(error)
         raise NoServices(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from choreo.api import SERVICES, NoServices, compose, open_services
+from choreo.api import NoServices, compose, open_services
 from choreo.node.options import TO_STDERR, Options, parse
 from choreo.node.session import Session
 from choreo.node.streams import Conversation, RepliesNotRead, serve
@@ -24,6 +24,7 @@ from choreo.runtime.process import (
     reserve_stdout,
 )
 from choreo.runtime.runner import Runner
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.raised import Interrupted
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from choreo.api import SERVICES
 from choreo.node.session import MESSAGE_BYTES_MAX
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.spelling import suggestion
 
 if TYPE_CHECKING:

@@ -283,8 +283,9 @@ def _as_wrong_definition() -> Iterator[None]:
 
 
 def _services(services: ServiceOf | Mapping[str, Service] | str | None) -> ServiceOf:
-    from choreo.api import SERVICES, open_services
+    from choreo.api import open_services
     from choreo.saga.calling import checked
+    from choreo.saga.file.modules import SERVICES
 
     if services is None or isinstance(services, str):
         return open_services(SERVICES if services is None else services)

@@ -4,9 +4,7 @@ Laws: whatever comes, it is a definition that makes sense or a `WrongDefinition`
 Nothing is read beyond the bounds. What was built in Python passes the same schema as a file.
 """
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from operator import attrgetter
@@ -17,6 +15,7 @@ import msgspec
 from choreo.saga.definition import Definition
 from choreo.saga.file.checking import check
 from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
+from choreo.saga.file.modules import import_named
 from choreo.saga.file.schema import departure, in_words
 from choreo.saga.file.toml import NotToml, parse_toml
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
@@ -88,10 +87,8 @@ def _definition_in(source: str, found: object) -> Definition:
 
 
 def _attribute(source: str, module: str, attribute: str) -> object:
-    if module.partition(".")[0] != "services" and (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
     try:
-        imported = import_module(module)
+        imported = import_named(module)
     except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
         expect_no_ctrl_c(error)
         why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from choreo.api import SERVICES, open_services
+from choreo.api import open_services
 from choreo.lab.explore.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
 from choreo.lab.options import rates, with_faults, with_guarantees, with_services
 from choreo.lab.report import Counterexample, Report
@@ -23,6 +23,7 @@ from choreo.render.history_view import history_diagram
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
 from choreo.saga.definition import Definition
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.storage.copying import NoCopy
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use

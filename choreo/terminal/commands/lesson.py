@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from choreo.api import SERVICES, open_services
+from choreo.api import open_services
 from choreo.compile import STYLES
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
@@ -19,6 +19,7 @@ from choreo.recorder import Scenario
 from choreo.render.report import show_counterexample
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.terminal.comparison import Comparison, compare
 from choreo.terminal.options.arguments import open_separately, read_saga

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from choreo.analysis.naming import enumerated
-from choreo.api import SERVICES, NoServices, open_services
+from choreo.api import NoServices, open_services
 from choreo.recorder import Scenario
 from choreo.render.served import Served, Simulated
 from choreo.saga.calling import UnfitService
 from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.lookup import UnknownService, known_services, serves_every_name
 from choreo.saga.plan import PlanTooLarge, plan
 from choreo.saga.raised import in_a_line

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from choreo.api import SERVICES, NoServices, open_services
+from choreo.api import NoServices, open_services
 from choreo.compile import STYLES
 from choreo.lab.model.world import World, is_simulated
 from choreo.saga.calling import UnfitService
 from choreo.saga.definition import Definition
+from choreo.saga.file.modules import SERVICES
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.service import ServiceOf
 from choreo.saga.usage import UsageError
