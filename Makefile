@@ -20,20 +20,15 @@ setup: .venv/dev ## make the virtual environment .venv with everything that deve
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.txt
-	@echo "installing what the tests and linters need, once"
+	@echo "installing what the tests, linters and benchmarks need, once"
 	@$(PIP) --require-hashes -r requirements-dev.txt
-	@touch $@
-
-.venv/bench: .venv/dev requirements-bench.txt
-	@echo "installing what choreo is measured against, once"
-	@$(PIP) --require-hashes -r requirements-bench.txt
 	@touch $@
 
 run: .venv/run ## run the sample sagas through the node: replies on stdout, the trace beside them on stderr
 	@$(BIN)/python main.py --trace --trace-format console < docs/samples/sagas.jsonl
 	@echo 'Next: . $(BIN)/activate && choreo lesson 1' >&2
 
-test: .venv/bench ## run all tests, on all cores; those of the benchmarks need what choreo is measured against
+test: .venv/dev ## run all tests, on all cores
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: .venv/dev ## run the tests of a day's work: without whole explorations, crashes and long inputs
@@ -47,7 +42,7 @@ lint: .venv/dev ## ruff, ruff format, mypy --strict and the import direction
 
 check: lint test ## lint, then test
 
-bench: .venv/bench ## measure against the targets; prints a table and writes benchmarks/results.json
+bench: .venv/dev ## measure against the targets; prints a table and writes benchmarks/results.json
 	@$(BIN)/python -m benchmarks
 
 crash-test: .venv/dev ## kill the durable node 400 times under load, and hold its journal against what it promised
@@ -57,7 +52,7 @@ COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --n
 GROUPS_OF = $(PYTHON) -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["project"]["dependencies"], *(d for g in sys.argv[1:] for d in p["dependency-groups"][g]), sep="\n")'
 
 lock: ## pin all dependencies anew, with hashes (needs uv)
-	@for lock in "requirements build" "requirements-dev build dev" "requirements-bench build dev bench"; do set -- $$lock; file=$$1; shift; \
+	@for lock in "requirements build" "requirements-dev build dev"; do set -- $$lock; file=$$1; shift; \
 	  { sed -n 1p $$file.txt; $(GROUPS_OF) "$$@" | $(COMPILE) -; } > $$file.new && mv $$file.new $$file.txt || exit 1; done
 
 clean: ## remove the virtual environment and all caches
