@@ -4,7 +4,8 @@ import json
 import sys
 
 for line in sys.stdin:
-    body = json.loads(line)["body"]
+    message = json.loads(line)
+    body = message.get("body", message)
     steps, fail_step = body["steps"], body.get("fail_step")
     head = {"in_reply_to": body["msg_id"], "saga_id": body["saga_id"]}
     if fail_step in steps:

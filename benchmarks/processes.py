@@ -23,6 +23,7 @@ from benchmarks.measure import Failed
 ROOT = Path(__file__).parents[1]
 NODE = (sys.executable, str(ROOT / "main.py"))
 LOOP = (sys.executable, str(ROOT / "benchmarks" / "loop.py"))
+ECHO = (sys.executable, str(ROOT / "benchmarks" / "echo.py"))
 
 Command = Sequence[str]
 Stream = int | IO[bytes] | None

@@ -89,9 +89,10 @@ def test_only_what_is_named_is_measured() -> None:
     assert "--trace" not in run.stdout
 
 
-def test_the_loop_gives_the_replies_of_the_node() -> None:
-    """The yardstick does the same work as far as a client can tell."""
-    mix = requests(range(1_000))
+@pytest.mark.parametrize("is_bare", [False, True], ids=["enveloped", "bare"])
+def test_the_loop_gives_the_replies_of_the_node(is_bare: bool) -> None:
+    """The yardstick does the same work as far as a client can tell, for both forms of a message."""
+    mix = requests(range(1_000), is_bare)
 
     assert replies_of(LOOP, mix) == replies_of(NODE, mix)
 
