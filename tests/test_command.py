@@ -73,3 +73,15 @@ def test_the_start_is_light() -> None:
     heavy = {"typer", "rich", "structlog", "argparse", "asyncio", "choreo.trace", "choreo.terminal", "subprocess"}
     assert b"saga_completed" in node.stdout
     assert heavy.isdisjoint(node.stderr.decode().split())
+
+
+@pytest.mark.parametrize("option", ["--bad\x1b[31m", "--trace\u202e", "--trace-level=\x1b[31m"])
+def test_what_was_typed_reaches_the_terminal_escaped(option: str) -> None:
+    """It moves no cursor and changes no colour."""
+    done = subprocess.run(
+        [sys.executable, "main.py", option], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert b"\x1b" not in done.stderr
+    assert "\u202e" not in done.stderr.decode()

@@ -5,7 +5,7 @@ Laws: light. A node without options needs the defaults only; the option parser i
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from choreo.node.session import MESSAGE_BYTES_MAX
 from choreo.saga.file.modules import SERVICES
@@ -49,7 +49,15 @@ def option_names(parser: "ArgumentParser | None" = None) -> list[str]:
 def _parser() -> "ArgumentParser":
     from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 
-    parser = ArgumentParser(
+    from choreo.trace.visible import visible
+
+    class Parser(ArgumentParser):
+        """A parser whose errors move no cursor, whatever was typed."""
+
+        def error(self, message: str) -> NoReturn:
+            super().error(visible(message))
+
+    parser = Parser(
         argument_default=SUPPRESS,
         prog="choreo node",
         description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
