@@ -1,6 +1,6 @@
-"""From a definition to the table of one of its runs: the style's own, with what the definition adds and takes away.
+"""Compiler of one run of a definition: the style's table, plus and minus the rows that the definition changes.
 
-Laws: a table is data. The front door, dead letters, relays and deaf ears are rows more or less; nobody else knows.
+Laws: a table is data. The idempotent receiver, dead letters, relays and `deaf` only add or remove rows.
 """
 
 from collections.abc import Iterator

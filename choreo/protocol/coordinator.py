@@ -94,8 +94,7 @@ class Coordinator:
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
     def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """Publish `saga/cancelled` for a stuck last step: the other last steps must learn that the sink is not reached.
-        """
+        """Publish `saga/cancelled` for a stuck last step: the other last steps must learn of it."""
         cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 

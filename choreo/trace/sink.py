@@ -1,6 +1,6 @@
-"""Where trace records go: a file descriptor, in batches.
+"""Output of trace records: a file descriptor, written in batches.
 
-Laws: a trace that cannot be written any more never harms the node. The failure is reported once, the rest is dropped.
+Laws: a failed write never harms the node. It is reported once; all later records are dropped.
 """
 
 import os
