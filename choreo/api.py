@@ -126,7 +126,7 @@ def compose_rewritten(
     observe: Callable[[Event], None] | None = None,
     origin: str | None = None,
 ) -> InProcessRunner:
-    """A runner over these services, its styles rewritten first: with somebody looking on, or with somebody down."""
+    """Return a runner over these services with rewritten styles: observed ones, or ones with a participant down."""
     return InProcessRunner(service_of, _rewritten(rewrite), observe, origin)
 
 

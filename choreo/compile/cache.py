@@ -18,7 +18,7 @@ WIRED_BYTES_MAX = 128 * 1024 * 1024
 """Upper bound of all cached wirings together, in bytes as measured by `size_of`."""
 
 ROW_BYTES, WIRING_BYTES = 650, 8_000
-"""What a subscription takes, with its share of everything else but names; and a wiring without subscriptions."""
+"""Estimated bytes of a subscription with its share of the rest except names, and of a wiring without subscriptions."""
 
 Key = tuple[str, Itinerary]
 """Cache key: the name of a style, and the steps."""

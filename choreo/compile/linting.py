@@ -1,7 +1,7 @@
 """Lint of the wiring, before any run.
 
 Laws: it reads the table that a style compiles to, compares it with the required subscriptions, and calls no service.
-Every step is assumed to fail, whatever its `fails` value: a service may refuse at any time.
+Every step is assumed to fail, for any value of `fails`: a service may refuse at any time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Required subscriptions of each participant, derived from the plan alone.
 
-Laws: derived from the neighbour protocol (docs/explanation/protocol.md), independently of the compilers of the styles:
-a missing row is found, whatever left it out. Runs no step.
+Laws: derived from the neighbour protocol (docs/explanation/protocol.md), independently of the compilers of the styles,
+so it finds a row that any of them left out. Runs no step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Need(Struct, frozen=True):
 
 
 def needs_of(plan: Plan, steps: Sequence[Step], collector: str) -> list[Need]:
-    """All that must be heard in the style whose collector it is; `steps` are those of the plan, by position."""
+    """Return the required subscriptions in the style with this collector; `steps` are the plan's, by position."""
     outcomes = OutcomeTopics(collector)
     of_style = _in_choreography(plan, steps) if collector == Coordinator.NAME else _in_orchestration(plan)
     seat = len(plan.steps)

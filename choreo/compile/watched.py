@@ -75,7 +75,7 @@ def _observe(row: Subscription, reacted: Reacted) -> Subscription:
 
 
 def _always(row: Subscription, react: Reaction) -> Subscription:
-    """The row with this reaction, whatever the phase: one function a row, since a join has very many rows."""
+    """Return the row with this reaction in every phase; one function serves all of them, since a join has many rows."""
     return Subscription(row.topic, row.seat, row.hearer, (react,) * len(row.moves))
 
 

@@ -19,7 +19,7 @@ CLIENTS_OWN = ("saga.started", "saga.ask")
 """Events that a client publishes without a cause."""
 
 UNREADABLE = "saga.unreadable"
-"""Event of the dead letters, which have no subscription: the runner hands them the letter directly."""
+"""Event published by the dead-letter participant, which has no subscription: the runner hands it the letter."""
 
 AtRecord = Callable[[History, Record, KnownRun, Known], str | None]
 AtRest = Callable[[History, Known], str | None]
@@ -44,7 +44,7 @@ class Broken(Struct, frozen=True):
 
 
 def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S1: completed, and every step took effect once; compensated, and none did, or each was undone."""
+    """S1: in a completed run, every step took effect once; in a compensated run, each took no effect or was undone."""
     if record.event not in (COMPLETED, COMPENSATED) or record.source == FRONT_DOOR:
         return None
     steps = history.run(record.run).steps
@@ -150,7 +150,7 @@ def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -
 
 
 def executed_in_both(twin: RunFacts, run: KnownRun, position: int) -> str | None:
-    """What to say of a step that takes effect in a run, where it has taken effect in the other run of the request."""
+    """Return the violation if the step took effect in both runs of the same request, or None."""
     if not twin.steps or not twin.steps[position].executed:
         return None
     return f"{run.saga_id} was asked for once, and {run.steps[position]} took effect in two runs"

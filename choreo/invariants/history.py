@@ -19,7 +19,7 @@ FRONT_DOOR = "front door"
 
 
 class StepFacts(Struct, frozen=True, gc=False):
-    """One step of a run: how often its local transaction and its compensation took effect, and what it has said."""
+    """Facts of one step: the events it published, and how often its transaction and its compensation took effect."""
 
     executed: int = 0
     compensated: int = 0
@@ -58,7 +58,7 @@ class RunFacts(Struct, frozen=True):
 
 
 class ResourceFacts(Struct, frozen=True, gc=False):
-    """One resource: its value and version as far as they were told, who has locked it, who has read which version."""
+    """Facts of one resource: last reported value and version, the run that locked it, and the version each run read."""
 
     value: int | str | None = None
     version: int = 0

@@ -1,7 +1,7 @@
-"""The curriculum: sixteen sagas that go wrong, why, and what mends each. One TOML file a lesson, with its text.
+"""The curriculum: sixteen sagas, all but the first with a bug, its explanation and its fix; one TOML file each.
 
-Laws: a lesson is a definition like any other, plus words. `[mended]` and `[twin]` say what differs from it: a table is
-merged into the table of that name, anything else takes its place.
+Laws: a lesson is a definition like any other, plus text. `[mended]` and `[twin]` list the differences: a table is
+merged into the table of that name, any other value replaces the old one.
 """
 
 import tomllib

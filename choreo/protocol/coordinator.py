@@ -99,7 +99,7 @@ class Coordinator:
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
     def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """Report the outcome, unless what was heard implies something that was not: events may overtake each other."""
+        """Report the outcome, unless an event that must have come earlier is missing: they may arrive out of order."""
         ends = ends_of(cell.log)
         missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)
         if missing:

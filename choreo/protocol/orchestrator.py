@@ -39,7 +39,9 @@ class Directed(Struct, frozen=True, gc=False):
 
 
 class Orchestrator:
-    """Directs the runs of one plan. Without `awaits_running`, it turns back while steps run, and ignores their replies.
+    """Directs the runs of one plan.
+
+    Without `awaits_running`, it turns back while steps still run, and ignores their replies.
     """
 
     NAME = ORCHESTRATOR

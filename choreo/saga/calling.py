@@ -38,7 +38,7 @@ def checked(service_of: ServiceOf) -> ServiceOf:
 
 
 def fit(service: Service, step: str) -> Service:
-    """The service itself. Raises `UnfitService` for one that nobody can call, or that would never run."""
+    """Return the service. Raises `UnfitService` if a method is missing, or is a coroutine or generator function."""
     for method in METHODS:
         call = getattr(service, method, None)
         if not callable(call):

@@ -44,7 +44,7 @@ class NotATrace(ValueError):
 
 
 def time_text(at_ms: int) -> str:
-    """Milliseconds since 1970 in RFC 3339, UTC, to the millisecond; what no clock can have told, as it is."""
+    """Return milliseconds since 1970 as RFC 3339 text, UTC, to the millisecond; out of range, the number as text."""
     try:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
     except (TypeError, ValueError, OverflowError, OSError):

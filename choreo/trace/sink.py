@@ -10,7 +10,10 @@ BATCH = 512
 
 
 class Sink:
-    """Collects records and writes them on `flush`, or when a batch is full. `failed` is told why writing ended."""
+    """Buffer of records, written on `flush` or when a batch is full.
+
+    The first failed write calls `failed` with the error and ends the output.
+    """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
         self._descriptor = descriptor
