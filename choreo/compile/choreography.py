@@ -38,7 +38,7 @@ def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> 
 
 
 def tellers(plan: Plan) -> list[bool]:
-    """Return for each step if it publishes `cancelled`, because a predecessor may wait for it to compensate.
+    """Return, for each step, whether it publishes `cancelled`: a predecessor may need that event to compensate.
 
     A join does, and a step before a join. In a graph, so does every step on a path to a join: another path to that join
     may fail before this one has begun. In an itinerary, all paths lead through the same groups, so one step suffices.

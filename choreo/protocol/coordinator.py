@@ -1,7 +1,7 @@
 """The coordinator: source and sink of a choreographed saga. It collects events and reports the outcome it observed.
 
-Laws: it commands no participant, and reports exactly one outcome per run. As the source, it has ended backward when
-every first step has. As the sink, it is a join of all last steps: with several last steps, it publishes
+Laws: it commands no participant, and reports one outcome per run, never a second one. As the source, it has ended
+backward when every first step has. As the sink, it is a join of all last steps: with several last steps, it publishes
 `saga/cancelled` once one of them has ended backward, as any join does, so that the others compensate.
 """
 

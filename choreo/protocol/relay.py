@@ -1,4 +1,4 @@
-"""A relay: a participant that publishes one event for each event it receives, whatever the state of the saga.
+"""A relay: a participant that publishes one event for each event it receives, in every state of the saga.
 
 Two relays that subscribe to each other cause an event storm. `hop_limit` bounds the length of a causal chain.
 """
