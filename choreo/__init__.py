@@ -1,6 +1,6 @@
 """choreo: sagas by choreography and by orchestration.
 
-The public names; README.md tells what they are for.
+These are the public names; README.md describes them.
 """
 
 from choreo.compile import STYLES, Style, Table, choreography, orchestration

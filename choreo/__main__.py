@@ -1,9 +1,9 @@
-"""`choreo` and `python -m choreo`: the node by itself, and every other command through the terminal face."""
+"""`choreo` and `python -m choreo`: the node directly, and every other command through the terminal face."""
 
 import sys
 
 INTERRUPTED = 130
-"""The exit status where Ctrl-C comes before there is anything to stop: what a shell reports for SIGINT."""
+"""Exit status for a Ctrl-C during start-up: the one that a shell reports for SIGINT."""
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
         sys.exit(node(arguments[1:]))
     try:
         from choreo.terminal.app import main as terminal
-    except KeyboardInterrupt:  # before anything has begun
+    except KeyboardInterrupt:  # before a command has begun
         sys.exit(INTERRUPTED)
     terminal()
 

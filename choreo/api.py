@@ -1,6 +1,6 @@
-"""The composition root: the one place where services meet styles and a runner.
+"""The composition root: the only place where services, styles and a runner are combined.
 
-Laws: knows the services by the name of a module only, so that choreo itself depends on nobody's services.
+Laws: it knows services only by the name of a module, so that choreo depends on no particular services.
 """
 
 import time
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class NoServices(Exception):
-    """The module named is not one that offers services."""
+    """The named module offers no services."""
 
 
 def open_services(module: str = SERVICES) -> ServiceOf:
-    """Fresh services from the module's `catalogue()`; modules of the current directory count. Raises `NoServices`."""
+    """Create services by the module's `catalogue()`; the current directory is searched too. Raises `NoServices`."""
     try:
         catalogue = getattr(import_named(module), "catalogue", None)
-    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+    except BaseException as error:  # the module comes from outside, and may raise any exception, `sys.exit` included
         expect_no_ctrl_c(error)
         raise NoServices(
             f"services: expected a module that can be imported, got {module!r} ({in_a_line(error)})"
@@ -56,7 +56,7 @@ def _kind(value: object) -> str:
 
 
 def _sheltered(service_of: ServiceOf) -> ServiceOf:
-    """The same function; what it raises ends no process."""
+    """Return the same catalogue; no exception that it raises ends the process."""
 
     def sheltered(step: str) -> Service:
         try:
@@ -71,7 +71,7 @@ def _sheltered(service_of: ServiceOf) -> ServiceOf:
 
 
 def compose(service_of: ServiceOf, tracer: "Tracer | None" = None, debug: bool = False) -> InProcessRunner:
-    """A runner over these services. The tracer sees what is published; with `debug` also deliveries and calls."""
+    """Return a runner over these services. The tracer sees published events; with `debug` also deliveries and calls."""
     around, styles, observe = _watched(tracer, debug)
     return InProcessRunner(around(service_of), styles, observe)
 
@@ -83,10 +83,10 @@ def compose_durable(
     debug: bool = False,
     notice: Callable[[str], None] = lambda text: None,
 ) -> "DurableRunner":
-    """The same with a journal, over the services of that module, or else of the module that the journal has had so far.
+    """Return a durable runner with a journal, over the services of that module, by default the journal's own module.
 
-    `notice` takes a line for people about a run that is held. Only for who has the journal's lock. Raises `NoServices`,
-    and `JournalError`, also where the services are others than those that the journal knows.
+    `notice` receives a line for the user about a run that is held. The caller must hold the journal's lock. Raises
+    `NoServices`, and `JournalError`, also if the services differ from those that the journal knows.
     """
     from choreo.runtime.durable.runner import DurableRunner
     from choreo.storage.calls import Calls
@@ -120,7 +120,7 @@ def compose_rewritten(
     observe: Callable[[Event], None] | None = None,
     origin: str | None = None,
 ) -> InProcessRunner:
-    """A runner over these services, its styles rewritten first: with somebody looking on, or with somebody down."""
+    """Return a runner over these services with rewritten styles: observed ones, or ones with a participant down."""
     return InProcessRunner(service_of, _rewritten(rewrite), observe, origin)
 
 
@@ -130,7 +130,7 @@ Around = Callable[[ServiceOf], ServiceOf]
 def _watched(
     tracer: "Tracer | None", debug: bool
 ) -> tuple[Around, Mapping[str, Style], Callable[[Event], None] | None]:
-    """What is put around the services, the styles and the observer, for the tracer to look on."""
+    """Return the wrapper of the services, the styles and the observer of events that the tracer needs."""
     if tracer is None or not debug:
         return lambda service_of: service_of, STYLES, None if tracer is None else tracer.published
     from choreo.compile.watched import watched

@@ -1,6 +1,7 @@
-"""Runs of one saga with somebody looking on.
+"""Recorder of one saga's runs.
 
-Laws: looks at the table, changes nothing in it. Every recording has its own runner, and so its own idempotency keys.
+Laws: it observes the table and changes no row's result. Every recording has its own runner, and so its own idempotency
+keys.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,24 +24,24 @@ from choreo.saga.service import ServiceOf
 SAGA_ID = "saga-1"
 
 Seen = Callable[[int, Event], None]
-"""Told of every event as it happens, and of its number."""
+"""Callback for every published event, with its number."""
 
 
 class Scenario(NamedTuple):
-    """What is to be run, and which mishaps are to happen."""
+    """Input of a recording: the saga to run, and the faults to inject."""
 
     itinerary: Itinerary
     plan: Plan
     fail_step: str | None = None
     fail_compensation: str | None = None
     service_names: Mapping[str, str] = MappingProxyType({})
-    """Of a definition: the service that each step names, or `SIMULATED`."""
+    """For a definition, the service that each step names, or `SIMULATED`."""
 
 
 def record(
     saga: Scenario, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None
 ) -> Recording:
-    """Run the saga once and look on; `down` names a hearer that hears nothing."""
+    """Run the saga once and record it; `down` names a participant that receives no event."""
     services = {step: service_of(step) for step in saga.plan.steps}
     table = STYLES[style](saga.plan, services.__getitem__)
     nothing: list[dict[str, None]] = [{} for _ in table.cells]
@@ -62,6 +63,6 @@ def record(
         return observed(style if down is None else with_down(style, down), react)
 
     runner = compose_rewritten(services.__getitem__, rewrite, publish, recording.origin)
-    with suppress(NoOutcome):  # then nobody said how the run ended, and that is what is reported
+    with suppress(NoOutcome):  # without an outcome event, the recording reports that there is none
         recording.outcome = runner.execute(SAGA_ID, saga.itinerary, saga.fail_step, saga.fail_compensation, style)
     return recording

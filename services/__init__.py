@@ -1,8 +1,8 @@
-"""The services, found by the names of the steps that they serve.
+"""Catalogue of the services, found by the names of the steps that they serve.
 
-Laws: imports the public names of choreo and `choreo.saga`, nothing else. A service is one file in this folder, with a
-class that has `steps`, `execute` and `compensate`; putting the file here is all that it takes. Any other step gets the
-simulated service.
+Laws: it imports only the public names of choreo and `choreo.saga`. A service is one file in this folder, with a class
+that has `steps`, `execute` and `compensate`; a new file needs no registration. Any other step gets the simulated
+service.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ __all__ = ["catalogue"]
 
 
 class NamedService(Service, Protocol):
-    """A service that says which steps are its own."""
+    """A service that declares its steps."""
 
     steps: tuple[str, ...]
 
 
 def catalogue() -> ServiceOf:
-    """Open every service afresh, with its defaults, and return what finds the service of a step, or of its own name.
+    """Create every service with its defaults; return the lookup of a service by step name, or by its own name.
 
-    Raises `TypeError` where `steps` is not a tuple or a method is missing, and `ValueError` where two services claim
-    one step.
+    Raises `TypeError` if `steps` is not a tuple or a method is missing, and `ValueError` if two services claim one
+    step.
     """
     simulated = Simulated()
     by_step: dict[str, Service] = {}
@@ -48,7 +48,7 @@ def catalogue() -> ServiceOf:
 
 
 def _kinds() -> Iterator[type[NamedService]]:
-    """Every class of this folder that has steps, in the order of the file names."""
+    """Yield every class of this folder that has steps, in the order of the file names."""
     for name in _modules():
         module = import_module(f"{__name__}.{name}")
         for kind in vars(module).values():
@@ -57,7 +57,7 @@ def _kinds() -> Iterator[type[NamedService]]:
 
 
 def _modules() -> list[str]:
-    """What pkgutil would list; to import pkgutil takes longer than to import every service."""
+    """Return the names that pkgutil would list; importing pkgutil takes longer than importing every service."""
     names = [file.removesuffix(".py") for file in listdir(__path__[0]) if file.endswith(".py")]
     return sorted(name for name in names if name.isidentifier() and name not in ("__init__", "sagas"))
 

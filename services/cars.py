@@ -1,7 +1,7 @@
-"""Rental cars: a fleet with number plates, and a partner who helps out.
+"""Rental cars: a fleet with number plates, and a partner for further cars.
 
-The receipt is the plate, for this very car must come back to the lot. A partner's car has no plate here: it is only
-counted.
+The receipt is the plate, because the compensation returns this same car to the lot. A partner's car has no plate here:
+it is only counted.
 """
 
 from bisect import insort
@@ -15,7 +15,7 @@ class Cars:
     steps = ("book_car",)
 
     def __init__(self, capacity: int | None = None) -> None:
-        """`capacity` in cars; None: an own fleet of three, and from a partner as many more as are asked for."""
+        """`capacity` in cars; None: a fleet of three, and an unlimited number from a partner."""
         fleet = OWN_FLEET if capacity is None else capacity
         width = max(3, len(str(fleet)))  # so that plates sort as numbers do
         self.lot = [f"CAR {number:0{width}}" for number in range(1, fleet + 1)]
@@ -32,6 +32,6 @@ class Cars:
 
     def compensate(self, reference: str, receipt: object) -> None:
         if isinstance(receipt, str):
-            insort(self.lot, receipt)  # sorted, so that the lot looks the same in whatever order the cars come back
+            insort(self.lot, receipt)  # sorted, so that the lot is the same for every order of returns
         else:
             self.from_partner -= 1

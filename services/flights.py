@@ -1,6 +1,6 @@
-"""Seats on flights: the shortest service there is, and the one to copy.
+"""Seats on flights: the shortest service, and a template for others.
 
-Seats are given out at check-in. Until then one is as good as another, so there is no receipt to keep.
+Seats are assigned at check-in. Until then they are interchangeable, so there is no receipt.
 """
 
 from choreo import Refused
@@ -10,7 +10,7 @@ class Flights:
     steps = ("book_flight",)
 
     def __init__(self, capacity: int | None = None) -> None:
-        """`capacity` in seats; None: as many as are asked for."""
+        """`capacity` in seats; None: unlimited."""
         self.capacity = capacity
         self.booked = 0
 

@@ -1,6 +1,6 @@
-"""Rooms in a hotel, at a rate that goes up when the cheap ones are gone.
+"""Rooms in a hotel, at a rate that rises when the cheap rooms are gone.
 
-The receipt is the rate. A cancellation gives back what this guest paid, which is not what a room costs by then.
+The receipt is the rate. A cancellation refunds the rate that this guest paid, which may differ from the current one.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ class Hotels:
     steps = ("book_hotel",)
 
     def __init__(self, capacity: int | None = None) -> None:
-        """`capacity` in rooms; None: as many as are asked for."""
+        """`capacity` in rooms; None: unlimited."""
         self.capacity = capacity
         self.booked = 0
         self.earned = 0

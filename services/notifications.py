@@ -1,7 +1,7 @@
 """Messages to customers.
 
-What was sent cannot be unsent. The compensation sends a correction, and the record keeps both: a compensation undoes
-the meaning of a local transaction, not the fact of it. The quota does not bind corrections, for they must go out.
+A sent message cannot be unsent. The compensation sends a correction, and the record keeps both: a compensation undoes
+the meaning of a local transaction, not the fact of it. The quota does not limit corrections, because they must be sent.
 """
 
 from choreo import Refused
@@ -11,7 +11,7 @@ class Notifications:
     steps = ("notify",)
 
     def __init__(self, capacity: int | None = None) -> None:
-        """`capacity` in messages; None: as many as are asked for."""
+        """`capacity` in messages; None: unlimited."""
         self.capacity = capacity
         self.sent = 0
         self.corrected = 0

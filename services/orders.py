@@ -1,7 +1,7 @@
 """The order book of a shop.
 
-The receipt is the number of the order. A shop refuses by policy, not for want of anything: while it is closed, open
-orders may still be cancelled.
+The receipt is the number of the order. The shop refuses new orders while it is closed, not for lack of capacity; open
+orders may still be cancelled then.
 """
 
 from choreo import Refused

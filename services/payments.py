@@ -1,6 +1,6 @@
 """Charges on one account.
 
-The receipt is the amount. A refund gives back what was charged, whatever the price has become since.
+The receipt is the amount. A refund returns the charged amount, even if the price has changed since.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Two sagas, written in Python: the order of a shop, and a trip. The same could be said in a TOML file.
+"""Two sagas, written in Python: the order of a shop, and a trip. A TOML file could define the same.
 
-Laws: values of the domain, nothing else. Whoever takes a definition takes these by name: `services.sagas:order`.
+Laws: values of the domain only. Every command that takes a definition takes these by name: `services.sagas:order`.
 """
 
 from choreo.saga.definition import Definition, Kind, Resource, SagaName, Step
@@ -16,7 +16,7 @@ order = Definition(
     ),
     resources={"credit": Resource(100, minimum=0), "stock": Resource(1, minimum=0)},
 )
-"""Ship is the point of no return: before it everything can be undone, after it notify is tried until it succeeds."""
+"""Ship is the pivot: every step before it can be compensated, and notify is retried after it until it succeeds."""
 
 trip = Definition(
     saga=SagaName("trip"),
@@ -26,4 +26,4 @@ trip = Definition(
         Step("book_car", service="cars", fails="may"),
     ),
 )
-"""Whether there is a car is nobody's to say beforehand: the one step of the trip that may be refused."""
+"""The availability of a car is not known beforehand: book_car is the one step of the trip that may be refused."""

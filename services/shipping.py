@@ -1,4 +1,4 @@
-"""Parcels, handed to whichever carrier has the fewest.
+"""Parcels, handed to the carrier that has the fewest.
 
 The receipt is the carrier, because no other can recall the parcel.
 """
@@ -14,7 +14,7 @@ class Shipping:
     steps = ("ship",)
 
     def __init__(self, capacity: int | None = None) -> None:
-        """`capacity` in parcels for each of the three carriers; None: as many as are shipped."""
+        """`capacity` in parcels for each of the three carriers; None: unlimited."""
         self.capacity = capacity
         self.parcels = [0] * CARRIERS
 

@@ -1,6 +1,6 @@
-"""Stands in for every step that has no service of its own.
+"""Simulated service: the stand-in for every step without a service of its own.
 
-It counts what is held and never refuses; a refusal is the caller's to ask for.
+It counts the steps in force and never refuses; a caller may ask for a refusal.
 """
 
 

@@ -1,7 +1,6 @@
 """Goods in a warehouse.
 
-A reservation loses nothing: it moves a lot from `on_hand` to `reserved`, and the sum of both never changes. It takes a
-whole lot or none of it.
+A reservation moves a lot from `on_hand` to `reserved`; the sum of both never changes. It takes a whole lot or refuses.
 """
 
 from typing import Any
@@ -13,7 +12,7 @@ class Stock:
     steps = ("reserve", "reserve_stock")
 
     def __init__(self, capacity: int | None = None, lot: int = 1) -> None:
-        """`capacity` and `lot` in pieces; None: what is not on hand is on back order, and counts below zero."""
+        """`capacity` and `lot` in pieces; None: missing pieces are on back order, and `on_hand` goes below zero."""
         self.on_hand = capacity or 0
         self.takes_back_orders = capacity is None
         self.reserved = 0

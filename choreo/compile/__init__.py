@@ -1,4 +1,4 @@
-"""Who reacts to what: each style compiles a plan to one table of subscriptions."""
+"""Compiler of styles: each style compiles a plan to one table of subscriptions."""
 
 from collections.abc import Mapping
 

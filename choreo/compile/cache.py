@@ -1,7 +1,7 @@
-"""What was compiled for an itinerary is kept for the next run of it, within a bound.
+"""Cache of compiled itineraries, bounded in size.
 
-Laws: the bound is in bytes, those of the names included. What goes first is what came first; what is larger than the
-bound is not kept at all.
+Laws: the bound is in bytes, including those of the names. The oldest entry is evicted first. An entry larger than the
+bound is not cached.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from choreo.saga.service import ServiceOf
 from choreo.saga.spelling import suggestion
 
 WIRED_BYTES_MAX = 128 * 1024 * 1024
-"""Wirings are remembered up to so many bytes in all, measured as `size_of` does; with more, the oldest go."""
+"""Upper bound of all cached wirings together, in bytes as measured by `size_of`."""
 
 ROW_BYTES, WIRING_BYTES = 650, 8_000
-"""What a subscription takes, with its share of everything else but names; and a wiring without subscriptions."""
+"""Estimated bytes of a subscription with its share of the rest except names, and of a wiring without subscriptions."""
 
 Key = tuple[str, Itinerary]
-"""The name of a style, and the steps."""
+"""Cache key: the name of a style, and the steps."""
 
 
 class Compiled(Protocol):
-    """Anything that was made of a style's table."""
+    """An object built from a style's table."""
 
     @property
     def table(self) -> Table: ...
@@ -35,10 +35,10 @@ W = TypeVar("W", bound=Compiled)
 
 
 class Wirings(dict[Key, W]):
-    """Looking up what is not there makes it.
+    """Cache of wirings; a lookup of a missing key creates the entry.
 
-    `row_bytes` is what a subscription takes without names, `name_copies` how often a wiring holds the name of a topic
-    for each subscription to it.
+    `row_bytes` is the size of a subscription without names. `name_copies` is the number of copies of its topic's name
+    that a wiring holds for each subscription.
     """
 
     def __init__(self, make: Callable[[str, Itinerary], W], row_bytes: int = ROW_BYTES, name_copies: int = 1) -> None:
@@ -50,7 +50,10 @@ class Wirings(dict[Key, W]):
         self._size = 0
 
     def of(self, style: str, steps: Itinerary) -> W:
-        """Raises `TypeError` for steps that are no itinerary, `ValueError` for an unknown style, and `PlanTooLarge`."""
+        """Return the wiring of an itinerary.
+
+        Raises `TypeError` for steps that are not an itinerary, `ValueError` for an unknown style, and `PlanTooLarge`.
+        """
         try:
             return self[style, steps]
         except TypeError as error:
@@ -71,7 +74,7 @@ class Wirings(dict[Key, W]):
         return wiring
 
     def size_of(self, steps: Itinerary, table: Table) -> int:
-        """About how many bytes the wiring of that table takes, with its key; rather too many than too few."""
+        """Estimate the bytes of a wiring with that table, and of its key; the estimate errs on the high side."""
         rows = table.subscriptions
         names = sum(getsizeof(row.topic.name) for row in rows)
         groups = sum(getsizeof(group) for group in steps if group and not isinstance(group, str))
@@ -80,7 +83,7 @@ class Wirings(dict[Key, W]):
 
 
 def compiled(styles: Mapping[str, Style], style: str, steps: Itinerary, service_of: ServiceOf) -> Table:
-    """The table of an itinerary in the style of that name. Raises `ValueError` where there is none, `PlanTooLarge`."""
+    """Compile an itinerary in the style of that name. Raises `ValueError` for an unknown style, and `PlanTooLarge`."""
     if style not in styles:
         near = suggestion(style, styles) if isinstance(style, str) else ""
         raise ValueError(f"style: expected {' or '.join(styles)}, got {shown(style)}{near}")

@@ -1,7 +1,7 @@
-"""Choreography: every participant hears its neighbours, and nobody directs.
+"""Choreography: every participant subscribes to its neighbours; there is no central control.
 
-The table has a row for each thing that a participant must know: what its predecessors achieved, how its successors
-ended, and, at a join, that a predecessor will never succeed. A chain needs the first two only.
+The table has a row for each event that a participant needs: the success of its predecessors, the end of its successors,
+and, at a join, that a predecessor will never succeed. A chain needs the first two only.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from choreo.saga.service import ServiceOf
 
 
 def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
-    """Compile the plan to the table in which the services find each other by events alone."""
+    """Compile the plan to a table in which the participants coordinate by events alone."""
     coordinator = Coordinator(plan)
     tells = tellers(plan)
     participants = [
@@ -38,10 +38,10 @@ def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> 
 
 
 def tellers(plan: Plan) -> list[bool]:
-    """For each step, whether it says that it was cancelled, since a predecessor may wait to compensate.
+    """Return, for each step, whether it publishes `cancelled`: a predecessor may need that event to compensate.
 
-    A join does, and a step before a join. In a graph so does every step on the way to a join: another way to that join
-    may fail before this one has begun. In an itinerary all ways lead through the same groups, so one step suffices.
+    A join does, and a step before a join. In a graph, so does every step on a path to a join: another path to that join
+    may fail before this one has begun. In an itinerary, all paths lead through the same groups, so one step suffices.
     """
     tells = [len(before) > 1 for before in plan.predecessors]
     for position in sorted(range(len(tells)), key=plan.depths.__getitem__, reverse=True):
@@ -65,9 +65,10 @@ def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subsc
 
 
 def must_be_stopped(plan: Plan, position: int, tells: bool) -> bool:
-    """Whether a step must hear that a predecessor will not succeed: somebody waits to hear that it will not begin.
+    """True if a step must learn that a predecessor will not succeed, because another step waits for it to be cancelled.
 
-    At a join that is another predecessor. In a graph it is also whoever stands beside a longer way to the same join.
+    At a join, that other step is another predecessor. In a graph, it may also be a step beside a longer path to the
+    same join.
     """
     before = plan.predecessors[position]
     return len(before) > 1 or (tells and bool(before) and not plan.is_levelled)
@@ -81,11 +82,11 @@ def _stop_rows(plan: Plan, participants: list[Participant], tells: list[bool]) -
             for predecessor in before:
                 for topic in _ends(participants[predecessor]):
                     yield _row(topic, me, stop)
-                yield _row(participants[predecessor].compensation_failed, me, stop)  # given up, and not undone
+                yield _row(participants[predecessor].compensation_failed, me, stop)  # given up, and not compensated
 
 
 def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coordinator) -> Iterator[Subscription]:
-    """Last step first, so that the members of a group compensate in the reverse of the order in which they began."""
+    """Yield the rows of the last step first, so that a group compensates in the reverse of its order of execution."""
     for me in reversed(participants):
         after = plan.successors[me.position]
         back = me.moves(Signal.BACK)
@@ -114,7 +115,7 @@ def _coordinator_rows(plan: Plan, participants: list[Participant], coordinator: 
 
 
 def _ends(participant: Participant) -> Iterator[Topic]:
-    """The topics under which a participant says that it ended backward."""
+    """Yield the topics under which a participant publishes that it ended backward."""
     yield participant.failed
     if participant.cancelled is not None:
         yield participant.cancelled

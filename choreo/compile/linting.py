@@ -1,7 +1,7 @@
-"""The wiring alone, looked through before anything is run.
+"""Lint of the wiring, before any run.
 
-Laws: reads the table that a style compiles to, compares it with what must be heard, and calls no service. That a step
-may fail is taken for granted of every step, whatever its `fails` says: a service may refuse at any time.
+Laws: it reads the table that a style compiles to, compares it with the required subscriptions, and calls no service.
+Every step is assumed to fail, for any value of `fails`: a service may refuse at any time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from choreo.saga.plan import Plan
 
 
 class Rule(StrEnum):
-    """What a finding is about; docs/reference/definition.md explains each."""
+    """Rules of the lint; docs/reference/definition.md explains each."""
 
     UNHEARD_FAILURE = "unheard-failure"
     UNHEARD_EVENT = "unheard-event"
@@ -35,7 +35,7 @@ class Rule(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One thing that will go wrong, sooner or later: which rule, where in the definition, and why."""
+    """A defect of the wiring: the rule, the place in the definition, and an explanation."""
 
     rule: Rule
     where: str
@@ -43,7 +43,7 @@ class Finding(Struct, frozen=True):
 
 
 def lint(definition: Definition, style: str) -> list[Finding]:
-    """What is wrong with the wiring in this style. The definition is one that `check` has passed."""
+    """Return the defects of the wiring in this style. The definition has passed `check`."""
     found = [*_of_unknown_topics(definition)]
     for run in _distinct(definition):
         table = wired(definition, run, style, lambda step: NO_SERVICE)
@@ -62,11 +62,11 @@ def _of_table(definition: Definition, run: RunOf, table: Table, collector: str) 
         yield from _of_rings(definition, relays)
 
 
-# What must be heard, and is not
+# Missing subscriptions
 
 
 def unmet(table: Table, needs: Iterable[Need]) -> Iterator[tuple[Need, Rule, str]]:
-    """The needs for which the table has no row, and what comes of each."""
+    """Yield the needs that no row of the table covers, with the consequences of each."""
     heard = {(row.seat, row.topic.name) for row in table.subscriptions}
     lineage = Lineage(table.plan)
     for need in needs:
@@ -76,7 +76,7 @@ def unmet(table: Table, needs: Iterable[Need]) -> Iterator[tuple[Need, Rule, str
 
 
 class Lineage:
-    """Who comes before whom in a plan, near or far: a bit for each position."""
+    """Ancestors and descendants of each position, as bit sets."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -128,7 +128,7 @@ def _cannot_collect(lineage: Lineage, need: Need) -> Consequences:
 
 
 def _left_by_collector(lineage: Lineage, need: Need) -> int:
-    """The steps that would have to be undone, and hear of it through the collector only."""
+    """Return the steps that must be compensated and learn of it through the collector only."""
     fact, position, plan = need.topic.fact, need.topic.position, lineage.plan
     if need.hearer == Coordinator.NAME:
         is_first_to_tell = position in plan.last and fact in (Fact.FAILED, Fact.CANCELLED)
@@ -166,7 +166,7 @@ def _does_not_hear(need: Need) -> str:
 
 
 def _when(lineage: Lineage, need: Need) -> str:
-    """In which case it matters."""
+    """Return the condition under which the missing subscription matters."""
     topic, plan = need.topic, lineage.plan
     if topic.step is None:
         return WHEN_OF_SAGA[topic.name]
@@ -210,7 +210,7 @@ def _of_unheard_events(
 
 
 def _of_unknown_topics(definition: Definition) -> Iterator[Finding]:
-    """Of what is to be heard, or not to be heard, and is published in neither style."""
+    """Yield findings for `deaf` and `relays` rows whose topic is published in neither style."""
     wiring = definition.wiring
     if not (wiring.deaf or wiring.relays):
         return
@@ -227,7 +227,7 @@ def _of_unknown_topics(definition: Definition) -> Iterator[Finding]:
 
 
 def _published(definition: Definition) -> dict[str, None]:
-    """Every topic of any run in any style, in order."""
+    """Return every topic of any run in any style, in order."""
     needs = [
         need
         for run in _distinct(definition)
@@ -243,7 +243,7 @@ def _published(definition: Definition) -> dict[str, None]:
 
 
 class Relay(Struct, frozen=True):
-    """One of the definition's that is in the table."""
+    """A relay of the definition whose subscription is in the table."""
 
     index: int
     step: str
@@ -258,7 +258,7 @@ def _live_relays(definition: Definition, table: Table) -> list[Relay]:
 
 
 def _of_rings(definition: Definition, relays: Sequence[Relay]) -> Iterator[Finding]:
-    """Topics that bring each other about without end; of those that share a relay one is told."""
+    """Yield findings for cycles of relayed topics; of cycles that share a relay, the first only."""
     left = list(relays)
     while (ring := _ring_in(left)) is not None:
         edges = list(pairwise(ring))
@@ -286,7 +286,7 @@ def _ring_in(relays: Iterable[Relay]) -> list[str] | None:
 
 
 def _of_kinds(definition: Definition, plan: Plan) -> Iterator[Finding]:
-    """Steps that may be refused when one that cannot be undone has succeeded already."""
+    """Yield findings for steps that may be refused after a step that cannot be compensated has succeeded."""
     lineage = Lineage(plan)
     numbers = {step.name: index for index, step in enumerate(definition.steps)}
     steps = [definition.steps[numbers[name]] for name in plan.steps]
@@ -304,7 +304,7 @@ def _of_kinds(definition: Definition, plan: Plan) -> Iterator[Finding]:
 
 
 def _is_in_line(lineage: Lineage, one: int, other: int) -> bool:
-    """Whether one comes before the other, or is the other."""
+    """True if one position is an ancestor of the other, or both are the same."""
     return bool((lineage.before[one] | lineage.after[one] | 1 << one) >> other & 1)
 
 
@@ -317,7 +317,7 @@ def _stuck(step: Step, place: str, final: Step) -> str:
 
 
 class _NoService:
-    """Stands where a service would, in a table that is read and never run."""
+    """Placeholder for a service, in a table that is only read."""
 
     def execute(self, reference: str) -> None: ...
 
@@ -328,12 +328,12 @@ NO_SERVICE = _NoService()
 
 
 def _distinct(definition: Definition) -> list[RunOf]:
-    """The runs that differ in their steps."""
+    """Return the runs with distinct steps."""
     return list({run.steps: run for run in definition.all_runs()}.values())
 
 
 def _where(definition: Definition, hearer: str | None, topic: str) -> str:
-    """The row of the definition that says so, or the wiring itself."""
+    """Return the `deaf` row that removes the subscription, or the wiring itself."""
     for index, (deaf, unheard) in enumerate(definition.wiring.deaf):
         if unheard == topic and hearer in (None, deaf):
             return f"wiring.deaf[{index}]"
@@ -341,7 +341,7 @@ def _where(definition: Definition, hearer: str | None, topic: str) -> str:
 
 
 def _name(name: str) -> str:
-    """As it is, where it can be read in a sentence."""
+    """Return the name as it is if it is readable in a sentence, else quoted."""
     is_plain = name.isprintable() and name.strip() == name and 0 < len(name) <= NAME_MAX
     return name if is_plain else quoted(name)
 

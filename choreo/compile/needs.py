@@ -1,7 +1,7 @@
-"""What each hearer must hear so that a saga ends as it should, worked out from the plan alone.
+"""Required subscriptions of each participant, derived from the plan alone.
 
-Laws: written after the neighbour protocol (docs/explanation/protocol.md), and independent of the styles that compile
-it: a row that is missing in a table is missing, whoever has left it out. Runs nothing.
+Laws: derived from the neighbour protocol (docs/explanation/protocol.md), independently of the compilers of the styles,
+so it finds a row that any of them left out. Runs no step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from choreo.saga.roles import CLIENT
 
 
 class What(Enum):
-    """What a hearer cannot do that does not hear."""
+    """Actions that a participant cannot take without the event."""
 
     BEGIN = "run its local transaction"
     STOP = "be cancelled, for those that wait to hear of it"
@@ -35,7 +35,7 @@ class What(Enum):
 
 
 class Need(Struct, frozen=True):
-    """That the hearer at a seat hears a topic."""
+    """A required subscription: the participant at a seat needs a topic."""
 
     seat: int
     hearer: str
@@ -44,7 +44,7 @@ class Need(Struct, frozen=True):
 
 
 def needs_of(plan: Plan, steps: Sequence[Step], collector: str) -> list[Need]:
-    """All that must be heard in the style whose collector it is; `steps` are those of the plan, by position."""
+    """Return the required subscriptions in the style with this collector; `steps` are the plan's, by position."""
     outcomes = OutcomeTopics(collector)
     of_style = _in_choreography(plan, steps) if collector == Coordinator.NAME else _in_orchestration(plan)
     seat = len(plan.steps)
@@ -70,7 +70,7 @@ def _in_choreography(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
         for topic in (topic for p in stops for topic in ends[p]):
             if topic.fact is not Fact.COMPENSATED or steps[topic.position].timeout_ms is not None:
                 yield Need(position, name, topic, What.STOP)
-        for p in stops:  # it may come too late or be in doubt, and stay
+        for p in stops:  # a step that is too late or in doubt may stay in force
             yield Need(position, name, step_topic(plan, p, Fact.COMPENSATION_FAILED), What.STOP)
         for topic in (topic for p in after for topic in ends[p]):
             yield Need(position, name, topic, What.UNDO)
@@ -89,7 +89,7 @@ def _of_coordinator(plan: Plan, ends: Sequence[Sequence[Topic]]) -> Iterator[Nee
 
 
 def _ends(plan: Plan, position: int, tells: bool) -> Iterator[Topic]:
-    """The topics under which a step says that it ended backward."""
+    """Yield the topics under which a step publishes that it ended backward."""
     for fact in (Fact.FAILED, Fact.CANCELLED, Fact.COMPENSATED):
         if tells or fact is not Fact.CANCELLED:
             yield step_topic(plan, position, fact)
@@ -106,7 +106,7 @@ def _in_orchestration(plan: Plan) -> Iterator[Need]:
 
 
 def _of_timers(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
-    """What a step tells itself."""
+    """Yield the subscriptions of the steps to their own timers."""
     for position, step in enumerate(steps):
         timers = [] if Policy.of(step) == PLAIN else [Timer.RETRY]
         if Policy.of(step).latency_ms is not None or (step.kind is Kind.RETRIABLE and step.attempts > 1):

@@ -1,7 +1,7 @@
-"""Orchestration: one participant commands all others, and hears nobody but them.
+"""Orchestration: one participant commands all others, and they communicate only with it.
 
-The same plan, the same participants and the same services as in choreography; only the table differs. A participant
-hears its own two commands, and the orchestrator hears every reply.
+Plan, participants and services are the same as in choreography; only the table differs. A participant subscribes to its
+own two commands, and the orchestrator to every reply.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from choreo.saga.service import ServiceOf
 
 
 def orchestration(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
-    """Compile the plan to the table in which everything passes through the orchestrator."""
+    """Compile the plan to a table in which every event passes through the orchestrator."""
     orchestrator = Orchestrator(plan, awaits_running=terms.awaits_running)
     participants = [
         terms.participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)

@@ -1,4 +1,4 @@
-"""What a style is compiled to: one table of subscriptions, from which every wiring and every diagram is read.
+"""The compiled table of a style: the subscriptions, from which every wiring and every diagram is derived.
 
 Laws: data, not wiring; knows no bus.
 """
@@ -19,17 +19,17 @@ STARTED = Topic("saga/started", Fact.STARTED, CLIENT)
 
 
 class Table(Struct, frozen=True, eq=False):
-    """Who hears which topic and reacts how. A hearer is known by its seat, the index into `hearers` and `cells`."""
+    """Subscriptions with their reactions. A subscriber's seat is its index in `hearers` and `cells`."""
 
     plan: Plan
     subscriptions: tuple[Subscription, ...]
     hearers: tuple[str, ...]
     cells: tuple[Any, ...]
-    """The cell of every seat before anything has happened."""
+    """The initial cell of every seat."""
 
     @property
     def client(self) -> int:
-        """The seat of whoever asked: its cell receives the outcome."""
+        """The seat of the client: its cell receives the outcome."""
         return len(self.cells) - 1
 
 
@@ -37,7 +37,7 @@ Style = Callable[[Plan, ServiceOf], Table]
 
 
 def hear_outcomes(seat: int, topics: OutcomeTopics) -> list[Subscription]:
-    """The client's rows: it keeps the first outcome that it hears, as the receipt of its cell."""
+    """Return the client's rows. It stores the first outcome that it receives as the receipt of its cell."""
     keep = moves({Phase.WAITING: _keep})
     return [Subscription(topic, seat, CLIENT, keep) for topic in (topics.completed, topics.compensated, topics.stuck)]
 

@@ -1,6 +1,6 @@
-"""Styles wrapped: the same table, with somebody looking on, or with a hearer who is down.
+"""Wrappers of styles: the same table, with an observer, or with one participant down.
 
-Laws: a table is data, so both are a rewriting of its rows; neither the participants nor the bus know.
+Laws: a table is data, so each wrapper rewrites its rows; participants and bus are not affected.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from choreo.saga.plan import Plan
 from choreo.saga.service import ServiceOf
 
 Delivered = Callable[[Event, str], None]
-"""Told of a delivery: the event, and who hears it."""
+"""Callback for a delivery: the event, and the name of the subscriber."""
 
 Reacted = Callable[[Event, Subscription, Any, Any, Events], None]
-"""Told of a reaction: the event, the row, the cell before and after, and what was published."""
+"""Callback for a reaction: the event, the row, the cell before and after, and the published events."""
 
 
 def watched(style: Style, delivered: Delivered) -> Style:
-    """The same style; `delivered` is told of every delivery before the hearer reacts."""
+    """Return the style with `delivered` called for every delivery, before the reaction."""
 
     def compile_watched(plan: Plan, service_of: ServiceOf) -> Table:
         return _rewritten(style(plan, service_of), lambda row: _watch(row, delivered))
@@ -31,7 +31,7 @@ def watched(style: Style, delivered: Delivered) -> Style:
 
 
 def observed(style: Style, reacted: Reacted) -> Style:
-    """The same style; `reacted` is told of every reaction after it, also where it changed nothing."""
+    """Return the style with `reacted` called after every reaction, even one that changed no state."""
 
     def compile_observed(plan: Plan, service_of: ServiceOf) -> Table:
         return _rewritten(style(plan, service_of), lambda row: _observe(row, reacted))
@@ -40,9 +40,9 @@ def observed(style: Style, reacted: Reacted) -> Style:
 
 
 def with_down(style: Style, hearer: str) -> Style:
-    """The same style while `hearer` is down: what is delivered to it is lost.
+    """Return the style with `hearer` down: every delivery to it is lost.
 
-    Of several hearers of that name it is the last one: the coordinator, rather than a step that is called so.
+    If several participants have that name, it is the last one: the coordinator, rather than a step of the same name.
     """
 
     def compile_with_down(plan: Plan, service_of: ServiceOf) -> Table:
@@ -75,7 +75,7 @@ def _observe(row: Subscription, reacted: Reacted) -> Subscription:
 
 
 def _always(row: Subscription, react: Reaction) -> Subscription:
-    """The row with this reaction, whatever the phase: one function a row, since a join has very many rows."""
+    """Return the row with this reaction in every phase; one function serves all of them, since a join has many rows."""
     return Subscription(row.topic, row.seat, row.hearer, (react,) * len(row.moves))
 
 

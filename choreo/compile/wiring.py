@@ -1,6 +1,6 @@
-"""From a definition to the table of one of its runs: the style's own, with what the definition adds and takes away.
+"""Compiler of one run of a definition: the style's table, plus and minus the rows that the definition changes.
 
-Laws: a table is data. The front door, dead letters, relays and deaf ears are rows more or less; nobody else knows.
+Laws: a table is data. The idempotent receiver, dead letters, relays and `deaf` only add or remove rows.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,10 @@ COMPILERS = {"choreography": (choreography, Coordinator.NAME), "orchestration": 
 
 
 def wired(definition: Definition, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
-    """The table of a run. `again` is the run that a repeated request would start. Raises `ValueError` for a cycle."""
+    """Return the table of a run; `again` is the run that a repeated request would start.
+
+    Raises `ValueError` if the steps form a cycle.
+    """
     steps = definition.steps_of(run)
     plan = plan_of_steps(steps)
     guarantees = definition.guarantees
@@ -59,7 +62,7 @@ def _relay_rows(wiring: Wiring, plan: Plan, table: Table, guarantees: Guarantees
 
 
 def _with_front_door(table: Table, door: FrontDoor, topics: OutcomeTopics, ask_again_ms: int) -> Table:
-    """The same table with one seat more, before the client's: whoever asks again knocks there."""
+    """Return the table with one more seat, before the client's: the idempotent receiver, which gets the retries."""
     seat, client = table.client, table.client + 1
     rows = [replace(row, seat=client) if row.seat == table.client else row for row in table.subscriptions]
     outcomes = (topics.completed, topics.compensated, topics.stuck)

@@ -1,1 +1,1 @@
-"""What a correct execution is: invariants over trace records, and nothing else."""
+"""Invariants over trace records: the definition of a correct execution."""

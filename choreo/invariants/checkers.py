@@ -1,7 +1,7 @@
-"""The invariants, one function each: what must not be in a trace, S1 to S12, and what must not be missing, L1 to L5.
+"""The invariants, one function each: S1 to S12 are safety properties, L1 to L5 are liveness properties.
 
-Laws: pure. A safety checker sees what was known before a record, and the record; a liveness checker sees what is known
-once nothing more can happen. Each says in a sentence what is wrong, or None. Sources: docs/reference/invariants.md.
+Laws: pure. A safety checker gets the history before a record, and the record. A liveness checker gets the history once
+no further event can occur. Each returns the violation in a sentence, or None. Sources: docs/reference/invariants.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +16,17 @@ from choreo.trace.record import Record
 COMPLETED, COMPENSATED, STUCK = OUTCOMES
 
 CLIENTS_OWN = ("saga.started", "saga.ask")
-"""What a client publishes of its own accord."""
+"""Events that a client publishes without a cause."""
 
 UNREADABLE = "saga.unreadable"
-"""What dead letters publish, who hear nothing: the letter is laid before them."""
+"""Event published by the dead-letter participant, which has no subscription: the runner hands it the letter."""
 
 AtRecord = Callable[[History, Record, KnownRun, Known], str | None]
 AtRest = Callable[[History, Known], str | None]
 
 
 class Invariant(Struct, frozen=True):
-    """One invariant: checked with every record of some actions, or at rest, or both."""
+    """One invariant: checked at every record of some actions, or at rest, or both."""
 
     code: str
     title: str
@@ -36,7 +36,7 @@ class Invariant(Struct, frozen=True):
 
 
 class Broken(Struct, frozen=True):
-    """An invariant that does not hold, and why, in a sentence."""
+    """A violation of an invariant, with an explanation in one sentence."""
 
     code: str
     title: str
@@ -44,7 +44,7 @@ class Broken(Struct, frozen=True):
 
 
 def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S1: completed, and every step took effect once; compensated, and none did, or each was undone."""
+    """S1: in a completed run, every step took effect once; in a compensated run, each took no effect or was undone."""
     if record.event not in (COMPLETED, COMPENSATED) or record.source == FRONT_DOOR:
         return None
     steps = history.run(record.run).steps
@@ -62,7 +62,7 @@ def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known
 
 
 def half_done(history: History, known: Known) -> str | None:
-    """S1 at rest: somebody undid a step of a run, and another step of it stands, and nobody says that it is stuck."""
+    """S1 at rest: no run without an outcome has both a compensated step and a step in force."""
     for name, facts in history.runs:
         run = known.runs[name]
         undone = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.compensated]
@@ -85,7 +85,7 @@ def at_most_once(history: History, record: Record, run: KnownRun, known: Known) 
 
 
 def no_undo_without_cause(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S3: what is undone was done, and something had failed."""
+    """S3: only a step that took effect is compensated, and only after a failure."""
     if not _is_effect(record):
         return None
     facts = history.run(record.run)
@@ -96,7 +96,7 @@ def no_undo_without_cause(history: History, record: Record, run: KnownRun, known
 
 
 def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S4: a step that was compensated or cancelled never takes effect any more."""
+    """S4: a step that was compensated or cancelled takes no further effect."""
     if not _is_effect(record):
         return None
     step = history.run(record.run).steps[_position(record)]
@@ -107,7 +107,7 @@ def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def reverse_order(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S5: of two steps that were undone, the one that depends on the other was undone first."""
+    """S5: of two compensated steps, the one that depends on the other is compensated first."""
     if not _is_effect(record):
         return None
     facts = history.run(record.run)
@@ -118,7 +118,7 @@ def reverse_order(history: History, record: Record, run: KnownRun, known: Known)
 
 
 def no_return(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S6: once the pivot has committed nothing is compensated."""
+    """S6: no step is compensated after the pivot has committed."""
     pivot = pivot_of(run)
     if not _is_effect(record) or pivot is None:
         return None
@@ -128,9 +128,9 @@ def no_return(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S7: a run has one outcome, a request is executed once, and whoever asks again gets the same reply.
+    """S7: a run has one outcome, a request is executed once, and every retry gets the same reply.
 
-    Only what is stuck may be resumed, and then it has one outcome more.
+    Only a stuck run may be resumed; it then has one more outcome.
     """
     facts = history.run(record.run)
     if record.action == "resume":
@@ -150,14 +150,14 @@ def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -
 
 
 def executed_in_both(twin: RunFacts, run: KnownRun, position: int) -> str | None:
-    """What to say of a step that takes effect in a run, where it has taken effect in the other run of the request."""
+    """Return the violation if the step took effect in both runs of the same request, or None."""
     if not twin.steps or not twin.steps[position].executed:
         return None
     return f"{run.saga_id} was asked for once, and {run.steps[position]} took effect in two runs"
 
 
 def honest_reply(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S8: what the client is told is so, then and ever after."""
+    """S8: a reply to the client is true, and remains true."""
     facts = history.run(record.run)
     if _is_effect(record) and facts.outcome in (COMPLETED, COMPENSATED):
         return f"the outcome was {_word(facts.outcome)}, and after it {record.step} {_effect(record)}"
@@ -179,7 +179,7 @@ def honest_reply(history: History, record: Record, run: KnownRun, known: Known) 
 
 
 def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S9: what is published has a cause that its publisher had heard, and what it says has been done."""
+    """S9: each event has a cause that its publisher had received, and reports an effect that has happened."""
     facts = history.run(record.run)
     if record.action != "publish":
         is_known = record.id in facts.published
@@ -198,7 +198,7 @@ def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known:
 
 
 def conservation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S10: resources add up, and none falls below its minimum."""
+    """S10: each change of a resource adds up, and no resource falls below its minimum."""
     if record.resource is None:
         return None
     before, value = history.resource(record.resource).value, record.value
@@ -211,7 +211,7 @@ def conservation(history: History, record: Record, run: KnownRun, known: Known) 
 
 
 def isolation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S11: nobody reads or writes what another run has locked; writes are on the current version; reads agree."""
+    """S11: a locked resource is not accessed by another run; writes use the current version; repeated reads agree."""
     if record.resource is None:
         return None
     facts, name = history.resource(record.resource), f"{record.step} of {run.saga_id}"
@@ -226,7 +226,7 @@ def isolation(history: History, record: Record, run: KnownRun, known: Known) -> 
 
 
 def bounded(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """S12: a run has no more events than its plan can account for, and as many again each time it is resumed."""
+    """S12: a run has at most the number of events that its plan allows, and as many again after each resume."""
     facts = history.run(record.run)
     if facts.events - facts.events_before >= run.events_max:
         return f"the run publishes more than {run.events_max} events: a storm"
@@ -234,7 +234,7 @@ def bounded(history: History, record: Record, run: KnownRun, known: Known) -> st
 
 
 def every_run_ends(history: History, known: Known) -> str | None:
-    """L1: a run that was started has an outcome."""
+    """L1: every started run has an outcome."""
     unended = [(known.runs[name], facts) for name, facts in history.runs if facts.events and facts.outcome is None]
     if not unended:
         return None
@@ -245,7 +245,7 @@ def every_run_ends(history: History, known: Known) -> str | None:
 
 
 def everything_is_undone(history: History, known: Known) -> str | None:
-    """L2: of a run in which something failed no step is left standing, unless it is stuck; what was undone is told."""
+    """L2: a run with a failure leaves no step in force, unless it is stuck; every compensation is published."""
     for name, facts in _unended_or(history, COMPENSATED):
         run = known.runs[name]
         steps = list(enumerate(zip(run.steps, facts.steps, strict=True)))
@@ -260,7 +260,7 @@ def everything_is_undone(history: History, known: Known) -> str | None:
 
 
 def no_early_surrender(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
-    """L3: a retriable step does not fail before it was tried as often as it may be."""
+    """L3: a retriable step fails only after all its attempts."""
     if record.event != "step.failed" or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
         return None
     tries, attempts = history.run(record.run).steps[_position(record)].tries, run.attempts[_position(record)]
@@ -268,7 +268,7 @@ def no_early_surrender(history: History, record: Record, run: KnownRun, known: K
 
 
 def forward_recovery(history: History, known: Known) -> str | None:
-    """L3: after the pivot every retriable step commits; what was committed is published."""
+    """L3: after the pivot, every retriable step commits; every commit is published."""
     for name, facts in _unended_or(history, COMPLETED):
         run, pivot = known.runs[name], pivot_of(known.runs[name])
         for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
@@ -281,7 +281,7 @@ def forward_recovery(history: History, known: Known) -> str | None:
 
 
 def everyone_is_answered(history: History, known: Known) -> str | None:
-    """L4: whoever asked for a run that has ended was told."""
+    """L4: every client of a run that has ended got a reply."""
     for name, facts in history.runs:
         if known.has_replies and facts.outcome is not None and not facts.replies:
             return f"{known.runs[name].saga_id} ended as {_word(facts.outcome)}, and its client was never told"
@@ -316,7 +316,7 @@ INVARIANTS = (
     Invariant("L4", "everyone is answered", at_rest=everyone_is_answered),
     Invariant("L1", "every run ends", at_rest=every_run_ends),
 )
-"""The more specific of those at rest come first: what is reported first tells most."""
+"""The more specific liveness properties come first: the first violation reported is the most informative."""
 
 
 def _is_effect(record: Record) -> bool:

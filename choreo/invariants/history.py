@@ -1,7 +1,7 @@
-"""What a trace has told so far, as far as the invariants ask: one fold over records.
+"""Fold of trace records into the facts that the invariants need.
 
-Laws: a value, and a small one: it forgets in which order things happened that nobody depends on, so that the explorer
-can keep one with each state. Knows no invariant.
+Laws: a small value. It forgets any order of events on which no invariant depends, so the explorer can store one with
+each state. Knows no invariant.
 """
 
 from collections.abc import Set
@@ -19,7 +19,7 @@ FRONT_DOOR = "front door"
 
 
 class StepFacts(Struct, frozen=True, gc=False):
-    """One step of a run: how often its local transaction and its compensation took effect, and what it has said."""
+    """Facts of one step: the events it published, and how often its transaction and its compensation took effect."""
 
     executed: int = 0
     compensated: int = 0
@@ -28,22 +28,22 @@ class StepFacts(Struct, frozen=True, gc=False):
     said_compensated: bool = False
 
     tries: int = 0
-    """How often a retriable step was refused."""
+    """Refusals of a retriable step so far."""
     is_in_doubt: bool = False
-    """Its answer is unknown, and it has not been undone."""
+    """The answer of the step is unknown, and it has not been compensated."""
     was_in_doubt: bool = False
-    """It has been in doubt, and was undone."""
+    """The step was in doubt, and was compensated."""
 
     @property
     def stands(self) -> bool:
-        """Whether it is, or may be, in force."""
+        """True if the step is, or may be, in force."""
         return self.executed > self.compensated or self.is_in_doubt
 
 
 class RunFacts(Struct, frozen=True):
-    """One run. `published` has the ids of its events, `delivered` pairs of id and hearer.
+    """Facts of one run. `published` has the ids of its events, `delivered` the pairs of id and subscriber.
 
-    Of its `events` so many came before it was last resumed.
+    `events` counts its events, `events_before` those before its last resume.
     """
 
     steps: tuple[StepFacts, ...] = ()
@@ -58,7 +58,7 @@ class RunFacts(Struct, frozen=True):
 
 
 class ResourceFacts(Struct, frozen=True, gc=False):
-    """One resource: its value and version as far as they were told, who has locked it, who has read which version."""
+    """Facts of one resource: last reported value and version, the run that locked it, and the version each run read."""
 
     value: int | str | None = None
     version: int = 0
@@ -67,7 +67,7 @@ class ResourceFacts(Struct, frozen=True, gc=False):
 
 
 class History(Struct, frozen=True):
-    """Everything so far: runs by id, resources by name."""
+    """History of a trace: runs by id, resources by name."""
 
     runs: tuple[tuple[str, RunFacts], ...] = ()
     resources: tuple[tuple[str, ResourceFacts], ...] = ()
@@ -84,7 +84,7 @@ def begin(known: Known) -> History:
 
 
 def advance(history: History, record: Record, known: Known) -> History:
-    """The history with one record more."""
+    """Return the history extended by one record."""
     if record.resource is not None:
         return _with_resource(history, record)
     run = known.runs.get(record.run or "")
@@ -122,7 +122,7 @@ def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> R
 
 
 def _is_running(facts: RunFacts, position: int | None) -> bool:
-    """Whether it has not committed: a timer that goes off after that says nothing."""
+    """True if the step has not committed: a timer after the commit has no effect."""
     return position is not None and not facts.steps[position].executed
 
 
@@ -148,10 +148,10 @@ SAID = {
     "step.succeeded": "said_succeeded",
     "step.compensated": "said_compensated",
 }
-"""What is remembered of what a step says."""
+"""The fields that record the events a step has published."""
 
 EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
-"""What an effect is called where the trace has none, and a step's word must be taken for it."""
+"""The effects inferred from a step's events, for traces without records of effects."""
 
 
 def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
@@ -164,7 +164,7 @@ def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
 
 
 def _in_doubt(facts: RunFacts, position: int) -> RunFacts:
-    """Its answer is unknown, until it is tried again with success or undone."""
+    """Mark the step as in doubt, until a retry succeeds or it is compensated."""
     step = facts.steps[position]
     return _with_step(replace(facts, has_failed=True), position, replace(step, tries=step.tries + 1, is_in_doubt=True))
 
@@ -196,5 +196,5 @@ def _with_read(facts: ResourceFacts, run: str, version: int) -> tuple[tuple[str,
 
 
 def pivot_of(run: KnownRun) -> int | None:
-    """The position of the pivot."""
+    """Return the position of the pivot, or None."""
     return run.kinds.index(Kind.PIVOT) if Kind.PIVOT in run.kinds else None

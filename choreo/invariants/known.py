@@ -1,6 +1,6 @@
-"""What is known of the runs beside their trace: the plan, the kinds of the steps, the minima of resources.
+"""Model of the runs that a trace is checked against: the plan, the kinds of the steps, the minima of resources.
 
-Laws: plain values; nothing here is learnt from the trace that is judged.
+Laws: plain values; none of them is derived from the trace under test.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ EVENTS_OF_A_STEP, EVENTS_OF_A_SAGA = 8, 8
 
 
 class KnownRun(Struct, frozen=True):
-    """One run. `ancestors` are, for each position, the positions that it depends on, near or far."""
+    """Model of one run. `ancestors` are, for each position, all positions that it depends on."""
 
     saga_id: str | int
     steps: tuple[str, ...]
@@ -24,16 +24,16 @@ class KnownRun(Struct, frozen=True):
     kinds: tuple[Kind, ...]
     events_max: int
     attempts: tuple[int, ...] = ()
-    """How often each retriable step is tried before it may give up; empty where that is not known."""
+    """The maximum number of attempts of each step, used for retriable ones; empty if it is not known."""
     twin: str | None = None
-    """The other run of the same request: the one that this one repeats, or that repeats this one."""
+    """The other run of the same request: the one that this run repeats, or that repeats this run."""
 
 
 class Known(Struct, frozen=True):
-    """All runs by their ids, and the minimum of each resource that has one.
+    """Models of all runs by id, and the minimum of each resource that has one.
 
-    What the trace tells at all: deliveries, what services did (effects), replies to clients, causes. Of what it never
-    tells nothing is expected.
+    The flags state which records the trace contains: deliveries, effects of services, replies to clients, causes.
+    Records that it never contains are not required.
     """
 
     runs: Mapping[str, KnownRun]
@@ -45,7 +45,7 @@ class Known(Struct, frozen=True):
 
 
 def known_of(definition: Definition) -> Known:
-    """What a definition tells of its runs, which are named `run-1`, `run-2`, … and `run-1-again`."""
+    """Return the model of a definition's runs, which are named `run-1`, `run-2`, … and `run-1-again`."""
     runs = {}
     for number, spec in enumerate(definition.all_runs(), start=1):
         run = runs[f"run-{number}"] = known_run_of(definition, spec)
@@ -56,7 +56,7 @@ def known_of(definition: Definition) -> Known:
 
 
 def known_run_of(definition: Definition, spec: RunOf) -> KnownRun:
-    """What a definition tells of one run."""
+    """Return the model of one run of a definition."""
     plan, steps = definition.plan_of(spec), definition.steps_of(spec)
     attempts = sum(step.attempts for step in steps)
     relayed = sum(relay[0] in plan.steps for relay in definition.wiring.relays) * 2**HOPS_MAX
@@ -71,17 +71,17 @@ def known_run_of(definition: Definition, spec: RunOf) -> KnownRun:
 
 
 def minima_of(definition: Definition) -> dict[str, int]:
-    """The minimum of each resource that has one."""
+    """Return the minimum of each resource that has one."""
     return {name: resource.minimum for name, resource in definition.resources.items() if resource.minimum is not None}
 
 
 def events_max_of(steps: int) -> int:
-    """More events than this no run of so many steps publishes: its facts, commands, and the saga's own."""
+    """Return the maximum number of events of a run with so many steps: facts, commands, and the saga's own events."""
     return EVENTS_OF_A_STEP * steps + EVENTS_OF_A_SAGA
 
 
 def ancestors_of(plan: Plan) -> tuple[Collection[int], ...]:
-    """For each position everything before it."""
+    """Return the set of ancestors of each position."""
     if plan.is_levelled:
         first_of = dict(zip(reversed(plan.depths), reversed(range(len(plan.depths))), strict=True))
         return tuple(range(first_of[depth]) for depth in plan.depths)

@@ -1,7 +1,7 @@
-"""Watches a trace: each record is shown to every safety checker, and the end to every liveness checker.
+"""Monitor of a trace: runs the safety checkers at each record, and the liveness checkers at the end.
 
-Laws: where a trace has no effects of its own (the node's by default), a step's word is taken for them, before the
-checkers see it; that is the one thing that depends on where a trace comes from.
+Laws: if a trace has no records of effects (the node's default), the effects are inferred from the steps' events before
+the checkers see them. This is the only dependency on the origin of a trace.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ Breaks = tuple[Broken, ...]
 
 
 class Monitor:
-    """What is known of the runs, and the invariants to hold them against."""
+    """Monitor of a trace, with the model of the runs and the invariants to check."""
 
     def __init__(self, known: Known, invariants: Sequence[Invariant] = INVARIANTS) -> None:
         self.known = known
@@ -33,7 +33,7 @@ class Monitor:
         return begin(self.known)
 
     def observe(self, history: History, record: Record) -> tuple[History, Breaks]:
-        """The history with the record, and what the record breaks."""
+        """Return the history extended by the record, and the violations."""
         broken: list[Broken] = []
         run = self.known.runs.get(record.run or "")
         if run is not None:
@@ -45,7 +45,7 @@ class Monitor:
         return advance(history, record, self.known), tuple(broken)
 
     def observe_all(self, history: History, records: Iterable[Record]) -> tuple[History, Breaks]:
-        """The same for several records of one moment."""
+        """Return the same for several records of one moment."""
         broken: Breaks = ()
         for record in records:
             history, breaks = self.observe(history, record)
@@ -53,7 +53,7 @@ class Monitor:
         return history, broken
 
     def at_rest(self, history: History) -> Breaks:
-        """What is missing, once nothing more can happen."""
+        """Return the violations of liveness, once no further event can occur."""
         found = ((i, check(history, self.known)) for i, check in self._at_rest)
         return tuple(Broken(i.code, i.title, sentence) for i, sentence in found if sentence is not None)
 

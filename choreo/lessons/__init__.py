@@ -1,7 +1,7 @@
-"""The curriculum: sixteen sagas that go wrong, why, and what mends each. One TOML file a lesson, with its text.
+"""The curriculum: sixteen sagas, all but the first with a bug, its explanation and its fix; one TOML file each.
 
-Laws: a lesson is a definition like any other, plus words. `[mended]` and `[twin]` say what differs from it: a table is
-merged into the table of that name, anything else takes its place.
+Laws: a lesson is a definition like any other, plus text. `[mended]` and `[twin]` list the differences: a table is
+merged into the table of that name, any other value replaces the old one.
 """
 
 import tomllib
@@ -21,10 +21,10 @@ SAFE, VIOLATED = "safe", "violated"
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a lesson says. `answer` is the number of the right one of `answers`, from 1.
+    """Text of a lesson. `answer` is the number of the correct one of `answers`, from 1.
 
-    `invariants` are those that the bug breaks, one of which is named in the curriculum; `seeds`: within so many the
-    simulator finds it; `other_style`: the verdict in the other style.
+    `invariants` are those that the bug violates, one of which is named in the curriculum. `seeds`: the simulator finds
+    the bug within so many seeds. `other_style`: the verdict in the other style.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Twin(Struct, frozen=True):
-    """Another way in which the same goes wrong, with the bug and without."""
+    """A variant of the same bug, with its buggy and its fixed definition."""
 
     text: str
     invariants: tuple[str, ...]
@@ -51,7 +51,7 @@ class Twin(Struct, frozen=True):
 
 
 class Lesson(Struct, frozen=True):
-    """One lesson: its words, the saga with the bug, the saga without, and perhaps a twin of the bug."""
+    """One lesson: its text, the buggy saga, the fixed saga, and an optional variant of the bug."""
 
     number: int
     words: Words
@@ -65,18 +65,18 @@ class Lesson(Struct, frozen=True):
 
     @property
     def is_broken(self) -> bool:
-        """Whether there is a bug to be found; in the first lesson there is none."""
+        """True if the lesson has a bug; the first one has none."""
         return bool(self.words.invariants)
 
 
 def lessons() -> tuple[Lesson, ...]:
-    """All of them, in order."""
+    """Return all lessons in order."""
     return tuple(map(lesson, _files()))
 
 
 @cache
 def lesson(number: int) -> Lesson:
-    """The lesson of that number. Raises `LookupError`."""
+    """Return the lesson of that number. Raises `LookupError`."""
     if number not in _files():
         raise LookupError(f"expected a lesson from 1 to {len(_files())}, got {number}")
     table = tomllib.loads(files(__name__).joinpath(_files()[number]).read_text(encoding="utf-8"))
@@ -86,12 +86,12 @@ def lesson(number: int) -> Lesson:
 
 
 def definition_of(number: int, is_mended: bool) -> Definition:
-    """The saga of a lesson, with its bug or without. Raises `LookupError`."""
+    """Return the saga of a lesson, buggy or fixed. Raises `LookupError`."""
     return lesson(number).mended if is_mended else lesson(number).broken
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the changes: tables within are merged, anything else is replaced."""
+    """Return the table with the changes: nested tables are merged, other values replaced."""
     result = dict(table)
     for name, value in changes.items():
         old = result.get(name)

@@ -1,1 +1,1 @@
-"""How participants react to events: pure functions from cell and event to the next cell and the events to publish."""
+"""Protocol of the participants: pure functions from (cell, event) to (next cell, events to publish)."""

@@ -1,8 +1,8 @@
-"""The coordinator: source and sink of a saga in choreography. It collects, and reports what it observed.
+"""The coordinator: source and sink of a choreographed saga. It collects events and reports the outcome it observed.
 
-Laws: commands no participant, and reports one outcome a run, for ever. As the source it has ended backward when every
-first step has. As the sink it is a join of all last steps: where there are several, it says `saga/cancelled` once one
-of them has ended backward, as any join would, so that the others compensate.
+Laws: it commands no participant, and reports one outcome per run, never a second one. As the source, it has ended
+backward when every first step has. As the sink, it is a join of all last steps: with several last steps, it publishes
+`saga/cancelled` once one of them has ended backward, as any join does, so that the others compensate.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.COMPENSATED, Fact.COMPENSATION
 
 
 class Collected(Struct, frozen=True, gc=False):
-    """The coordinator's cell.
+    """Cell of the coordinator.
 
-    Its phase is what it knows of the run: waiting, cancelled (the sink will not be reached), or closed: succeeded,
-    compensated, stuck. `heard` and `first_ended` have a bit for each last step that succeeded and each first step that
-    ended backward. `is_stuck` tells that a compensation keeps failing, while others may still be under way. At least
-    `missing` more events must come before the outcome can be known.
+    `phase` is waiting, cancelled (the sink will not be reached), or closed: succeeded, compensated, stuck. `heard` has
+    a bit for each last step that succeeded, `first_ended` a bit for each first step that ended backward. `is_stuck` is
+    set once a compensation has failed for good; other steps may still be running. At least `missing` more events must
+    arrive before the outcome can be known.
     """
 
     phase: Phase = WAITING
@@ -41,7 +41,7 @@ CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = Collected(SUCCEEDED), Collected(C
 
 
 class Coordinator:
-    """Collects the ends of the steps of one plan until nothing is left to hear of."""
+    """Collects the ends of the steps of one plan, until no further event is due."""
 
     NAME = COORDINATOR
 
@@ -62,14 +62,14 @@ class Coordinator:
         self.ended = moves({WAITING: self._collect, CANCELLED: self._collect})
         """The reaction to the end of a step that failed, was cancelled or was compensated."""
         self.last_ended = self.ended if self._has_one_last else moves({WAITING: self._cancel, CANCELLED: self._collect})
-        """The same for a last step."""
+        """The reaction to the end of a last step that failed, was cancelled or was compensated."""
         stuck = self._note_stuck if self._has_one_last else self._cancel_stuck
         self.compensation_failed = moves({WAITING: stuck, CANCELLED: self._note_stuck})
         """The reaction to a step that could not be compensated."""
 
     @property
     def is_join(self) -> bool:
-        """Whether several last steps meet here."""
+        """True if the plan has several last steps."""
         return not self._has_one_last
 
     def _complete(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
@@ -94,12 +94,12 @@ class Coordinator:
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
     def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """A last step that was given up and cannot be undone: the others must hear that the sink is not reached."""
+        """Publish `saga/cancelled` for a stuck last step: the other last steps must learn of it."""
         cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
     def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
-        """Report the outcome, unless what was heard implies something that was not: events may overtake each other."""
+        """Report the outcome, unless an event that must have come earlier is missing: they may arrive out of order."""
         ends = ends_of(cell.log)
         missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)
         if missing:
@@ -110,7 +110,7 @@ class Coordinator:
         return CELL_STUCK, (Event(self.outcomes.stuck, event.run, event.topic, outcome),)
 
     def _is_missing_any(self, ends: Ends) -> bool:
-        """Whether a step was compensated, and a successor of it was not heard of: it ended before."""
+        """True if the end of a compensated step's successor, which came earlier, has not been received yet."""
         successors = self.plan.successors
         if len(ends) == len(successors):
             return False
@@ -122,10 +122,11 @@ class Coordinator:
         return False
 
     def _missing_beside_stuck(self, ends: Ends) -> int:
-        """How many steps were not heard of yet that have ended, or will, although some are stuck.
+        """Count the steps of a stuck run whose end is still due.
 
-        Every first step ends, and so does every successor of a step that was compensated, tried to be, or waits for it;
-        but not what the stuck steps block, nor what would have followed a step that came too late or is in doubt.
+        Every first step ends. So does every successor of a step that was compensated, that failed to compensate, or
+        that waits to compensate. Not due are the steps that stuck steps block, and the successors of a step that
+        succeeded too late or is in doubt.
         """
         late = [p for p, event in ends.items() if event.detail.__class__ in GAVE_UP]
         undone = [p for p, event in ends.items() if event.topic.fact is FACT_COMPENSATED]
@@ -135,7 +136,7 @@ class Coordinator:
 
 
 def _blocked_by(plan: Plan, stuck: list[int]) -> dict[int, None]:
-    """The stuck positions and everything before them: none of that can be compensated."""
+    """Return the stuck positions and all their ancestors: none of those can be compensated."""
     blocked = dict.fromkeys(stuck)
     queue = list(stuck)
     for position in queue:
@@ -146,5 +147,5 @@ def _blocked_by(plan: Plan, stuck: list[int]) -> dict[int, None]:
 
 
 def _distinct(groups: Iterator[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Members of a group share one tuple of neighbours; looking at it once is enough."""
+    """Return the distinct tuples of neighbours. The members of a group share one tuple, so it is read once."""
     return list({id(group): group for group in groups}.values())

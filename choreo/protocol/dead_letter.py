@@ -1,6 +1,6 @@
-"""What becomes of a saga one of whose events nobody can read: it is stuck, and says why.
+"""Dead letters: a saga with an event that cannot be read is stuck, and its outcome gives the reason.
 
-Laws: honest; what had been undone until then is told, and nothing is called compensated.
+Laws: honest. The outcome lists the steps that had been compensated by then, and is never `compensated`.
 """
 
 from typing import Any
@@ -16,13 +16,13 @@ from choreo.saga.roles import DEAD_LETTERS
 
 NAME = DEAD_LETTERS
 ATTEMPTS = 3
-"""So often an event that cannot be read is delivered."""
+"""Delivery attempts before an unreadable event becomes a dead letter."""
 
 UNREADABLE = Topic("saga/unreadable", Fact.UNREADABLE, NAME)
 
 
 def give_up(plan: Plan, topics: OutcomeTopics) -> Moves:
-    """How the coordinator, or the orchestrator, reacts to a dead letter of a run that has not ended."""
+    """Return the reaction of the coordinator, or of the orchestrator, to a dead letter of a run that has not ended."""
 
     def close(cell: Any, event: Event) -> tuple[Any, Events]:
         undone = backward_outcome(plan, ends_of(cell.log)).compensated_steps

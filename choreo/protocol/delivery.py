@@ -1,7 +1,7 @@
-"""What a delivery is promised: that it is not lost, and what a crash of its hearer leaves behind.
+"""Delivery guarantees: redelivery, dead letters, and the effect of a crash of the subscriber.
 
-Laws: tables over guarantees, no more; every runner that is not the plain node asks here. A delivery is one local
-transaction, so the crash points are these four and no others.
+Laws: only tables over guarantees. Every runner except the plain node reads them. A delivery is one local transaction,
+so these four crash points are complete.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from choreo.saga.guarantees import Guarantees
 
 
 class Remains(Struct, frozen=True):
-    """What is left of one delivery after a crash; `is_late`: it is published after the restart."""
+    """Effect of a crash on one delivery. `is_late`: its events are published after the restart."""
 
     is_committed: bool
     is_published: bool
@@ -26,8 +26,8 @@ NOTHING_LEFT, EVERYTHING = Remains(False, False), Remains(True, True)
 AFTER_CRASH: Mapping[bool, Mapping[CrashPoint, Remains]] = {
     True: {
         CrashPoint.BEFORE: NOTHING_LEFT,
-        CrashPoint.UNCOMMITTED: NOTHING_LEFT,  # nothing is published that was not committed
-        CrashPoint.UNPUBLISHED: Remains(True, True, is_late=True),  # what was committed is read after the restart
+        CrashPoint.UNCOMMITTED: NOTHING_LEFT,  # with an outbox, only committed events are published
+        CrashPoint.UNPUBLISHED: Remains(True, True, is_late=True),  # committed events are published after the restart
         CrashPoint.AFTER: EVERYTHING,
     },
     False: {
@@ -37,19 +37,19 @@ AFTER_CRASH: Mapping[bool, Mapping[CrashPoint, Remains]] = {
         CrashPoint.AFTER: EVERYTHING,
     },
 }
-"""With an outbox, and without."""
+"""The effect of a crash at each point: with an outbox (True) and without (False)."""
 
 
 def after_crash(guarantees: Guarantees, point: CrashPoint) -> Remains:
-    """The guarantee of the outbox: what a crash at that point leaves behind."""
+    """Return the effect of a crash at `point`, under the outbox guarantee."""
     return AFTER_CRASH[guarantees.outbox][point]
 
 
 def is_resent(guarantees: Guarantees) -> bool:
-    """The guarantee of redelivery: whether what was not acknowledged is sent again."""
+    """True if a delivery that was not acknowledged is sent again: the redelivery guarantee."""
     return guarantees.redelivery
 
 
 def is_put_aside(guarantees: Guarantees, attempts: int) -> bool:
-    """The guarantee of dead letters: whether what could not be read so often is not delivered any more."""
+    """True if an event that was unreadable `attempts` times is no longer delivered: the dead-letter guarantee."""
     return guarantees.dead_letter and attempts >= ATTEMPTS

@@ -1,6 +1,7 @@
-"""What travels on the bus: a topic, and the event of one run that is published under it.
+"""Topics and events: an event belongs to one run and is published under one topic.
 
-Laws: both are frozen values. An id is derived from run and topic, never drawn, so a replay makes the same ids again.
+Laws: both are frozen values. An event id is derived from run and topic, never random, so a replay makes the same ids
+again.
 """
 
 from enum import StrEnum
@@ -12,7 +13,7 @@ from choreo.saga.raised import Defect
 
 
 class Fact(StrEnum):
-    """What happened, in the past tense."""
+    """Facts, in the past tense."""
 
     STARTED = "started"
     SUCCEEDED = "succeeded"
@@ -28,14 +29,14 @@ class Fact(StrEnum):
 
 
 class Command(StrEnum):
-    """What is asked for, in the imperative. Only the orchestrator asks."""
+    """Commands, in the imperative. Only the orchestrator sends them."""
 
     EXECUTE = "execute"
     COMPENSATE = "compensate"
 
 
 class Timer(StrEnum):
-    """What a participant tells itself to do later; it travels over no network, and is neither lost nor doubled."""
+    """Timers: events that a participant sends to itself. They cross no network, and are neither lost nor duplicated."""
 
     ATTEMPT = "attempt"
     RETRY = "retry"
@@ -50,8 +51,8 @@ STEP_EVENTS = {word: f"step.{word}" for word in (*Fact, *Command, *Timer)}
 class Topic(Struct, frozen=True, gc=False):
     """The address of one fact (or command) of one position, shared by every run of an itinerary.
 
-    `name` is the address on the bus, `source` the participant that publishes there. A topic of the saga itself has
-    neither step nor position.
+    `name` is the address on the bus. `source` is the participant that publishes under it. A topic of the saga itself
+    has neither step nor position.
     """
 
     name: str
@@ -60,21 +61,21 @@ class Topic(Struct, frozen=True, gc=False):
     step: str | None = None
     position: int = -1
     after_ms: tuple[int, int] = (0, 0)
-    """Of a timer: how long it takes in virtual time, at least and at most."""
+    """For a timer, its delay in virtual time: minimum and maximum, in milliseconds."""
 
     @property
     def event(self) -> str:
-        """What the trace calls it: `step.succeeded`, `saga.started`."""
+        """The event name in the trace: `step.succeeded`, `saga.started`."""
         return (SAGA_EVENTS if self.step is None else STEP_EVENTS)[self.fact]
 
 
 class Run(Struct, frozen=True, gc=False):
     """One execution of a saga.
 
-    `id` is the correlation id; `saga_id` is the caller's name for it, echoed unchanged. `key_prefix` is what the
-    idempotency keys of its calls begin with (`choreo/saga/keys.py`). `fail_position` is the position whose local
-    transaction is to refuse, `fail_compensation` the name of the steps whose compensation is to keep failing: the two
-    mishaps that a caller may ask for.
+    `id` is the correlation id. `saga_id` is the caller's name for the run, echoed unchanged. `key_prefix` is the common
+    prefix of the idempotency keys of its calls (`choreo/saga/keys.py`). A caller may ask for two faults:
+    `fail_position` is the position whose local transaction refuses, `fail_compensation` the name of the steps whose
+    compensation keeps failing.
     """
 
     id: str
@@ -85,10 +86,10 @@ class Run(Struct, frozen=True, gc=False):
 
 
 class InDoubt(Struct, frozen=True, gc=False):
-    """A step whose answer is unknown, and whose compensation keeps failing: it may be in force.
+    """Details of a step whose outcome is unknown and whose compensation keeps failing: it may be in force.
 
-    `summary` is the exception of the local transaction in one line, `undo` why the compensation failed; `traceback` has
-    the tracebacks of both, as far as there are any.
+    `summary` is the exception of the local transaction in one line, `undo` the reason why the compensation failed.
+    `traceback` has the tracebacks of both, where they exist.
     """
 
     summary: str
@@ -101,15 +102,18 @@ class InDoubt(Struct, frozen=True, gc=False):
 
 
 class Late(Struct, frozen=True, gc=False):
-    """Why a step was undone, or could not be, that had been given up before it took effect: nothing followed it."""
+    """Details of a step that took effect after it had been given up, so that no step followed it.
+
+    The step was compensated, or is stuck; `reason` is the reason why it had been given up.
+    """
 
     reason: str
 
 
 class Event(Struct, frozen=True, gc=False):
-    """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that brought it about.
+    """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that caused it.
 
-    `number` tells events apart that one position publishes under one topic again and again: attempts, updates.
+    `number` distinguishes the events that one position publishes repeatedly under one topic: attempts, updates.
     """
 
     topic: Topic
@@ -129,7 +133,7 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def reason(self) -> str | None:
-        """Why it failed, where it did."""
+        """The reason of a failure; None for other events."""
         detail = self.detail
         if detail is None or isinstance(detail, str):
             return detail
@@ -137,7 +141,7 @@ class Event(Struct, frozen=True, gc=False):
 
 
 GAVE_UP = (Late, InDoubt)
-"""Details of a step that was given up before anything could follow it."""
+"""Detail types of a step that was given up before any successor began."""
 
 Events = tuple[Event, ...]
 

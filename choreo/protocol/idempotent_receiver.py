@@ -1,7 +1,7 @@
-"""The front door: what becomes of a request that a client makes again, because it has heard nothing.
+"""Idempotent receiver: handles client retries, the requests that a client repeats because no reply has come.
 
-Laws: the one place where a request is told apart from a repeated one. With `idempotent_request` nothing is started
-twice; with `recorded_outcome` whoever asks again after the end is answered from the record.
+Laws: the only place that tells a repeated request from a new one. With `idempotent_request`, no run is started twice.
+With `recorded_outcome`, a retry after the end of the run is answered from the record.
 """
 
 from msgspec.structs import replace
@@ -18,9 +18,9 @@ REQUESTED = Topic("saga/requested", Fact.REQUESTED, "client")
 
 
 class FrontDoor:
-    """Guards one request. `again` is the run that a repeated request starts where nobody prevents it.
+    """Receiver of one request. `again` is the run that a retry starts when `idempotent_request` is off.
 
-    Its cell: `heard` is 1 once somebody has asked again, `receipt` is the outcome once it is known.
+    In its cell, `heard` is 1 once a retry has come, and `receipt` is the outcome once it is known.
     """
 
     def __init__(self, guarantees: Guarantees, started: Topic, again: Run) -> None:
@@ -33,7 +33,7 @@ class FrontDoor:
         self.heard_request = moves(repeated)
 
     def _note(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Asked before the end: the answer comes with the end."""
+        """Note a retry that comes before the end; it is answered at the end."""
         return replace(cell, heard=1), NOTHING
 
     def _record(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
@@ -47,7 +47,7 @@ class FrontDoor:
 
     def _start_again(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         if cell.attempt:
-            return cell, NOTHING  # the lab has one more run prepared, and no third
+            return cell, NOTHING  # the lab prepares one more run, not two
         return replace(cell, attempt=1), (Event(self._started, self._again),)
 
 
@@ -60,10 +60,10 @@ ANSWERS = {
 
 
 def asks_again(after_ms: int) -> Topic:
-    """The timer of a client that loses patience."""
+    """Return the topic of the client's retry timer; the delay is in milliseconds."""
     return Topic("client/ask", Timer.ASK, "client", after_ms=(after_ms, after_ms))
 
 
 def ask(cell: Cell, event: Event) -> tuple[Cell, Events]:
-    """The client asks again, if it has no answer yet."""
+    """Repeat the request if the client has no reply yet."""
     return cell, (Event(REQUESTED, event.run, event.topic),)

@@ -1,8 +1,9 @@
 """The orchestrator: walks the plan with commands and replies. The only participant that commands others.
 
-Laws: learns of a step by its reply alone. Forward, a step is told to execute once all its predecessors have succeeded.
-After a failure it waits for what still runs, then tells a step to compensate once none of its successors stands. When
-nothing is awaited and nothing is left to command, the run has its outcome. What comes twice is heard once.
+Laws: it learns about a step only from the step's replies. Forward, it sends execute to a step once all predecessors
+have succeeded. After a failure, it waits for the steps that still run, then sends compensate to a step once none of its
+successors is in force. The run has its outcome when no reply is awaited and no command is left to send. A duplicate
+reply changes no state.
 """
 
 from collections.abc import Iterable
@@ -23,11 +24,11 @@ NONE = Positions()
 
 
 class Directed(Struct, frozen=True, gc=False):
-    """The orchestrator's cell.
+    """Cell of the orchestrator.
 
-    Phases: waiting (forward), failed (waits for what still runs), cancelled (backward), then closed. `awaited` counts
-    the replies that are due; `standing` has the steps that are in force, `failed` those that failed or could not be
-    compensated; `log` lists what went wrong or was undone.
+    Phases: waiting (forward), failed (waits for the steps that still run), cancelled (backward), then closed. `awaited`
+    counts the replies that are due. `standing` has the steps that are in force, `failed` those that failed or could not
+    be compensated. `log` lists failures and compensations.
     """
 
     phase: Phase = WAITING
@@ -38,7 +39,10 @@ class Directed(Struct, frozen=True, gc=False):
 
 
 class Orchestrator:
-    """Directs the runs of one plan. Unless it `awaits_running`, it turns back while steps run, and forgets them."""
+    """Directs the runs of one plan.
+
+    Without `awaits_running`, it turns back while steps still run, and ignores their replies.
+    """
 
     NAME = ORCHESTRATOR
 
@@ -54,7 +58,7 @@ class Orchestrator:
         self.succeeded = moves({WAITING: self._advance, FAILED: self._note_success})
         self.failed = moves({WAITING: self._note_failure, FAILED: self._note_failure})
         self.compensated = moves({WAITING: self._note_failure, FAILED: self._note_failure, CANCELLED: self._retreat})
-        """A step that was told to execute answers so where its success came too late, and is undone already."""
+        """The reaction to `compensated`. A late success, already compensated, sends it in reply to execute."""
         late = self._note_late_stuck
         self.compensation_failed = moves({WAITING: late, FAILED: late, CANCELLED: self._note_stuck})
 
@@ -77,7 +81,7 @@ class Orchestrator:
         if position in cell.standing:
             return cell, NOTHING
         cell = replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position))
-        return self._turn(cell, cell.log[0])  # what goes back now goes back because of the failure
+        return self._turn(cell, cell.log[0])  # the failure, not this success, causes the compensations
 
     def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
         if event.topic.position in cell.failed:
@@ -86,7 +90,7 @@ class Orchestrator:
         return self._turn(cell if self._awaits_running else replace(cell, awaited=0), event)
 
     def _turn(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        """Go backward, once nothing runs any more."""
+        """Start to compensate, once no step runs any more."""
         if cell.awaited:
             return cell, NOTHING
         return self._compensate(replace(cell, phase=CANCELLED), event, cell.standing.descending())
@@ -100,7 +104,7 @@ class Orchestrator:
         return self._compensate(cell, event, self.plan.predecessors[position][::-1])
 
     def _note_late_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
-        """It came too late, or is in doubt, and cannot be undone: it stands, and so does what came before it."""
+        """Note a step that is too late or in doubt and cannot be undone: it and its predecessors stay in force."""
         return self._note_failure(replace(cell, standing=cell.standing.add(event.topic.position)), event)
 
     def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
@@ -113,7 +117,7 @@ class Orchestrator:
         return replace(cell, awaited=cell.awaited - 1, failed=failed, log=(event, cell.log))
 
     def _compensate(self, cell: Directed, event: Event, positions: Iterable[int]) -> tuple[Directed, Events]:
-        """Undo those of the positions that stand while none of their successors does."""
+        """Compensate those positions that are in force and have no successor in force."""
         standing, failed, successors = cell.standing, cell.failed, self.plan.successors
         standing_ones = [p for p in positions if p in standing and p not in failed]
         free = [p for p in standing_ones if not any(s in standing for s in successors[p])]
@@ -122,7 +126,7 @@ class Orchestrator:
     def _command(
         self, cell: Directed, event: Event, command: Command, positions: Iterable[int]
     ) -> tuple[Directed, Events]:
-        """Send the commands, or end the run where there is none to send and no reply is awaited."""
+        """Send the commands; end the run if there are none and no reply is awaited."""
         topics = self.commands[command]
         commands = tuple(Event(topics[position], event.run, event.topic) for position in positions)
         awaited = cell.awaited + len(commands)

@@ -1,9 +1,9 @@
 """A participant: a service bound to one step of a saga, reacting to its neighbours.
 
-Laws: knows no bus, no clock and no style; a style says which topic gives which signal. Runs the service nowhere but
-in `_execute` and `_compensate`. `Refused` is a definite no; any other exception is an unknown answer, and the step is
-undone, with no receipt, before it says that it failed. The rules are those of the neighbour protocol
-(docs/explanation/protocol.md), one row each in `TRANSITIONS`; what has no row changes nothing, which makes the
+Laws: it knows no bus, no clock and no style; a style maps topics to signals. It calls the service only in `_execute`
+and `_compensate`. `Refused` is a definite no. Any other exception is an unknown answer: the step is compensated,
+without a receipt, before it publishes `failed`. The rules are those of the neighbour protocol
+(docs/explanation/protocol.md), one row each in `TRANSITIONS`. An event without a row changes no state, which makes the
 participant an idempotent receiver.
 """
 
@@ -41,7 +41,7 @@ CELL_FAILED, CELL_CANCELLED, CELL_COMPENSATED = Cell(FAILED), Cell(CANCELLED), C
 
 
 class Signal(Enum):
-    """What an event means to the participant that hears it."""
+    """Signals: the meaning of an event for the participant that receives it."""
 
     GO = "every predecessor has succeeded, or the orchestrator says execute"
     STOP = "the saga goes backward, and this step has not begun"
@@ -49,14 +49,14 @@ class Signal(Enum):
 
 
 def step_topic(plan: Plan, position: int, fact: Fact | Command | Timer, source: str | None = None) -> Topic:
-    """`step/<name>/<fact>`; the second step of a name has `/2` behind it, so that a topic is one position's alone."""
+    """Return the topic `step/<name>/<fact>`; the second step of a name has `/2` at the end, so topics are unique."""
     step, occurrence = plan.steps[position], plan.occurrences[position]
     name = f"step/{step}/{fact}/{occurrence + 1}" if occurrence else f"step/{step}/{fact}"
     return Topic(name, fact, step if source is None else source, step, position)
 
 
 class Participant:
-    """Bound to the step at `position`. With `is_quiet` nobody needs to hear that it was cancelled."""
+    """Service bound to the step at `position`. With `is_quiet`, no participant needs to learn that it was cancelled."""
 
     def __init__(self, plan: Plan, position: int, service: Service, is_quiet: bool = False) -> None:
         self.position = position
@@ -75,11 +75,11 @@ class Participant:
 
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
-        if run.fail_position is not None and run.fail_position == self.position:  # None is compared slowly
+        if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
             return self._fail(event, f"{self.step} was told to refuse")
         try:
             receipt = self._execute(run.key_prefix + self._place)
-            if receipt is not None and receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs
+            if receipt is not None and receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs time
                 ran(receipt)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
@@ -106,7 +106,7 @@ class Participant:
         return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
 
     def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Undo what may have taken effect; only when that has worked the step has failed."""
+        """Compensate a local transaction that may have taken effect. The step has failed once that has worked."""
         why = self._keep_compensating(event.run, None)
         if why is not None:
             return Cell(STUCK), (self._stuck_in_doubt(cell, event, why),)
@@ -119,13 +119,13 @@ class Participant:
         return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
 
     def _keep_compensating(self, run: Run, receipt: object, attempts: int = 0) -> str | Defect | None:
-        """Why it did not work as often as it may be tried, or None if it did. Some `attempts` may have been made."""
+        """Compensate until it works or no attempt is left; return the error, or None. `attempts` were made before."""
         while (why := self._try_to_compensate(run, receipt)) is not None and attempts < COMPENSATION_ATTEMPTS - 1:
             attempts += 1
         return why
 
     def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
-        """Why it did not work, or None if it did."""
+        """Compensate once; return the error, or None."""
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
@@ -142,16 +142,16 @@ class Participant:
 
 
 class Terms:
-    """How a style makes its participants; these are the node's terms: everything is done at once, and holds."""
+    """Factory of the participants of a style. These are the node's terms: immediate execution, every guarantee on."""
 
     awaits_running = True
-    """Whether the orchestrator waits for what still runs before it turns back."""
+    """True if the orchestrator waits for the steps that still run before it turns back."""
 
     def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
         return Participant(plan, position, service, is_quiet)
 
     def rows(self, participants: list[Participant]) -> Iterable[Subscription]:
-        """What participants hear of themselves."""
+        """Return the subscriptions of participants to their own events."""
         return ()
 
 

@@ -1,7 +1,7 @@
-"""A set of positions that mostly fills up from the first one: a value, cheap to change however long the saga.
+"""A set of positions that mostly fills up from the first one: a value that is cheap to update, however long the saga.
 
-Laws: every position below `below` is in the set; `beyond` has a bit for each further one, the lowest for `below`. The
-form is canonical (the lowest bit is never set), so equal sets are equal values.
+Laws: every position below `below` is in the set; `beyond` has a bit for each further position, the lowest bit for
+`below`. The form is canonical (the lowest bit is never set), so equal sets are equal values.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Positions(Struct, frozen=True, gc=False):
-    """Adding to, or taking from, the edge of the set costs what lies beyond the edge and no more."""
+    """Set of positions. An update at the edge of the set costs time proportional to `beyond` only."""
 
     below: int = 0
     beyond: int = 0
@@ -21,17 +21,17 @@ class Positions(Struct, frozen=True, gc=False):
         return position < self.below or bool(self.beyond >> (position - self.below) & 1)
 
     def covers(self, positions: Sequence[int]) -> bool:
-        """Whether all of the ascending positions are in the set."""
+        """True if all positions, in ascending order, are in the set."""
         if not positions or positions[-1] < self.below:
             return True
-        # A group mostly fills up from one end, so its ends tell at once that it is not full yet.
+        # A group mostly fills up from one end, so its two ends are checked first.
         return positions[-1] in self and positions[0] in self and all(p in self for p in positions)
 
     def add(self, position: int) -> "Positions":
         if position < self.below:
             return self
         below, beyond = self.below, self.beyond | 1 << (position - self.below)
-        filled = (beyond ^ (beyond + 1)).bit_length() - 1  # how many of the lowest bits are set
+        filled = (beyond ^ (beyond + 1)).bit_length() - 1  # number of trailing one bits
         return Positions(below + filled, beyond >> filled)
 
     def remove(self, position: int) -> "Positions":
@@ -41,6 +41,6 @@ class Positions(Struct, frozen=True, gc=False):
         return Positions(position, (self.beyond << kept | (1 << kept) - 1) & ~1)
 
     def descending(self) -> list[int]:
-        """The positions, the last one first."""
+        """Return the positions in descending order."""
         top = self.below + self.beyond.bit_length()
         return [position for position in range(top - 1, -1, -1) if position in self]

@@ -1,7 +1,7 @@
-"""The form of every reaction, and the rows of a style's table.
+"""Reactions, and the rows of a style's table.
 
-Laws: a cell is a value; a reaction returns the next cell and the events to publish, and changes nothing else. What a
-reaction may do in which state is looked up, not decided.
+Laws: a cell is a value. A reaction returns the next cell and the events to publish, and changes no other state. The
+reaction in each phase comes from a table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,12 @@ NOTHING: Events = ()
 
 
 class Phase(IntEnum):
-    """Where a participant stands in one run. A number, because it indexes the transitions.
+    """State of a participant in one run. An integer, because it indexes the transitions.
 
-    Five are for local transactions that take time: it runs; it runs although its time is up; it runs and is to be
-    undone; its compensation is tried again; so is that of what came too late. In doubt: its answer is unknown, and its
-    compensation has not worked yet; resumed: the same, and an operator has it tried once more.
+    Five phases are for local transactions that take time. RUNNING: the transaction runs. TIMED_OUT: it still runs after
+    its time-out. ABORTED: it runs and will be compensated. UNDOING: its compensation is retried. UNDOING_LATE: the
+    same, after a late success. IN_DOUBT: the answer is unknown, and the compensation has not worked yet. RESUMED: the
+    same, and an operator has asked for one more attempt.
     """
 
     WAITING = 0
@@ -39,7 +40,7 @@ class Phase(IntEnum):
     RESUMED = 12
 
 
-# Looking a member up on its enum costs as much as a whole reaction in Python 3.11; these names are free.
+# A member lookup on an enum costs as much as a whole reaction in Python 3.11; module-level names cost less.
 PHASES = tuple(Phase)
 (
     WAITING,
@@ -59,10 +60,10 @@ PHASES = tuple(Phase)
 
 
 class Cell(Struct, frozen=True, gc=False):
-    """The memory of one participant of one run.
+    """State of one participant in one run.
 
-    `heard` has a bit for each neighbour that was heard from; `receipt` is what the local transaction handed back, or,
-    in doubt, the exception that it raised; `attempt` counts the tries of what is being tried again.
+    `heard` has a bit for each neighbour whose event has arrived. `receipt` is the return value of the local
+    transaction, or, in doubt, the exception that it raised. `attempt` counts the attempts of a retried call.
     """
 
     phase: Phase = WAITING
@@ -72,10 +73,10 @@ class Cell(Struct, frozen=True, gc=False):
 
 
 Reaction = Callable[[Any, Event], tuple[Any, Events]]
-"""Cell and event in, next cell and published events out."""
+"""Reaction: (cell, event) to (next cell, published events)."""
 
 Moves = tuple[Reaction | None, ...]
-"""The reaction to one kind of event, by the phase of the cell; None: the event changes nothing in that phase."""
+"""The reactions to one kind of event, indexed by phase; None: the event changes no state in that phase."""
 
 
 def moves(by_phase: Mapping[Phase, Reaction]) -> Moves:
@@ -83,7 +84,7 @@ def moves(by_phase: Mapping[Phase, Reaction]) -> Moves:
 
 
 class Subscription(Struct, frozen=True, eq=False, gc=False):
-    """One row of a style's table: who hears a topic, and how it reacts. `seat` is the place of the hearer's cell."""
+    """One row of a style's table: subscriber, topic and reaction. `seat` is the index of the subscriber's cell."""
 
     topic: Topic
     seat: int
@@ -91,7 +92,7 @@ class Subscription(Struct, frozen=True, eq=False, gc=False):
     moves: Moves
 
     def react(self, cell: Any, event: Event) -> tuple[Any, Events]:
-        """What the hearer does: the next cell, and the events that it publishes."""
+        """Return the subscriber's next cell and the events that it publishes."""
         reaction: Reaction | None = self.moves[cell.phase]
         if reaction is None:
             return cell, NOTHING
@@ -99,9 +100,9 @@ class Subscription(Struct, frozen=True, eq=False, gc=False):
 
 
 class Gather:
-    """Waits for all of several neighbours: counts who was heard from, and reacts when the last one was.
+    """Join of several neighbours: notes each event that arrives, and reacts to the last one.
 
-    `offset` keeps the bits of two gatherings in one cell apart.
+    `offset` separates the bits of two joins in one cell.
     """
 
     def __init__(self, positions: Sequence[int], offset: int = 0) -> None:
@@ -109,7 +110,7 @@ class Gather:
         self.all = (1 << len(positions)) - 1 << offset
 
     def before(self, reactions: Moves) -> Moves:
-        """The same reactions, held back until every neighbour was heard from."""
+        """Return the reactions, delayed until every neighbour's event has arrived."""
 
         def gather(cell: Any, event: Event) -> tuple[Any, Events]:
             heard = cell.heard | 1 << self.bits[event.topic.position]
@@ -123,7 +124,7 @@ class Gather:
 
 
 class Held(tuple[Reaction | None, ...]):
-    """Moves that are held back; `reactions` are those behind them."""
+    """Reactions behind a join; `reactions` are the originals."""
 
     reactions: Moves
 

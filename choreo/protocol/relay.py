@@ -1,6 +1,6 @@
-"""A relay: an event that a participant hears makes it publish another, whatever the state of the saga.
+"""A relay: a participant that publishes one event for each event it receives, in every state of the saga.
 
-Two that hear each other are a storm. With `hop_limit` an event that has come so far causes no more.
+Two relays that subscribe to each other cause an event storm. `hop_limit` bounds the length of a causal chain.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ HOPS_MAX = 4
 
 
 def relay(topic: Topic, hop_limit: bool) -> Moves:
-    """Publish under `topic` whatever the phase; each update has a number one higher than the event that caused it."""
+    """Return the reaction that publishes under `topic` in every phase. Each update is numbered one above its cause."""
 
     def react(cell: Any, event: Event) -> tuple[Any, Events]:
         if hop_limit and event.number >= HOPS_MAX:

@@ -1,6 +1,6 @@
-"""How a run's outcome is put together from the events that were heard.
+"""Outcome of a run, derived from the events that the coordinator or the orchestrator received.
 
-Laws: reports what was heard, and assumes nothing.
+Laws: it reports received events and assumes no others.
 """
 
 from typing import Any
@@ -11,21 +11,21 @@ from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect
 
 Log = Any
-"""A linked list `(event, older)` or None: adding to it is cheap, however long the run."""
+"""A linked list `(event, older)` or None: appending takes constant time, however long the run."""
 
 Ends = dict[int, Event]
-"""How each step ended that did not succeed or was undone, by position; the newest first."""
+"""The event that ended each step backward (failed, cancelled, compensated or stuck), by position; the newest first."""
 
-# Looking a member up on its enum is slow in Python 3.11.
+# A member lookup on an enum is slow in Python 3.11.
 FACT_FAILED, FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.FAILED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 STATE_COMPENSATED, STATE_STUCK = State.COMPENSATED, State.STUCK
 
 RAISED = (Defect, InDoubt)
-"""Details of a step whose service raised something other than a refusal."""
+"""Detail types of a step whose service raised an exception other than `Refused`."""
 
 
 class OutcomeTopics:
-    """The three topics under which `source` publishes how a run ended; `prefix` keeps a record apart from the event."""
+    """The three outcome topics of `source`; `prefix` distinguishes recorded outcomes from the events."""
 
     def __init__(self, source: str, prefix: str = "saga") -> None:
         self.completed = Topic(f"{prefix}/completed", Fact.COMPLETED, source)
@@ -34,7 +34,7 @@ class OutcomeTopics:
 
 
 def ends_of(log: Log) -> Ends:
-    """The events by position. Of one that was heard twice the first time counts."""
+    """Return the events by position. Of duplicates, the first counts."""
     ends: Ends = {}
     while log is not None:
         event, log = log
@@ -46,10 +46,10 @@ def ends_of(log: Log) -> Ends:
 
 
 def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
-    """What became of a run that went backward: compensated, or stuck at the first compensation that kept failing.
+    """Return the outcome of a run that went backward: compensated, or stuck at the first compensation that failed.
 
-    Steps are listed in the order in which they were compensated. Where events overtook each other, the plan tells more
-    than the order in which they were heard: a step was compensated after those that depend on it.
+    Steps are listed in the order of their compensation. Where events overtook each other, the plan is more exact than
+    the order of arrival: a step is compensated after the steps that depend on it.
     """
     compensated: list[int] = []
     failed: Event | None = None
@@ -61,7 +61,7 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
         if fact is FACT_COMPENSATED:
             compensated.append(position)
             if detail is not None and failed is None:
-                failed = event  # it had been given up, and that is why the saga went backward
+                failed = event  # the step was given up, which is why the saga went backward
             continue
         if fact is FACT_FAILED:
             failed = event
@@ -81,6 +81,6 @@ def backward_outcome(plan: Plan, ends: Ends) -> Outcome:
         return Outcome(state, 0, steps, stuck_step, reason)
     if stuck is not None:
         raised = stuck if isinstance(stuck.detail, Defect | InDoubt) else raised
-        in_doubt = [event for event in in_doubt if isinstance(event.detail, InDoubt)]  # the others were undone
+        in_doubt = [event for event in in_doubt if isinstance(event.detail, InDoubt)]  # the other ones were compensated
     doubtful = tuple([names[position] for position in sorted(event.topic.position for event in in_doubt)])
     return Outcome(state, 0, steps, stuck_step, reason, raised.reason, raised.topic.step, doubtful)

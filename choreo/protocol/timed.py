@@ -1,8 +1,8 @@
-"""A participant on terms: its local transaction takes time, may time out, is tried again, or is beyond return.
+"""Timed participant: its local transaction may take time, time out, be retried, or be a pivot.
 
-Laws: as pure as any participant; time arrives as events, which it sends to itself (`Timer`). What moves in which phase
-is one table (`transitions`), and a guarantee that is switched off is another row of it. A step on the node's own terms
-gets the node's own participant.
+Laws: as pure as any participant. Time arrives as events that the participant sends to itself (`Timer`). The reactions
+by phase are one table (`transitions`); a guarantee that is switched off replaces rows of it. A step with the node's own
+policy gets the node's own participant.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from choreo.saga.raised import Defect, defect, reason
 from choreo.saga.service import NotTheService, Refused, Service
 
 BACKOFF_MS = 10
-"""How long the first repetition waits; each further one waits twice as long."""
+"""Delay before the first retry, in milliseconds; it doubles with each further retry."""
 BACKOFFS_MAX = 6
 
 Rule = Callable[..., tuple[Cell, Events]]
@@ -48,11 +48,11 @@ Transitions = Mapping[Signal | Timer, Mapping[Phase, Rule]]
 
 
 class Policy(Struct, frozen=True):
-    """How a step's local transaction and its compensation are run.
+    """Execution policy of a step's local transaction and its compensation.
 
-    `attempts`: how often a retriable local transaction, or a compensation, is tried. `latency_ms`: how long the local
-    transaction takes, at least and at most; None: it is done within the delivery that triggers it. `is_stubborn`: its
-    compensation may fail, and is tried again after a while rather than at once.
+    `attempts`: the maximum for a retriable local transaction, and for a compensation. `latency_ms`: minimum and maximum
+    duration of the local transaction, in milliseconds; None: it is done within the delivery that triggers it.
+    `is_stubborn`: its compensation may fail, and is retried after a delay rather than at once.
     """
 
     kind: Kind = Kind.COMPENSATABLE
@@ -72,7 +72,7 @@ class Policy(Struct, frozen=True):
 
 
 PLAIN = Policy()
-"""The node's own: done at once, and undone at once."""
+"""The node's own policy: execute at once, and compensate at once."""
 
 
 class LabTerms(Terms):
@@ -91,7 +91,7 @@ class LabTerms(Terms):
         return TimedParticipant(plan, position, service, is_quiet, policy, self._guarantees)
 
     def rows(self, participants: list[Participant]) -> Iterator[Subscription]:
-        """The timers."""
+        """Return the subscriptions to the timers."""
         for me in participants:
             if isinstance(me, TimedParticipant):
                 for topic, timer in me.timers():
@@ -99,7 +99,7 @@ class LabTerms(Terms):
 
 
 class TimedParticipant(Participant):
-    """Bound to the step at `position`, on the terms of its policy and the guarantees."""
+    """Participant of the step at `position`, under a policy and the guarantees."""
 
     def __init__(
         self, plan: Plan, position: int, service: Service, is_quiet: bool, policy: Policy, guarantees: Guarantees
@@ -122,7 +122,7 @@ class TimedParticipant(Participant):
         return moves({phase: rule.__get__(self) for phase, rule in self._table[signal].items()})
 
     def timers(self) -> Iterator[tuple[Topic, Timer]]:
-        """What it may tell itself."""
+        """Return the timers that the participant may set."""
         if self.policy.latency_ms is not None or self._attempts > 1:
             yield self._attempt_topics[0], Timer.ATTEMPT
         yield self._retry_topics[0], Timer.RETRY
@@ -151,19 +151,19 @@ class TimedParticipant(Participant):
         return Cell(FAILED, cell.heard), (self._because(self.failed, event, why),)
 
     def expire(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Its time is up, and nobody knows whether it will commit: it has not ended."""
+        """Note the time-out. The transaction may still commit, so the step has not ended."""
         return replace(cell, phase=TIMED_OUT), NOTHING
 
     def expire_for_good(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Without `late_success`: it counts as failed, although it may commit."""
+        """Without `late_success`: publish `failed` at the time-out, although the transaction may still commit."""
         return replace(cell, phase=TIMED_OUT), (self._because(self.failed, event, self._timed_out),)
 
     def abort(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """The saga has turned back while it runs."""
+        """Note that the saga has turned back while the transaction runs."""
         return replace(cell, phase=ABORTED), NOTHING
 
     def undo_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """What nobody waits for any more is over: what it did is undone."""
+        """Finish a transaction that timed out or was aborted, and compensate it if it committed."""
         receipt, why = self._try(event.run)
         is_late = cell.phase is TIMED_OUT
         if why is None:
@@ -176,7 +176,7 @@ class TimedParticipant(Participant):
         return Cell(FAILED, cell.heard), self.cancel(cell, event)[1]
 
     def commit_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Without `late_success`: it commits, and nobody is told."""
+        """Without `late_success`: commit after the time-out, and publish no event."""
         self._try(event.run)
         return Cell(FAILED, cell.heard), NOTHING
 
@@ -185,7 +185,7 @@ class TimedParticipant(Participant):
         return Cell(CANCELLED, cell.heard), NOTHING if cancelled is None else (self._because(cancelled, event),)
 
     def decline(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Without `tombstone`: it says that there is nothing to undo, and does not remember having said so."""
+        """Without `tombstone`: answer that there is no effect to undo, and forget the answer."""
         _, events = self.cancel(cell, event)
         return cell, events
 
@@ -195,24 +195,24 @@ class TimedParticipant(Participant):
         return self._undo(cell, event, UNDOING)
 
     def backward_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """The same for what came too late: nothing has followed it, and whoever hears of it must know that."""
+        """Compensate a late success. No step has followed it, and the events tell the subscribers so."""
         cell, events = self._undo(cell, event, UNDOING_LATE)
         if cell.phase is UNDOING_LATE:
             return cell, events
         return cell, tuple(replace(each, detail=Late(each.reason or self._timed_out)) for each in events)
 
     def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Without `honest_compensation`: whether it worked or not, it says that it did."""
+        """Without `honest_compensation`: publish `compensated` even if the compensation failed."""
         self._try_to_compensate(event.run, cell.receipt)
         return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
 
     def backward_late_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """The same for what came too late."""
+        """Without `honest_compensation`: the same for a late success."""
         cell, (event,) = self.backward_hiding(cell, event)
         return cell, (replace(event, detail=Late(self._timed_out)),)
 
     def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """Undo what may have taken effect, or try it again later; only when that has worked the step has failed."""
+        """Compensate a transaction that may have taken effect, or retry later. The step fails once that has worked."""
         if not self._has_way_back:
             return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, self._no_way_back),)
         why_not = self._try_to_compensate(event.run, None)
@@ -224,13 +224,13 @@ class TimedParticipant(Participant):
         return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, why_not),)
 
     def refuse_to_undo(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        """The pivot, and what comes after it, has no way back."""
+        """Refuse to compensate the pivot or a step after it: the step is stuck."""
         return Cell(STUCK, cell.heard, cell.receipt), (
             self._because(self.compensation_failed, event, self._no_way_back),
         )
 
     def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
-        """Compensate; or try it again, which is in `phase`; or be stuck."""
+        """Compensate; on failure retry later in `phase`, or be stuck after the last attempt."""
         why_not = self._try_to_compensate(event.run, cell.receipt)
         if why_not is None:
             return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
@@ -250,7 +250,7 @@ class TimedParticipant(Participant):
         return f"{self.step} is {self.policy.kind} and cannot be undone"
 
     def _try(self, run: Run) -> tuple[object, str | Defect | None]:
-        """The receipt, and why there is none."""
+        """Execute once; return the receipt, and the error or None."""
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
@@ -267,7 +267,10 @@ class TimedParticipant(Participant):
 
 
 def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
-    """The neighbour protocol with time. Each guarantee has its rows; without it they say what goes wrong instead."""
+    """Return the transitions of the neighbour protocol with time.
+
+    Each guarantee has its rows. Without the guarantee, other rows show the resulting anomaly.
+    """
     it = TimedParticipant
     back: Rule = it.backward if guarantees.honest_compensation else it.backward_hiding
     back_late: Rule = it.backward_late if guarantees.honest_compensation else it.backward_late_hiding
@@ -281,7 +284,7 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
         Timer.TIMED_OUT: {RUNNING: it.expire},
         Timer.RETRY: {UNDOING: back, UNDOING_LATE: back_late, IN_DOUBT: it.undo_in_doubt},
     }
-    if not guarantees.inbox:  # it begins again, or is undone again, wherever the first delivery has led
+    if not guarantees.inbox:  # without an inbox, a duplicate delivery executes or compensates again, in any later phase
         table[Signal.GO] |= dict.fromkeys(BEGUN, it.begin)
         table[Timer.ATTEMPT] |= dict.fromkeys(ATTEMPTED, it.attempt)
         table[Signal.BACK] |= dict.fromkeys(WENT_BACK, back)
@@ -298,11 +301,11 @@ def transitions(guarantees: Guarantees, kind: Kind) -> Transitions:
 
 
 ATTEMPTED = (SUCCEEDED, FAILED, COMPENSATED, STUCK, UNDOING, UNDOING_LATE, IN_DOUBT)
-"""Where a delivery that ran the local transaction may have led, or what followed it."""
+"""Phases after the local transaction was attempted."""
 BEGUN = (*ATTEMPTED, RUNNING, TIMED_OUT, ABORTED)
-"""Where a delivery that began the local transaction may have led, or what followed it."""
+"""Phases after the local transaction has begun."""
 WENT_BACK = (COMPENSATED, STUCK, UNDOING)
-"""Where a delivery that ran the compensation may have led."""
+"""Phases after the compensation was attempted."""
 
 
 def _timer(plan: Plan, position: int, timer: Timer, after_ms: tuple[int, int]) -> Topic:

@@ -1,1 +1,1 @@
-"""What a saga is: steps, plan, guarantees, outcome, and the service that an author writes. Pure."""
+"""Definition of a saga: steps, plan, guarantees, outcome, and the service that an author writes. Pure."""

@@ -1,7 +1,7 @@
-"""Whether a service can be called as services are: plainly, and without being awaited.
+"""Check of services: `execute` and `compensate` must be plain functions, not coroutines or generators.
 
-Laws: pure; calls nothing. What can be known of a service before it is called is refused when it is looked up, with its
-name; what turns up in what a call returned is a defect of the service.
+Laws: pure; it calls no service. Defects that are visible before a call are refused at lookup, with the step's name. A
+defect that only a result shows, such as an awaitable, is a defect of the service.
 """
 
 from functools import partial
@@ -15,21 +15,21 @@ METHODS = ("execute", "compensate")
 NAME_MAX = 60
 
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
-"""Flags of a code object (`inspect.CO_GENERATOR`, …); to import inspect takes longer than to start a node."""
+"""Flags of a code object (`inspect.CO_GENERATOR`, …). Importing inspect takes longer than starting a node."""
 
 KINDS = {COROUTINE: "async def", ASYNC_GENERATOR: "an async generator", GENERATOR: "a generator"}
 WRAPPED_MAX = 20
 
 SCALARS = frozenset({type(None), int, str, bool, float, dict, list, tuple, bytes})
-"""Results that need no second look."""
+"""Result types that are accepted without a further check."""
 
 
 class UnfitService(TypeError):
-    """What was found for a step cannot be called as a service."""
+    """The object found for a step cannot be called as a service."""
 
 
 def checked(service_of: ServiceOf) -> ServiceOf:
-    """The same services, each checked when it is looked up. Looking one up raises `UnfitService`."""
+    """Return the same catalogue, with each service checked at lookup. A lookup raises `UnfitService`."""
 
     def checked_service_of(step: str) -> Service:
         return fit(service_of(step), step)
@@ -38,7 +38,7 @@ def checked(service_of: ServiceOf) -> ServiceOf:
 
 
 def fit(service: Service, step: str) -> Service:
-    """The service itself. Raises `UnfitService` for one that nobody can call, or that would never run."""
+    """Return the service. Raises `UnfitService` if a method is missing, or is a coroutine or generator function."""
     for method in METHODS:
         call = getattr(service, method, None)
         if not callable(call):
@@ -55,7 +55,10 @@ def fit(service: Service, step: str) -> Service:
 
 
 def ran(result: Any) -> Any:
-    """What a call returned. Raises `TypeError` for what has not run yet, and closes it, so that nobody warns of it."""
+    """Return the result of a call. Raises `TypeError` for an awaitable or a generator, and closes it first.
+
+    Closing it avoids the interpreter's warning about a coroutine that was never awaited.
+    """
     if result.__class__ in SCALARS or not _is_to_run(result):
         return result
     close = getattr(result, "close", None) or getattr(result, "cancel", None)
@@ -69,7 +72,7 @@ def _is_to_run(result: Any) -> bool:
 
 
 def _kind_of(call: Any) -> str | None:
-    """Of a function that only makes something to await or to iterate, what it is; None for a plain one."""
+    """Return the kind of a coroutine function or a generator function; None for a plain function."""
     function = _function_of(call)
     code: Any = getattr(function, "__code__", None)
     flags: int = getattr(code, "co_flags", 0)
@@ -79,7 +82,7 @@ def _kind_of(call: Any) -> str | None:
 
 
 def _function_of(call: Any) -> Any:
-    """The function behind bound methods, partials and objects with `__call__`."""
+    """Return the function behind bound methods, partials and objects with `__call__`."""
     for _ in range(WRAPPED_MAX):
         if isinstance(call, partial):
             call = call.func

@@ -1,7 +1,7 @@
-"""A saga's definition: its steps, the runs to start, the guarantees that hold, and what may go wrong.
+"""Definition of a saga: its steps, the runs to start, the guarantees, and the faults.
 
-Laws: plain frozen values, the same whether read from TOML or built in Python. What makes sense together is checked by
-`check`, and every complaint names the key, what was expected and what came.
+Laws: plain frozen values, the same whether read from TOML or built in Python. `check` tests their consistency; each
+error names the key, the expected value and the actual one.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from choreo.saga.plan import Plan, plan_of_graph
 
 
 class Kind(StrEnum):
-    """What becomes of a step when the saga goes backward."""
+    """Kinds of steps, by their role in backward recovery."""
 
     COMPENSATABLE = "compensatable"
     PIVOT = "pivot"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What may happen to a delivery, or to the one who hears it."""
+    """Kinds of faults, of a delivery or of its subscriber."""
 
     DROP = "drop"
     DUPLICATE = "duplicate"
@@ -35,16 +35,16 @@ class FaultKind(StrEnum):
 
 
 class CrashPoint(StrEnum):
-    """Where in the handling of a delivery its hearer crashes."""
+    """Points in the handling of a delivery at which its subscriber crashes."""
 
     BEFORE = "before"
     """Before the local transaction."""
     UNPUBLISHED = "unpublished"
-    """Between commit and publish: committed, not yet published."""
+    """Between commit and publish, with commit first: committed, not yet published."""
     UNCOMMITTED = "uncommitted"
-    """Between publish and commit, where somebody publishes first: published, and never committed."""
+    """Between publish and commit, with publish first: published, never committed."""
     AFTER = "after"
-    """After both, before the delivery is acknowledged."""
+    """After commit and publish, before the delivery is acknowledged."""
 
 
 Fails = Literal["never", "always", "may"] | int
@@ -52,7 +52,7 @@ Fails = Literal["never", "always", "may"] | int
 
 Value = int | str
 Milliseconds = int | tuple[int, int]
-"""So many, or from so many to so many."""
+"""A fixed duration, or a minimum and a maximum; in milliseconds."""
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,9 +75,9 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resource(Struct, frozen=True, forbid_unknown_fields=True):
-    """What steps change: an amount that may have a minimum, or any value that is written over.
+    """A resource that steps change: an amount with an optional minimum, or a value that is overwritten.
 
-    `on_lock` says what becomes of a step that needs it while another run has locked it: refused, or it waits.
+    `on_lock` decides about a step that needs the resource while another run has locked it: it is refused, or it waits.
     """
 
     initial: Value = 0
@@ -86,7 +86,10 @@ class Resource(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunOf(Struct, frozen=True, forbid_unknown_fields=True):
-    """One run to start. `steps`: only these of the definition; `ask_again_ms`: when the client loses patience."""
+    """One run to start.
+
+    `steps`: a subset of the definition's steps. `ask_again_ms`: when the client retries the request, in milliseconds.
+    """
 
     saga_id: str
     start_ms: int = 0
@@ -97,7 +100,7 @@ class RunOf(Struct, frozen=True, forbid_unknown_fields=True):
 class Wiring(Struct, frozen=True, forbid_unknown_fields=True):
     """Bugs of the wiring.
 
-    `deaf`: (step, topic) that it does not hear; `relays`: (step, topic that it hears, topic that it then publishes).
+    `deaf`: (step, topic) of a missing subscription. `relays`: (step, subscribed topic, topic published in reaction).
     """
 
     deaf: tuple[tuple[str, str], ...] = ()
@@ -105,9 +108,9 @@ class Wiring(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
-    """What may go wrong: in one history at most `budget` faults of these kinds.
+    """Faults of the laboratory: at most `budget` faults of these kinds in one history.
 
-    `hearers`: only deliveries to these participants; `crash_points`: only crashes at these points.
+    `hearers`: only deliveries to these participants. `crash_points`: only crashes at these points.
     """
 
     kinds: tuple[FaultKind, ...] = ()
@@ -121,7 +124,7 @@ class SagaName(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Definition(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole. In TOML the steps are `[[step]]` and the runs `[[run]]`."""
+    """The complete definition. In TOML, the steps are `[[step]]` and the runs `[[run]]`."""
 
     saga: SagaName
     steps: tuple[Step, ...] = field(default=(), name="step")
@@ -136,11 +139,11 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         return self.saga.name
 
     def all_runs(self) -> tuple[RunOf, ...]:
-        """The runs to start; one named after the saga, where none is given."""
+        """Return the runs to start; by default one, named after the saga."""
         return self.runs or (RunOf(self.saga.name),)
 
     def steps_of(self, run: RunOf) -> tuple[Step, ...]:
-        """The steps that a run takes, each after those of its predecessors that the run takes as well."""
+        """Return the steps of a run, each with its predecessors among the steps of that run."""
         names = [step.name for step in self.steps] if run.steps is None else list(run.steps)
         by_name = {step.name: step for step in self.with_after()}
         taken = [by_name[name] for name in names]
@@ -149,7 +152,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         originals, known = {step.name: step for step in self.steps}, frozenset(names)
         previous: tuple[str, ...] = ()
         steps = []
-        for step in taken:  # of a run's own list each step follows the one before it, unless `after` says otherwise
+        for step in taken:  # in a run's own list, each step follows the previous one, unless `after` says otherwise
             after_of = originals[step.name].after
             after = previous if after_of is None else tuple(a for a in after_of if a in known)
             steps.append(replace(step, after=after))
@@ -157,7 +160,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(steps)
 
     def with_after(self) -> tuple[Step, ...]:
-        """The steps with their predecessors filled in: by default the step before in the file."""
+        """Return the steps with their predecessors filled in; the default is the previous step in the file."""
         return tuple(_with_after(self.steps))
 
     def plan_of(self, run: RunOf) -> Plan:
@@ -165,7 +168,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def plan_of_steps(steps: tuple[Step, ...]) -> Plan:
-    """The plan of steps whose predecessors are filled in. Raises `ValueError` for a cycle."""
+    """Return the plan of steps whose predecessors are filled in. Raises `ValueError` for a cycle."""
     position = {step.name: index for index, step in enumerate(steps)}
     return plan_of_graph(
         tuple(step.name for step in steps), [[position[name] for name in step.after or ()] for step in steps]

@@ -1,12 +1,12 @@
-"""Idempotency keys: the name of one action of one step of one run, the same for every attempt.
+"""Idempotency keys: each names one action of one step of one run, and is the same for every attempt.
 
-Laws: pure; derived, never drawn. A runner draws an origin once; everything else follows from it:
+Laws: pure; keys are derived, never random. A runner draws an origin once; the rest of the key follows from the call:
 
     <origin>.<run>.<position>         the local transaction
     <origin>.<run>.<position>.undo    its compensation
 
 A key has at most `KEY_CHARACTERS_MAX` characters, all of them unreserved in URLs (RFC 3986, section 2.3). Runs that an
-older choreo has begun keep the keys that it gave them, `run-<run>/<position>` for both actions: a call may have been
+older version of choreo has begun keep their old keys, `run-<run>/<position>` for both actions: a call may have been
 made under them.
 """
 
@@ -16,13 +16,13 @@ UNDO = ".undo"
 KEY_CHARACTERS_MAX = 64
 ORIGIN_CHARACTERS_MAX = 20
 UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~")
-"""What an origin may consist of; the dot separates the parts of a key."""
+"""The characters allowed in an origin; the dot separates the parts of a key."""
 
 OLD_PREFIX, OLD_SEPARATOR = "run-", "/"
 
 
 class Key(Struct, frozen=True):
-    """A key, taken apart. `origin` is None in keys of an older choreo, which do not tell the two actions apart."""
+    """A parsed key. `origin` is None in keys of older versions, which are the same for both actions."""
 
     origin: str | None
     run: str
@@ -31,7 +31,7 @@ class Key(Struct, frozen=True):
 
 
 def checked_origin(origin: str) -> str:
-    """Return the origin. Raises `ValueError` for one that makes no keys."""
+    """Return the origin. Raises `ValueError` for one that cannot be part of a key."""
     if not 0 < len(origin) <= ORIGIN_CHARACTERS_MAX or not UNRESERVED.issuperset(origin):
         raise ValueError(
             f"origin: expected 1 to {ORIGIN_CHARACTERS_MAX} letters, digits, '-', '_' or '~', got {origin!r}"
@@ -40,22 +40,22 @@ def checked_origin(origin: str) -> str:
 
 
 def key_prefix(origin: str | None, run: int | str) -> str:
-    """Return the common beginning of all keys of a run; without an origin, of a run that an older choreo has begun."""
+    """Return the common prefix of all keys of a run; without an origin, the prefix of older versions."""
     return f"{OLD_PREFIX}{run}{OLD_SEPARATOR}" if origin is None else f"{origin}.{run}."
 
 
 def compensation_key(execution_key: str) -> str:
-    """Return the key of the compensation of what was executed under `execution_key`."""
+    """Return the key of the compensation of the local transaction with this key."""
     return execution_key if OLD_SEPARATOR in execution_key else execution_key + UNDO
 
 
 def execution_key(key: str) -> str:
-    """Return the key of the local transaction that a key, its own or that of its compensation, is about."""
+    """Return the key of the local transaction, given that key or the key of its compensation."""
     return key.removesuffix(UNDO)
 
 
 def read_key(key: str) -> Key:
-    """Take a key apart. Raises `ValueError` for a text that is none."""
+    """Parse a key. Raises `ValueError` for a text that is not a key."""
     origin, _, rest = key.removesuffix(UNDO).partition(".")
     run, _, position = rest.partition(".")
     if OLD_SEPARATOR in key:

@@ -1,7 +1,7 @@
-"""Looking a service up by its name: the one that is meant, and not the one that stands in for unknown names.
+"""Lookup of services by name, which tells a known service from the stand-in for unknown names.
 
-Laws: pure. A catalogue is any function from name to service; the names that it knows are read from what it is made of,
-and for suggestions only.
+Laws: pure. A catalogue is any function from name to service. Its known names are read from its mappings and closures,
+and are used for suggestions only.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +17,11 @@ NAMES_MAX, NAME_MAX, NAMED_MAX, ENCLOSED_MAX = 1_000, 60, 8, 50
 
 
 class UnknownService(ValueError):
-    """A definition names a service that the services given do not know."""
+    """A definition names a service that is not in the catalogue."""
 
 
 def known_services(service_of: ServiceOf, names: Iterable[str]) -> dict[str, Service]:
-    """The service of each name, which is no stand-in. Raises `UnknownService`, with the nearest name."""
+    """Return the service of each name, never the stand-in. Raises `UnknownService`, with the nearest name."""
     services = {name: _service(service_of, name) for name in names}
     stand_in = stand_in_of(service_of)
     if stand_in is None or serves_every_name(service_of, services.values()):
@@ -33,7 +33,7 @@ def known_services(service_of: ServiceOf, names: Iterable[str]) -> dict[str, Ser
 
 
 def serves_every_name(service_of: ServiceOf, services: Iterable[Service]) -> bool:
-    """Whether a catalogue has one service for whatever it is asked for: then that stands in for nobody."""
+    """True if the catalogue returns one service for every name, which then is not a stand-in."""
     stand_in = stand_in_of(service_of)
     return all(service is stand_in for service in services) and next(_names_of(service_of), None) is None
 
@@ -45,7 +45,7 @@ def _service(service_of: ServiceOf, name: str) -> Service:
         raise
     except KeyError:
         raise UnknownService(f"{_expected(name)}{_known(service_of, name)}") from None
-    except BaseException as error:  # whatever somebody else's catalogue raises
+    except BaseException as error:  # the catalogue comes from outside, and may raise any exception
         expect_no_ctrl_c(error)
         raise UnknownService(f"{_expected(name)} ({in_a_line(error)}){_known(service_of, name)}") from None
     if service is None:
@@ -58,8 +58,8 @@ def _expected(name: str) -> str:
 
 
 def _known(service_of: ServiceOf, name: str) -> str:
-    """The nearest name; where none is near, the names that there are, as far as that can be seen."""
-    from difflib import get_close_matches  # seldom needed
+    """Return the nearest known name as a suggestion, or else the list of known names, as far as it can be read."""
+    from difflib import get_close_matches  # imported here because it is seldom needed
 
     names = [each[:NAME_MAX] for each in islice(dict.fromkeys(_names_of(service_of)), NAMES_MAX)]
     close = get_close_matches(name[:NAME_MAX], names, n=1, cutoff=0.5)
@@ -70,9 +70,9 @@ def _known(service_of: ServiceOf, name: str) -> str:
 
 
 def _names_of(service_of: ServiceOf) -> Iterator[str]:
-    """The keys of the mappings that a catalogue looks names up in: its own, or those that its function encloses."""
+    """Yield the keys of the catalogue's mappings: its own, or those in the closure of its function."""
     looked_at: list[Any] = [service_of]
-    for each in looked_at:  # which grows
+    for each in looked_at:  # the list grows during the loop
         if isinstance(each, Mapping):
             yield from (key for key in each if isinstance(key, str))
         elif callable(each) and len(looked_at) < ENCLOSED_MAX:
@@ -81,5 +81,5 @@ def _names_of(service_of: ServiceOf) -> Iterator[str]:
 
 def _enclosed(function: Any) -> Iterator[Any]:
     for cell in getattr(function, "__closure__", None) or ():
-        with suppress(ValueError):  # a cell that is empty
+        with suppress(ValueError):  # an empty cell
             yield cell.cell_contents

@@ -1,4 +1,4 @@
-"""How a run ended, as the coordinator or the orchestrator observed it."""
+"""Outcome of a run, as the coordinator or the orchestrator observed it."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class State(StrEnum):
-    """The three ways in which a run can end."""
+    """The three possible outcomes."""
 
     COMPLETED = "completed"
     COMPENSATED = "compensated"
@@ -14,15 +14,17 @@ class State(StrEnum):
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """The end of a run.
+    """Outcome of a run.
 
-    `completed_steps` counts the steps of a completed run, and is 0 otherwise. `compensated_steps` lists what was in
-    fact compensated, in the order in which it happened. `stuck_step` is the first step whose compensation kept
-    failing; that step and whatever came before it are still in force. `reason` is that of the failure, or, where the
-    run is stuck, of the compensation. Where a service raised something other than `Refused`, `failed_step` is its step
-    and `defect` the exception in one line; where several did, those of the stuck step. `in_doubt_steps` are the steps
-    whose local transaction raised such a thing: where the run is compensated, those that were undone for it, and where
-    it is stuck, those that were not, and may be in force.
+    `completed_steps` counts the steps of a completed run, and is 0 otherwise. `compensated_steps` lists the compensated
+    steps in the order of their compensation. `stuck_step` is the first step whose compensation kept failing; it and the
+    steps before it are still in force. `reason` is the reason of the failure, or, in a stuck run, of the failed
+    compensation.
+
+    If a service raised an exception other than `Refused`, `failed_step` is its step and `defect` that exception in one
+    line; if several did, those of the stuck step. `in_doubt_steps` are the steps whose local transaction raised such an
+    exception: in a compensated run, those that were compensated for it; in a stuck run, those that were not, and may be
+    in force.
     """
 
     state: State

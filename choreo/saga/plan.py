@@ -1,7 +1,7 @@
-"""An itinerary, and the plan that is computed from it once: who precedes and who follows whom.
+"""Itineraries, and the plan computed once from each: the predecessors and successors of every step.
 
-Laws: a plan is a value and knows no style. Steps are known by position, so one name may stand in a saga twice.
-Neighbours are tuples that a whole group shares, so a plan is as large as its itinerary, not as its dependencies.
+Laws: a plan is a value and knows no style. Steps are identified by position, so one name may occur twice in a saga. All
+members of a group share one tuple of neighbours, so a plan is as large as its itinerary, not as its dependencies.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,23 +12,23 @@ from msgspec import Struct
 from choreo.saga.raised import shown
 
 Itinerary = tuple[str | tuple[str, ...], ...]
-"""Steps in their order; a nested tuple is a group that runs in parallel."""
+"""Steps in order; a nested tuple is a group that runs in parallel."""
 
 STEPS_MAX = 100_000
 DEPENDENCIES_MAX = 100_000
 CHARACTERS_MAX = 2_000_000
-"""Of all step names together."""
+"""Bound on the characters of all step names together."""
 
 
 class PlanTooLarge(ValueError):
-    """An itinerary beyond the bounds that keep one request from eating the process."""
+    """An itinerary beyond the bounds, which limit the memory of one request."""
 
 
 class Plan(Struct, frozen=True):
-    """Neighbours by position.
+    """Predecessors and successors by position.
 
     `first` and `last` are the positions without predecessors and without successors. For each step, `depths` counts the
-    groups before it, and `occurrences` the steps of the same name before it.
+    groups before it, and `occurrences` the earlier steps of the same name.
     """
 
     steps: tuple[str, ...]
@@ -39,20 +39,20 @@ class Plan(Struct, frozen=True):
     first: tuple[int, ...]
     last: tuple[int, ...]
     is_levelled: bool = True
-    """Whether every step follows all of the group before it, as in an itinerary; false for a graph."""
+    """True if every step follows all members of the group before it, as in an itinerary; false for a graph."""
     is_chain: bool = False
-    """Whether it is known that no group has several members, so that the depth of each step is its position."""
+    """True if every group is known to have one member, so that the depth of each step is its position."""
 
     def position_of(self, step: str) -> int | None:
-        """The first position of that name, or None where no step has it."""
+        """Return the first position of that name, or None."""
         return self.steps.index(step) if step in self.steps else None
 
 
 def plan(itinerary: Itinerary) -> Plan:
-    """Compute who precedes and follows whom.
+    """Compute the predecessors and successors of every step.
 
-    Every member of a group follows every member of the group before it. An empty group is nothing to do. Raises
-    `PlanTooLarge` beyond the bounds, and `TypeError` for what is no itinerary.
+    Every member of a group follows every member of the group before it. An empty group is ignored. Raises
+    `PlanTooLarge` beyond the bounds, and `TypeError` for a value that is not an itinerary.
     """
     _check(itinerary)
     levels = list(_levels(itinerary))
@@ -80,11 +80,11 @@ def plan(itinerary: Itinerary) -> Plan:
 
 
 def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:
-    """The plan of steps of which each follows those whose positions `after` has for it.
+    """Return the plan of a graph; `after` has the positions of the predecessors of each step.
 
-    Raises `ValueError`, which names the steps, where they follow each other in a circle.
+    Raises `ValueError`, which names the steps, if the graph has a cycle.
     """
-    after = [sorted(before) for before in after]  # in whatever order the author has named them
+    after = [sorted(before) for before in after]  # the author may list them in any order
     successors: list[list[int]] = [[] for _ in steps]
     for position, before in enumerate(after):
         for predecessor in before:
@@ -105,7 +105,7 @@ def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:
 def _depths(
     steps: Sequence[str], after: Sequence[Sequence[int]], successors: Sequence[Sequence[int]]
 ) -> tuple[int, ...]:
-    """The number of steps on the longest way to each; Kahn's algorithm."""
+    """Return the length of the longest path to each step, by Kahn's algorithm."""
     depths = [0] * len(steps)
     missing = [len(before) for before in after]
     ready = [position for position, count in enumerate(missing) if not count]
@@ -145,7 +145,7 @@ def _occurrences(steps: Sequence[str]) -> Iterator[int]:
 def _check(itinerary: object) -> None:
     if not isinstance(itinerary, tuple):
         raise TypeError(f"steps: expected a tuple of step names and groups, got {shown(itinerary)}")
-    if len(itinerary) > STEPS_MAX and () in itinerary:  # whoever keeps the itinerary keeps them too
+    if len(itinerary) > STEPS_MAX and () in itinerary:  # the caller keeps the itinerary, and its empty groups with it
         raise PlanTooLarge(f"steps: expected at most {STEPS_MAX} groups, empty ones included, got {len(itinerary)}")
     for index, group in enumerate(itinerary):
         if not isinstance(group, str) and not (isinstance(group, tuple) and all(isinstance(s, str) for s in group)):

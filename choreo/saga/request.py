@@ -1,6 +1,6 @@
-"""What a client asks for, and who it is.
+"""Requests of clients, and their senders.
 
-Laws: values. What the request is, and who made it, are kept apart: the same request may come from two senders.
+Laws: values. Request and sender are separate: two senders may make the same request.
 """
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from choreo.saga.plan import Itinerary
 
 
 class Request(Struct, frozen=True, gc=False):
-    """A saga to execute; the fields are those of `execute` in docs/reference/node.md."""
+    """A request to execute a saga; the fields are those of `execute` in docs/reference/node.md."""
 
     saga_id: str | int
     steps: Itinerary
@@ -19,7 +19,7 @@ class Request(Struct, frozen=True, gc=False):
 
 
 class Sender(Struct, frozen=True, gc=False):
-    """Where the reply goes: to `src`, about its message `msg_id`; in an envelope from `reply_as`, or bare without."""
+    """Address of the reply: to `src`, about its message `msg_id`; enveloped from `reply_as`, or bare if it is None."""
 
     src: str | None = None
     msg_id: int | None = None
@@ -30,4 +30,4 @@ NOBODY = Sender()
 
 
 class Unavailable(Exception):
-    """No request can be taken any more. What was promised will be kept by the process that takes over."""
+    """No further request is accepted. The process that takes over completes every accepted request."""

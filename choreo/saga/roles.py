@@ -1,4 +1,4 @@
-"""Names of the participants that are no steps, as they stand in events, tables and traces."""
+"""Names of the participants that are not steps, as they stand in events, tables and traces."""
 
 CLIENT = "client"
 COORDINATOR = "coordinator"

@@ -1,6 +1,6 @@
-"""What an author writes: a local transaction and what undoes it.
+"""The service interface: a local transaction with its compensation.
 
-Laws: a service knows no saga, no style, no bus and no clock. A business "no" is raised as `Refused`; any other
+Laws: a service knows no saga, no style, no bus and no clock. It raises a business "no" as `Refused`; any other
 exception is a defect of the service and is reported as one.
 """
 
@@ -11,49 +11,49 @@ from choreo.saga.raised import expect_no_ctrl_c
 
 
 class Refused(Exception):
-    """A business no: sold out, declined. The step fails, and the saga goes backward."""
+    """A business refusal, such as sold out or declined. The step fails, and the saga goes backward."""
 
 
 class NotTheService(Exception):
-    """Raised by a runner through a participant: neither a refusal nor a defect, and none of the saga's business."""
+    """Control flow that a runner raises through a participant: neither a refusal nor a defect of the service."""
 
 
 class Waits(NotTheService):
-    """Not now: what it needs is locked by another run. The delivery is handled again when it is free."""
+    """The call needs a resource that another run has locked. The delivery is handled again after the release."""
 
 
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` is an idempotency key: the same for every attempt of this call, also after a crash, and different for
-    everything else, in any run, journal and process. Hand it on to whatever is done outside. The key of a compensation
-    is that of its local transaction with `.undo` behind it, so both can be told apart where both are sent to one place
-    (`choreo/saga/keys.py`). What `execute` returns, the receipt, is kept with the run and handed to `compensate`, so
-    a service need not remember the runs that it served.
+    `reference` is an idempotency key. It is the same for every attempt of this call, also after a crash, and different
+    for every other call, in any run, journal and process. Pass it on to every external call. The key of a compensation
+    is that of its local transaction with `.undo` at the end, so a system that receives both can distinguish them
+    (`choreo/saga/keys.py`). The return value of `execute`, the receipt, is stored with the run and passed to
+    `compensate`, so a service need not remember the runs that it served.
     """
 
     def execute(self, reference: str) -> object:
-        """Run the local transaction, or raise `Refused` and change nothing."""
+        """Run the local transaction, or raise `Refused` and change no state."""
 
     def compensate(self, reference: str, receipt: Any) -> None:
-        """Undo what `execute` did, whose key was `reference.removesuffix(".undo")`.
+        """Compensate the `execute` call whose key was `reference.removesuffix(".undo")`.
 
-        It must be safe to repeat: an exception, `Refused` like any other, counts as a failed attempt, and the
-        participant tries again at once, three times in all. Then the saga is stuck.
+        It must be idempotent. An exception, `Refused` included, counts as a failed attempt, and the participant tries
+        again at once, three times in all. Then the saga is stuck.
         """
 
 
 ServiceOf = Callable[[str], Service]
-"""Finds the service of a step by the step's name; every name has one."""
+"""A catalogue: returns the service of a step name; every name has one."""
 
 NO_NAME = "\0 nobody is called so"
 """A step name that no service claims."""
 
 
 def stand_in_of(service_of: ServiceOf) -> Service | None:
-    """Return the service that takes the steps that no other service claims; None where there is none."""
+    """Return the stand-in: the service of all step names that no other service claims; None if there is none."""
     try:
         return service_of(NO_NAME)
-    except BaseException as error:  # whatever somebody else's catalogue raises
+    except BaseException as error:  # the catalogue comes from outside, and may raise any exception
         expect_no_ctrl_c(error)
         return None

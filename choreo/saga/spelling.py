@@ -1,6 +1,6 @@
-"""Spelling suggestions: the known word that is closest to one that is not known.
+"""Spelling suggestions: the known word that is closest to an unknown one.
 
-Laws: pure, and bounded whatever comes: of a long word its beginning counts, of very many words the first.
+Laws: pure, and bounded for any input: only the beginning of a long word counts, and only the first of very many words.
 """
 
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ CHARACTERS_MAX, WORDS_MAX = 60, 1_000
 
 
 def nearest(word: str, among: Iterable[str]) -> str | None:
-    """Return the word that is spelt most like this one, or None where no word is close."""
-    from difflib import get_close_matches  # seldom needed
+    """Return the known word with the closest spelling, or None if no word is close."""
+    from difflib import get_close_matches  # imported here because it is seldom needed
 
     known = [each[:CHARACTERS_MAX] for each in islice(among, WORDS_MAX)]
     return next(iter(get_close_matches(word[:CHARACTERS_MAX], known, n=1, cutoff=0.5)), None)
 
 
 def suggestion(word: str, among: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?`, or an empty text where no word is close."""
+    """Return `; did you mean 'x'?`, or an empty text if no word is close."""
     near = nearest(word, among)
     return "" if near is None else f"; did you mean {near!r}?"
 

@@ -1,8 +1,8 @@
-"""Wrong use: what somebody who calls choreo asks for and cannot have, whichever face it is asked through."""
+"""Usage errors: arguments that choreo cannot accept, through any face."""
 
 
 class UsageError(Exception):
-    """An argument that makes no sense: `where` names it, `why` tells what was expected and what came."""
+    """An invalid argument: `where` names it, `why` states the expected and the actual value."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(f"{where}: {why}")

@@ -1,1 +1,1 @@
-"""Structured traces: written by structlog, which belongs to this package, and read back as plain records."""
+"""Structured traces: written by structlog, which only this package imports, and read back as plain records."""

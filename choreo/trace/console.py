@@ -1,4 +1,4 @@
-"""Trace records for people: one aligned line each, coloured by what happened."""
+"""Trace records for people: one aligned line each, coloured by event."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ COMMANDS = tuple(Command)
 
 
 class Console:
-    """A structlog processor: record in, line out."""
+    """A structlog processor: formats a record as a line."""
 
     def __init__(self, colors: bool) -> None:
         self._colors = colors
@@ -53,7 +53,7 @@ def _fact(record: Record) -> str:
 
 
 def _what(record: Record) -> str:
-    """Who did what, in words."""
+    """Return source and event as words."""
     words, source = _words(record.event.partition(".")[0], cut(record.step, 24), _fact(record)), cut(record.source, 24)
     match record.action:
         case "reply":
@@ -67,13 +67,13 @@ def _what(record: Record) -> str:
 
 
 def _cause(record: Record) -> str:
-    """The event before, in words; of a delivery, the event itself."""
+    """Return the causing event as words; for a delivery, the event itself."""
     event_id = record.id if record.action == "deliver" else record.causation_id
     if event_id is None:
         return ""
     kind, _, topic = event_id.removeprefix(f"{record.run}/").partition("/")
     step, _, fact = topic.rpartition("/")
-    if fact.isdigit():  # the k-th step of that name
+    if fact.isdigit():  # the number of a repeated step name
         step, _, fact = step.rpartition("/")
     words = _words(kind, cut(step, 24), fact)
     return f"  {words}" if record.action == "deliver" else f"← {words}"
@@ -86,7 +86,7 @@ def _words(kind: str, step: str, fact: str) -> str:
 
 
 def cut(value: object, width: int) -> str:
-    """The value, fit for a terminal: names come from the input. Cut to so many characters."""
+    """Return the value as text that is safe for a terminal, cut to `width` characters. Names come from the input."""
     text = "" if value is None else visible(_text_of(value))
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -94,5 +94,5 @@ def cut(value: object, width: int) -> str:
 def _text_of(value: object) -> str:
     try:
         return str(value)
-    except ValueError:  # more digits than Python writes out
+    except ValueError:  # the number has more digits than Python converts to text
         return hex(value) if isinstance(value, int) else "?"

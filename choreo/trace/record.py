@@ -1,4 +1,4 @@
-"""One record of a trace: the form in which it is written, and in which it is read back.
+"""Schema of a trace record, for writing and for reading.
 
 Laws: one schema for both. Knows no structlog, so reading a trace does not import it.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class Record(Struct, omit_defaults=True):
-    """What happened, in the order of its fields; docs/reference/trace.md explains each."""
+    """A trace record, with its fields in the order of writing; docs/reference/trace.md explains each."""
 
     seq: int
     time: str | float
@@ -40,11 +40,11 @@ class Record(Struct, omit_defaults=True):
 
 
 class NotATrace(ValueError):
-    """A line that is no record."""
+    """A line that is not a record."""
 
 
 def time_text(at_ms: int) -> str:
-    """Milliseconds since 1970 in RFC 3339, UTC, to the millisecond; what no clock can have told, as it is."""
+    """Return milliseconds since 1970 as RFC 3339 text, UTC, to the millisecond; out of range, the number as text."""
     try:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -57,16 +57,16 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(record: Record) -> bytes:
-    """The record as JSON, without a line end."""
+    """Return the record as JSON, without a line end."""
     try:
         return _encode(record)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can express and UTF-8 cannot
         fields = msgspec.structs.asdict(record).items()
         return json.dumps({name: value for name, value in fields if value is not None}).encode()
 
 
 def read_records(lines: Iterable[bytes], name: str) -> Iterator[Record]:
-    """The records of a trace in JSON lines; blank lines are passed over. Raises `NotATrace`, which names the line."""
+    """Yield the records of a trace in JSON lines, without blank lines. Raises `NotATrace`, which names the line."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield _read(line, f"{name}:{number}")

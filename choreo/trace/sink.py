@@ -1,6 +1,6 @@
-"""Where trace records go: a file descriptor, in batches.
+"""Output of trace records: a file descriptor, written in batches.
 
-Laws: a trace that cannot be written any more never harms the node. The failure is reported once, the rest is dropped.
+Laws: a failed write never harms the node. It is reported once; all later records are dropped.
 """
 
 import os
@@ -10,7 +10,10 @@ BATCH = 512
 
 
 class Sink:
-    """Collects records and writes them on `flush`, or when a batch is full. `failed` is told why writing ended."""
+    """Buffer of records, written on `flush` or when a batch is full.
+
+    The first failed write calls `failed` with the error and ends the output.
+    """
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
         self._descriptor = descriptor

@@ -1,39 +1,39 @@
-"""Text from outside, made fit for a terminal.
+"""Sanitizer of outside text for a terminal.
 
-Laws: pure. Whatever a text is made of, it moves no cursor, changes no colour or direction, and ends no line.
+Laws: pure. The result moves no cursor, changes no colour or text direction, and ends no line, for any input.
 """
 
 import unicodedata
 from collections.abc import Iterator
 
 MARKS_MAX = 2
-"""So many combining marks may stand on one character; a tower of them would reach into the lines above."""
+"""Maximum of combining marks on one character; more of them would reach into the lines above."""
 
 CHARACTERS_MAX = 400
-"""More of a text than this is never shown, unless said otherwise."""
+"""Maximum length of the shown text, unless the caller sets another."""
 
 UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 MARKS = frozenset({"Mn", "Me", "Mc"})
 UNSURE = frozenset((*range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400)))
-"""Variation selectors and skin tones: how wide they make a character is every terminal's own decision."""
+"""Variation selectors and skin tones: terminals differ in the width that they give the character."""
 
 NO_WIDTH = frozenset((*range(0x1160, 0x1200), 0x3164, *range(0xD7B0, 0xD7FC), 0xFFA0))
-"""Parts of Korean syllables and fillers, which take no column and are no marks."""
+"""Parts of Korean syllables and fillers, which take no column and are not marks."""
 
 
 def visible(text: str, ascii_only: bool = False, characters_max: int = CHARACTERS_MAX) -> str:
-    """The text with everything escaped that is no plain character: control characters, direction overrides, …"""
+    """Return the text with every unsafe character escaped, such as control characters and direction overrides."""
     shown = "".join(_visible(text[:characters_max], ascii_only))
     return shown if len(text) <= characters_max else f"{shown}{'...' if ascii_only else '…'}"
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of several lines, such as a traceback: its own line ends stay."""
+    """Return a text of several lines, such as a traceback, escaped line by line; the line ends stay."""
     return "\n".join(visible(line, characters_max=len(line)) for line in text.split("\n"))
 
 
 def _visible(text: str, ascii_only: bool) -> Iterator[str]:
-    marks = MARKS_MAX  # there is nothing yet for a mark to stand on
+    marks = MARKS_MAX  # there is no character yet for a mark to stand on
     for character in text:
         if character.isascii() and character.isprintable():
             marks = 0

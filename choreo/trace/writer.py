@@ -1,7 +1,7 @@
-"""The trace: a structured record of everything that happens, written by structlog.
+"""Trace writer: a structured record of every event, written by structlog.
 
-Laws: sees events, changes none. Every field but `time` follows from the input, so the same input gives the same trace.
-Imported only where a trace is asked for.
+Laws: it observes events and changes none. Every field but `time` follows from the input, so the same input gives the
+same trace. It is imported only if a trace is requested.
 """
 
 import json
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 
 class Tracer:
-    """Writes a record for each thing that it is told of. Records are numbered from 1."""
+    """Tracer of events, calls and replies. Records are numbered from 1."""
 
     def __init__(self, sink: Sink, form: Format = Format.JSON, colors: bool = False) -> None:
         self.sink = sink
@@ -38,7 +38,7 @@ class Tracer:
         ).bind()
         self._clock = Clock()
         self._count = 0
-        self._last: Event | None = None  # what is being reacted to, and in the end the outcome
+        self._last: Event | None = None  # the event that is being handled; finally the outcome
 
     def published(self, event: Event) -> None:
         self._about(event, "publish", event.topic.source)
@@ -47,7 +47,7 @@ class Tracer:
         self._about(event, "deliver", hearer)
 
     def called(self, command: Command, step: str, reference: str, error: BaseException | None = None) -> None:
-        """A service was called: for its local transaction (execute), or for its compensation (compensate)."""
+        """Record a call of a service: execute for its local transaction, compensate for its compensation."""
         record = self._caused(f"step.{command}", str(command), step)
         record.step, record.position = step, read_key(reference).position
         if error is not None:
@@ -56,16 +56,16 @@ class Tracer:
         self._log.record(record)
 
     def resumed(self, run: Run) -> None:
-        """An operator had a stuck run go on."""
+        """Record that an operator resumed a stuck run."""
         self._count += 1
         record = Record(self._count, self._clock.now(), "saga.resumed", "resume", run.saga_id, run.id, "operator")
         self._log.record(record)
 
     def replied(self, text: str, *about: Event | None) -> None:
-        """A reply left; `text` is its body.
+        """Record a reply; `text` is its body.
 
-        Where runs take place side by side, the event that brought it about is told with it, or None; it is the last
-        event otherwise.
+        If runs are concurrent, the caller passes the event that caused the reply, or None. Otherwise it is the last
+        event.
         """
         if about:
             (self._last,) = about
@@ -99,7 +99,7 @@ class Tracer:
         self._log.record(record)
 
     def _caused(self, event: str, action: str, source: str) -> Record:
-        """A record of something that is no event itself, caused by the last one."""
+        """Return a record that is not an event itself, caused by the last event."""
         self._count += 1
         record = Record(self._count, self._clock.now(), event, action)
         record.source = source
@@ -109,14 +109,14 @@ class Tracer:
 
 
 class TraceLogger(structlog.BoundLoggerBase):
-    """structlog's own logger, with one method: records have no severity."""
+    """A structlog logger with one method: records have no severity."""
 
     def record(self, record: Record) -> None:
         self._proxy_to_logger("record", record=record)
 
 
 class Clock:
-    """The time in RFC 3339, UTC, to the millisecond; formatted once in each millisecond."""
+    """Clock in RFC 3339, UTC, to the millisecond; each millisecond is formatted once."""
 
     def __init__(self) -> None:
         self._milliseconds = 0
@@ -131,12 +131,12 @@ class Clock:
 
 
 def traced(service_of: ServiceOf, tracer: Tracer) -> ServiceOf:
-    """The same services; the tracer is told of each call."""
+    """Return the same catalogue, with each call reported to the tracer."""
     return lambda step: TracedService(step, service_of(step), tracer)
 
 
 class TracedService:
-    """A service of one step with the tracer looking on."""
+    """Service of one step whose calls are reported to the tracer."""
 
     def __init__(self, step: str, service: Service, tracer: Tracer) -> None:
         self._step = step
@@ -180,5 +180,5 @@ def _read_reply(text: str) -> Reply:
 
 
 def to_json(logger: object, method: str, entry: EventDict) -> Any:
-    """A structlog processor: the record as a JSON line."""
+    """A structlog processor: formats the record as a JSON line."""
     return encode_record(entry["record"])

@@ -1,7 +1,7 @@
-"""Whether a definition makes sense: its names are known, its numbers possible, its steps in an order that can be run.
+"""Consistency check of a definition: known names, numbers within bounds, and an order in which the steps can run.
 
-Laws: types are the schema's business; this takes a well-typed definition and runs nothing. The first thing that makes
-no sense is told: the key, what was expected, and what came.
+Laws: the schema checks the types; this module takes a well-typed definition and runs no step. It reports the first
+inconsistency: the key, the expected value and the actual one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,22 +13,22 @@ from choreo.saga.roles import CLIENT, COORDINATOR, IDEMPOTENT_RECEIVER, ORCHESTR
 
 STEPS_MAX, RUNS_MAX, ATTEMPTS_MAX, BUDGET_MAX = 1_000, 100, 100, 100
 NUMBER_MAX = 10**12
-"""No amount and no time is larger: thirty years in milliseconds."""
+"""Upper bound of amounts and times: about thirty years in milliseconds."""
 
 COLLECTORS = (COORDINATOR, ORCHESTRATOR, CLIENT)
-"""Who hears events, beside the steps."""
+"""Subscribers other than the steps."""
 
 WHY_MAX = 300
 
 
 def check(definition: Definition) -> None:
-    """Raises `WrongDefinition` for the first thing that makes no sense."""
+    """Raise `WrongDefinition` for the first inconsistency."""
     for complaint in _complaints(definition):
         raise WrongDefinition(complaint)
 
 
 def _complaints(definition: Definition) -> Iterator[str]:
-    """What makes no sense. Only the first is to be asked for: what comes later relies on what went before."""
+    """Yield the inconsistencies. Use the first only: each check relies on those before it."""
     steps = [step.name for step in definition.steps]
     yield from _of_steps(definition.steps, steps)
     yield from _of_resources(definition)
@@ -123,7 +123,7 @@ def _unknown_resource(where: str, name: str, resources: Mapping[str, Resource]) 
 
 
 def _of_effects(definition: Definition) -> Iterator[str]:
-    """What is added to must be a number, at first and ever after."""
+    """Require a numeric initial value, and numeric writes, of each resource that an effect adds to."""
     resources = definition.resources
     added_to = {name for step in definition.steps for name in step.effect}
     for index, step in enumerate(definition.steps):
@@ -173,7 +173,7 @@ def _of_faults(definition: Definition, steps: Sequence[str]) -> Iterator[str]:
 
 
 def _of_graphs(definition: Definition) -> Iterator[str]:
-    """The steps as each run takes them: two runs may be of different sagas."""
+    """Check the graph of steps of each run: two runs may be of different sagas."""
     distinct = {run.steps: (index, run) for index, run in reversed([*enumerate(definition.all_runs())])}
     for steps, (index, run) in distinct.items():
         where = "step" if steps is None else f"run[{index}].steps"
@@ -194,7 +194,7 @@ def _of_graph(definition: Definition, run: RunOf, where: str) -> Iterator[str]:
 
 
 def _of_kinds(definition: Definition, plan: Plan) -> Iterator[str]:
-    """Compensatable steps, then at most one pivot, then retriable ones; on every path."""
+    """Require compensatable steps, then at most one pivot, then retriable ones, on every path."""
     by_name = {step.name: (index, step.kind) for index, step in enumerate(definition.steps)}
     kinds = [by_name[name][1] for name in plan.steps]
     pivots, retriables = _before(plan, kinds, Kind.PIVOT), _before(plan, kinds, Kind.RETRIABLE)
@@ -217,7 +217,7 @@ def _of_kinds(definition: Definition, plan: Plan) -> Iterator[str]:
 
 
 def _before(plan: Plan, kinds: Sequence[Kind], kind: Kind) -> list[int | None]:
-    """For each position one before it, near or far, that is of the kind."""
+    """Return an ancestor of that kind for each position, or None."""
     found: list[int | None] = [None] * len(plan.steps)
     for position in sorted(range(len(found)), key=plan.depths.__getitem__):
         for before in plan.predecessors[position]:
@@ -230,7 +230,7 @@ def _before(plan: Plan, kinds: Sequence[Kind], kind: Kind) -> list[int | None]:
 
 
 def _outside(where: str, value: object, least: int, most: int = NUMBER_MAX) -> Iterator[str]:
-    """Of a number beyond its bounds; what is none is somebody else's business."""
+    """Yield a complaint about a number out of bounds; other values are not checked here."""
     if isinstance(value, int) and not least <= value <= most:
         bound = f"at most {most}" if value > most else f"at least {least}"
         yield f"{where}: expected {bound}, got {told(value)}"

@@ -1,6 +1,6 @@
-"""How a wrong definition is told: the key, what was expected, and what came.
+"""Error texts of a wrong definition: the key, the expected value and the actual one.
 
-Laws: one line, whatever came; a long text is cut, and nothing that was written by somebody else can break the line.
+Laws: one line for any input. A long text is cut, and text from outside cannot break the line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ SHOWN_MAX, NAMED_MAX = 60, 8
 
 
 class WrongDefinition(ValueError):
-    """A definition that cannot be read, or makes no sense."""
+    """A definition that cannot be read, or is inconsistent."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
 
 
 def quoted(text: str) -> str:
-    """In quotes, and cut where it is long."""
+    """Return the text in quotes, cut if it is long."""
     return repr(text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "...")
 
 
 def told(value: object) -> str:
-    """What came, in the words of TOML."""
+    """Return a description of the value, in the terms of TOML."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, bool):
@@ -44,20 +44,20 @@ def _told_of_other(value: object) -> str:
         return "a number of very many digits"
     try:
         text = str(value)
-    except Exception:  # whatever somebody else's class raises
+    except Exception:  # the class comes from outside, and may raise any exception
         text = f"a {type(value).__name__}"
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
 
 
 def one_of(words: Sequence[str], most: int = NAMED_MAX) -> str:
-    """`a, b or c`; of very many the first and how many more there are."""
+    """Return `a, b or c`; of a long list, the first words and the number of further ones."""
     if len(words) > most:
         return f"{', '.join(words[:most])} or one of {len(words) - most} more"
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def key_in(path: str, key: str) -> str:
-    """The key below a path: `step[1].effect.credit`, in quotes where TOML would need them."""
+    """Return the key below a path, such as `step[1].effect.credit`; quoted where TOML requires it."""
     bare = key.isascii() and key.replace("-", "_").replace("_", "a").isalnum() and len(key) <= SHOWN_MAX
     name = key if bare else quoted(key)
     return f"{path}.{name}" if path else name

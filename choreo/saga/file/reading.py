@@ -1,7 +1,7 @@
-"""Definitions from outside: from a TOML file, from a module, or from the curriculum.
+"""Reader of definitions: from a TOML file, from a module, or from the curriculum.
 
-Laws: whatever comes, it is a definition that makes sense or a `WrongDefinition` that says in one line what is not.
-Nothing is read beyond the bounds. What was built in Python passes the same schema as a file.
+Laws: the result is a consistent definition, or a `WrongDefinition` that names the defect in one line. Input beyond the
+bounds is not read. A definition built in Python passes the same schema as a file.
 """
 
 import re
@@ -32,14 +32,15 @@ OpenLesson = Callable[[str], Definition]
 
 
 def is_definition(word: str) -> bool:
-    """Whether it has the form of what `read_definition` reads, rather than of some name."""
+    """True if the word has the form of a source that `read_definition` accepts, rather than that of a name."""
     return word.endswith(SUFFIX) or bool(LESSON.fullmatch(word) or IN_A_MODULE.fullmatch(word))
 
 
 def open_lesson(name: str) -> Definition:
-    """The definition of `lesson-N` or `lesson-N-mended`.
+    """Return the definition of `lesson-N` or `lesson-N-mended`.
 
-    The lessons are built from definitions, so they stand above this module and are found by name when they are needed.
+    The lessons are built from definitions, so they stand above this module; they are imported by name when they are
+    needed.
     """
     named = LESSON.fullmatch(name)
     if named is None:
@@ -57,7 +58,7 @@ def open_lesson(name: str) -> Definition:
 
 
 def read_definition(source: str, open_lesson: OpenLesson = open_lesson) -> Definition:
-    """The definition in a TOML file, at `module:attribute`, or of a lesson. Raises `WrongDefinition`."""
+    """Return the definition in a TOML file, at `module:attribute`, or of a lesson. Raises `WrongDefinition`."""
     if LESSON.fullmatch(source):
         return _definition_in(source, open_lesson(source))
     if not source.endswith(SUFFIX) and (named := IN_A_MODULE.fullmatch(source)):
@@ -66,7 +67,7 @@ def read_definition(source: str, open_lesson: OpenLesson = open_lesson) -> Defin
 
 
 def definition_from(table: Mapping[str, Any]) -> Definition:
-    """The definition that a parsed TOML file says. Raises `WrongDefinition`."""
+    """Return the definition in a parsed TOML table. Raises `WrongDefinition`."""
     try:
         definition = msgspec.convert(table, Definition, strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -76,12 +77,12 @@ def definition_from(table: Mapping[str, Any]) -> Definition:
 
 
 def _definition_in(source: str, found: object) -> Definition:
-    """What was built in Python, checked as if it came from a file: nobody has looked at its types yet."""
+    """Return a definition built in Python, checked like one from a file: its types are unchecked so far."""
     if not isinstance(found, Definition):
         raise WrongDefinition(f"{source}: expected a Definition, got a value of type {type(found).__name__}")
     try:
         table = msgspec.to_builtins(found)
-    except Exception as error:  # whatever a value from outside raises
+    except Exception as error:  # the value comes from outside, and may raise any exception
         raise WrongDefinition(f"{source}: expected plain values, got {_in_a_line(error)}") from None
     return definition_from(table)
 
@@ -89,7 +90,7 @@ def _definition_in(source: str, found: object) -> Definition:
 def _attribute(source: str, module: str, attribute: str) -> object:
     try:
         imported = import_named(module)
-    except BaseException as error:  # whatever somebody else's module raises, `sys.exit` included
+    except BaseException as error:  # the module comes from outside, and may raise any exception, `sys.exit` included
         expect_no_ctrl_c(error)
         why = f"expected a module that can be imported, got {quoted(module)} ({_in_a_line(error)})"
         why += module_suggestion(module)
@@ -113,7 +114,7 @@ def _text(path: str) -> str:
         raise WrongDefinition(f"{quoted(path)}: expected {SOURCES}; there is no such file") from None
     except OSError as error:
         raise WrongDefinition(f"{quoted(path)}: expected a file that can be read, got {error.strerror}") from None
-    except ValueError as error:  # no path at all: a zero byte, or what no file system can encode
+    except ValueError as error:  # not a path: it has a zero byte, or characters that no file system can encode
         raise WrongDefinition(f"{quoted(path)}: expected {SOURCES}, got {_in_a_line(error)}") from None
     if len(content) > BYTES_MAX:
         raise WrongDefinition(f"{quoted(path)}: expected at most {BYTES_MAX} bytes, got more")

@@ -1,7 +1,7 @@
-"""Where a table departs from the schema of a definition, said in one sentence.
+"""Schema errors: the first deviation of a table from the schema of a definition, in one sentence.
 
-Laws: the schema is that of the Structs in `saga/definition.py`, which msgspec enforces; this reads the same types,
-and is asked only once msgspec has refused. Walks as deep as the schema is, whatever the table is.
+Laws: the schema is that of the Structs in `saga/definition.py`, which msgspec enforces. This module reads the same
+types, and is called only after msgspec has refused a table. The walk is as deep as the schema, for any table.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from choreo.saga.file.errors import key_in, one_of, suggestion, told
 
 ITEMS_MAX = 1_000_000
 Node = tuple[str, object, inspect.Type]
-"""A value, where it stands, and of which type it is to be."""
+"""The path of a value, the value, and its expected type."""
 
 WORDS: Mapping[type[inspect.Type], str] = {
     inspect.IntType: "a whole number",
@@ -30,7 +30,7 @@ PLURALS = {"a whole number": "whole numbers", "a string": "strings"}
 
 
 def departure(table: object, kind: type) -> str | None:
-    """The first thing that is wrong with the table, or None where nothing is."""
+    """Return the first deviation of the table from the schema, or None."""
     nodes: deque[Node] = deque([("", table, inspect.type_info(kind))])
     for _ in range(ITEMS_MAX):
         if not nodes:
@@ -48,14 +48,14 @@ def departure(table: object, kind: type) -> str | None:
 
 
 def _near(expected: inspect.Type, value: object) -> str:
-    """The suggestion for a word that is none of those that may stand there."""
+    """Return the spelling suggestion for a word that is not one of the allowed ones."""
     members = expected.types if isinstance(expected, inspect.UnionType) else (expected,)
     closed = (each for each in members if isinstance(each, inspect.LiteralType | inspect.EnumType))
     return suggestion(value, chain.from_iterable(map(_choices, closed))) if isinstance(value, str) else ""
 
 
 def _member(expected: inspect.Type, value: object) -> inspect.Type | None:
-    """Of the types that may stand there, the one that the value has the form of."""
+    """Return the member of the expected type whose form the value has, or None."""
     members = expected.types if isinstance(expected, inspect.UnionType) else (expected,)
     return next((member for member in members if _has_form(member, value)), None)
 
@@ -93,7 +93,7 @@ def _words(expected: inspect.Type) -> str:
 
 
 def _in_order(union: inspect.UnionType) -> list[inspect.Type]:
-    """What has names of its own first; nothing is not in TOML, so nobody is told to write it."""
+    """Return the members of a union, literals first, without None, which TOML cannot express."""
     members = [member for member in union.types if not isinstance(member, inspect.NoneType)]
     return sorted(members, key=lambda member: not isinstance(member, inspect.LiteralType))
 
@@ -108,7 +108,7 @@ def _words_of(expected: inspect.Type) -> list[str]:
 
 
 def _wrong_key(where: str, table: Mapping[Any, object], expected: inspect.Type) -> str | None:
-    """A key that is no name, that nobody knows, or that is missing."""
+    """Return the error of a key that is not a string, is unknown, or is missing; None if there is none."""
     for key in table:
         if not isinstance(key, str):
             return f"{where or 'definition'}: expected keys that are strings, got {told(key)}"
@@ -139,7 +139,7 @@ def _children(where: str, value: Any, expected: inspect.Type) -> Iterator[Node]:
 
 
 def in_words(message: str) -> str:
-    """What msgspec says, in the form of all other complaints, where the types say nothing."""
+    """Return msgspec's message in the form of the other errors, for a deviation that the types do not explain."""
     what, _, where = message.rpartition(" - at `$")
     place = where.removesuffix("`").removeprefix(".") if what else ""
     return f"{place or 'definition'}: {(what or message).replace('`', '')}"

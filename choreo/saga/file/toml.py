@@ -1,7 +1,7 @@
-"""TOML from outside, parsed within bounds.
+"""TOML parser with bounds on the input.
 
-Laws: what is nested is counted before it is parsed, for tomllib takes memory with the square of a key's parts: 32 kB of
-dots take a gigabyte. Every error is one line.
+Laws: nesting is counted before parsing, because the memory of tomllib grows with the square of the parts of a key: 32
+kB of dots take a gigabyte. Every error is one line.
 """
 
 import re
@@ -29,27 +29,27 @@ TOKEN = re.compile(
     ''',
     re.VERBOSE | re.DOTALL,
 )
-"""A string is told from a key by nothing: both are one part of a key that has one part."""
+"""The tokens. A string value and a quoted key match the same group: both count as a key of one part."""
 
 
 class NotToml(ValueError):
-    """A text that is no TOML, or is nested beyond the bounds."""
+    """A text that is not TOML, or is nested beyond the bounds."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Raises `NotToml`, which says in one line what was expected and what came, and in which line."""
+    """Parse a text. Raises `NotToml`: in one line, the expected and the actual text, and the line number."""
     _expect_few_brackets(text)
     _expect_short_keys(text)
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise NotToml("expected TOML, got brackets nested too deeply") from None
-    except ValueError as error:  # also for a number of too many digits
+    except ValueError as error:  # includes a number with too many digits
         raise NotToml(f"expected TOML, got: {str(error).partition(chr(10))[0][:WHY_MAX]}") from None
 
 
 def _tokens(text: str) -> Iterator[tuple[str | None, int]]:
-    """The kind and the offset of each token that is not blank, up to where tomllib gives up."""
+    """Yield the kind and the offset of each non-blank token, up to the point where tomllib fails."""
     for token in TOKEN.finditer(text):
         if token.lastgroup == "unterminated":
             return

@@ -1,7 +1,7 @@
-"""A definition as TOML, so that what was built in Python can be kept, and taken apart by the commands.
+"""TOML writer of definitions, so that a definition built in Python can be saved, and changed by the commands.
 
-Laws: what is written is read back as the same definition. TOML's strings, numbers and arrays are JSON's; a table is
-written inline.
+Laws: the written file reads back as the same definition. Strings, numbers and arrays of TOML are those of JSON; tables
+are written inline.
 """
 
 import json
@@ -14,7 +14,7 @@ from choreo.saga.definition import Definition
 
 
 def as_toml(definition: Definition) -> str:
-    """The TOML file of a definition; what is as by default is left out, but for the steps."""
+    """Return the TOML file of a definition. Tables equal to the default are omitted; steps are written in full."""
     table: dict[str, Any] = msgspec.to_builtins(definition)
     default: dict[str, Any] = msgspec.to_builtins(Definition(definition.saga))
     return "\n".join(_lines(table, default))
@@ -46,5 +46,5 @@ def _key(key: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A basic string: JSON escapes what TOML does, but for the character DEL and what lies beyond 16 bits."""
+    """Return a TOML basic string. JSON escapes the same characters, except DEL and those beyond 16 bits."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
