@@ -146,7 +146,7 @@ class Holding:
         nobody = f"no service serves step {shown(step)} any more"
         try:
             service = fit(self._service_of(step), step)
-        except BaseException as error:  # whatever somebody else's catalogue raises
+        except BaseException as error:  # the author's catalogue may raise any exception
             expect_no_ctrl_c(error)
             return f"{nobody} ({in_a_line(error)})"
         before = holds.served_by(self._journal, step, run)
