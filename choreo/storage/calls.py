@@ -17,8 +17,8 @@ EXECUTE, COMPENSATE = 1, 2
 NAMES = {EXECUTE: "execute", COMPENSATE: "compensate"}
 
 CALL, RUN, SEAT, DOUBT = 0, 1, 2, 3
-"""Offsets in the file: the call in progress (0: none), its run, the participant's subscriber index, and a flag that is
-1 until the undo of a step in doubt is committed."""
+"""Offsets in the file: the call in progress (0: none), its run, the participant's subscriber index, and a flag that
+is 1 until the undo of a step in doubt is committed."""
 
 SIZE = 4 * 8
 
