@@ -22,7 +22,7 @@ from choreo.saga.service import Waits
 from choreo.trace.record import Record
 
 DELIVERIES_AN_EVENT_MAX = 40
-"""Maximum of deliveries, repetitions included, for each event of the plan; beyond it the run does not terminate."""
+"""Maximum of deliveries, repetitions included, for each expected event; a run with more counts as non-terminating."""
 
 HANDLE = "handle"
 
