@@ -1,4 +1,4 @@
-"""Traces of any origin held against the invariants: choreo's own, CloudEvents, or any JSON lines with a mapping."""
+"""Conformance: checks traces (choreo's own, CloudEvents, or JSON lines with a mapping) against the invariants."""
 
 from choreo.conformance.mapping import Mapping, WrongMapping, read_mapping
 from choreo.conformance.parsed_trace import NotOfThisSaga, Told

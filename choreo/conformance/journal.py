@@ -1,8 +1,8 @@
-"""The verdict on a journal: its runs against the invariants, and its rows against what a node writes.
+"""The check of a journal: its runs against the invariants, and its rows against the row rules.
 
-Laws: memory is what a batch of runs takes, however long the journal; of what deviates so much is listed, and the rest
-counted. A batch is read as it was at one moment, so a node may write meanwhile. Runs whose rows are alike are judged
-once. Nothing is unpickled.
+Laws: memory is bounded by a batch of runs, for a journal of any length; a limited number of violations is listed, and
+the rest counted. A batch is read within one snapshot, so a node may write meanwhile. Runs with equivalent rows are
+checked once. No value is unpickled.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ from choreo.storage.sqlite.journal import Journal
 BATCH = 500
 LISTED_MAX = 1000
 ALIKE_MAX, ALIKE_DELIVERIES_MAX = 2000, 200
-"""So many runs are remembered that others may be like, and none with more deliveries than that."""
+"""Limits on the remembered runs, to which later runs are compared, and on the deliveries of each."""
 
 ENDS = ("completed", "compensated", "stuck", "none")
 
@@ -38,10 +38,10 @@ Progress = Callable[[int], None]
 
 
 def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> Judgement:
-    """Hold every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
+    """Check every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
 
-    Of a run that is under way nothing is missing yet, as long as something is due to be delivered; with `is_at_rest` it
-    is judged as if nothing more would come. `progress` is told how many runs were judged so far. Raises `JournalError`.
+    An unfinished run with pending deliveries has no missing events yet; with `is_at_rest` it is checked as if no more
+    events would come. `progress` is called with the number of runs checked so far. Raises `JournalError`.
     """
     judge = JournalJudge(is_at_rest)
     after = 0
@@ -68,7 +68,7 @@ def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[Deli
 
 
 class RunJudgement(Struct):
-    """The judgement on one run: how it ended (`end`), what deviates, and what never came."""
+    """The check of one run: its outcome (`end`), its violations, and its missing events."""
 
     end: str = ENDS[-1]
     deviations: list[Deviation] = []
@@ -80,7 +80,7 @@ class RunJudgement(Struct):
 
 
 class JournalJudge:
-    """Judges run by run, and adds up."""
+    """Checks run by run, and sums up."""
 
     def __init__(self, is_at_rest: bool = False) -> None:
         self.runs = 0
@@ -93,7 +93,7 @@ class JournalJudge:
         self._alike: dict[RunColumns, str] = {}
 
     def judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
-        """One run, by the values of its `RUN_COLUMNS`."""
+        """Check one run, given the values of its `RUN_COLUMNS`."""
         self.runs += 1
         shape = _shape(columns, deliveries)
         end = None if shape is None else self._alike.get(shape)
@@ -107,14 +107,14 @@ class JournalJudge:
         self._ends[end] += 1
 
     def note_unreadable(self, columns: RunColumns, error: UnreadableRow) -> None:
-        """A run with a delivery that nobody can read."""
+        """Record a run with an unreadable delivery."""
         self.runs += 1
         self._deviating += 1
         self._ends[ENDS[-1]] += 1
         self._add([deviation("J5", str(error), columns[0])])
 
     def note_strays(self, runs: Sequence[int | str]) -> None:
-        """Deliveries that belong to no run."""
+        """Record deliveries that belong to no run."""
         for number in runs:
             self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
 
@@ -130,7 +130,7 @@ class JournalJudge:
         row = read_run(columns)
         try:
             compiled = self._compiled[row.request.style, row.request.steps]
-        except Exception as error:  # steps that no node has taken
+        except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
             return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
         told = tell(row, deliveries, compiled.replayer)
@@ -161,7 +161,7 @@ class JournalJudge:
 
 
 class CompiledRuns(Struct, frozen=True, eq=False):
-    """What is needed to judge the runs of one itinerary in one style; `known` is that of any of them."""
+    """Compiled data to check the runs of one itinerary in one style; `known` is the model of any of them."""
 
     replayer: Replayer
     known: KnownRun
@@ -180,12 +180,12 @@ def _compile(style: str, steps: Itinerary) -> CompiledRuns:
 
 
 def _goes_on(row: RunRow, told: RunTale) -> bool:
-    """Whether it has not ended, and something is still to come of it, as far as anybody can tell."""
+    """Return whether the run has not ended and has pending deliveries, or its pending deliveries are unknown."""
     return row.state == RUNNING and (told.stood is None or bool(told.stood.pending))
 
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
-    """All that a verdict depends on; None for a run that is like no other, or cannot be read."""
+    """Return all data that a verdict depends on; None for a run that is too long to compare, or has illegible cells."""
     _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution, origin = columns
     if len(deliveries) > ALIKE_DELIVERIES_MAX:
         return None

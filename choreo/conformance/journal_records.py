@@ -1,7 +1,8 @@
-"""The rows of a run in a journal, as trace records: the same schema and the same words as in the lab.
+"""Trace records from the rows of a journal's run: the same schema and the same words as in the lab.
 
-Laws: pure; nothing is unpickled, and no service is asked. What a service did is taken from what its participant
-published in the same transaction. Every row is told as it stands, also where it does not follow from those before it.
+Laws: pure; no value is unpickled, and no service is called. The effect of a service is inferred from the events that
+its participant published in the same transaction. Every row is reported as it stands, even if it contradicts the rows
+before it.
 """
 
 import json
@@ -31,17 +32,17 @@ EFFECTS: Mapping[Fact | Command | Timer, tuple[str, str]] = {
     Fact.COMPENSATED: ("step.compensate", "compensate"),
     Fact.COMPENSATION_FAILED: ("step.compensate", "compensate"),
 }
-"""What a service was asked for, by what its participant said because of it."""
+"""The call of a service, by the event that its participant published because of it."""
 
 REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED)
 OUTCOMES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
 
 
 class RunTale(Struct):
-    """A run as its rows tell it. `line` numbers are those of the deliveries; 0 is the request.
+    """A run as its rows describe it. `line` numbers are those of the deliveries; 0 is the request.
 
-    `outcomes` are those that it came to, one after the other: their states, and, as long as the rows follow from each
-    other, the whole of each. `stood` is where it stands; None where they do not, and `wrong` says why, at `wrong_at`.
+    `states` are its successive outcome states, and `outcomes` the complete outcomes as long as the rows are consistent.
+    `stood` is the present snapshot, or None if they are not; `wrong` then says why, at delivery `wrong_at`.
     """
 
     lines: list[Line]
@@ -59,17 +60,17 @@ class RunTale(Struct):
 
 
 def replayer_of(style: str, steps: Itinerary) -> Replayer:
-    """Replays runs for whoever only looks. Raises `Unreplayable`, and what `plan` raises."""
+    """Return a replayer that decodes no receipts. Raises `Unreplayable`, and the exceptions of `plan`."""
     return Replayer(style, steps, _as_it_is_kept)
 
 
 def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunTale:
-    """All that the rows of a run tell; records are numbered from 1."""
+    """Convert the rows of a run; records are numbered from 1."""
     return _Teller(row, replayer).tell(deliveries)
 
 
 class Unknown(Struct, frozen=True):
-    """An exception of a service, as its participant told it; `undo`: why what may have happened could not be undone."""
+    """An exception of a service, as its participant reported it; `undo` is the reason why the undo failed."""
 
     summary: str
     is_undone: bool = False
@@ -106,14 +107,14 @@ class _Teller:
             self._at_ms, self._time = at_ms, time_text(at_ms)
 
     def _replayed(self, row: DeliveryRow) -> Events:
-        """What follows from the row, as long as it follows itself from those before."""
+        """Replay a row, as long as the rows before it are consistent."""
         if self._tale is None:
             return ()
         try:
             return self._tale.take(row)
         except Unreplayable as error:
             self._told.wrong = str(error)
-        except Exception as error:  # a row that no node has written can be anything
+        except Exception as error:  # a row that no node writes can hold any value
             self._told.wrong = f"{self._run.id}, delivery {row.number}: {type(error).__name__}: {error}"
         self._tale, self._told.wrong_at = None, row.number
         return ()
@@ -146,7 +147,7 @@ class _Teller:
                 yield topic
 
     def _effect(self, topic: Topic, cause: str | None, reason: str | None, unknown: Unknown | None) -> None:
-        """What the service did, if it was asked for anything."""
+        """Record the service's action, if it was called."""
         if topic.step is None or topic.fact not in EFFECTS:
             return
         if unknown is not None and (topic.fact is Fact.FAILED or unknown.undo is not None):
@@ -157,7 +158,7 @@ class _Teller:
             record.reason = reason or "refused"
 
     def _effects_in_doubt(self, topic: Topic, cause: str | None, unknown: Unknown) -> None:
-        """The call whose answer was unknown, unless it was an earlier one, and what undid it or was to undo it."""
+        """Record the call in doubt, unless an earlier row has, and the undo or the attempt at it."""
         if topic.position not in self._in_doubt:
             self._in_doubt[topic.position] = None
             record = self._call(topic, EFFECTS[Fact.SUCCEEDED], cause)
@@ -182,7 +183,7 @@ class _Teller:
             self._reply(self._row.outcome, record)
 
     def _reply(self, outcome: Outcome, told: Record | None) -> None:
-        """What the client was told, which is what was recorded for it."""
+        """Record the reply to the client, which is the recorded outcome."""
         record = self._record(f"saga.{outcome.state}", "reply", "client")
         record.in_reply_to = self._row.sender.msg_id
         if told is not None:
@@ -223,12 +224,12 @@ class _Teller:
 
 
 def _as_it_is_kept(receipt: Kept) -> Any:
-    """What is pickled stays so."""
+    """Return a receipt undecoded: pickles stay pickles."""
     return receipt
 
 
 def _read_detail(text: str | None) -> tuple[str | None, str | None, Unknown | None]:
-    """Why something failed, the traceback of an exception, and what is known of a call without an answer."""
+    """Decode the reason of a failure: the reason, an exception's traceback, and the details of a call in doubt."""
     if text is None:
         return None, None, None
     try:

@@ -1,7 +1,7 @@
-"""What holds of the rows of every run of a journal, whatever the saga: J1 to J6.
+"""Rules for the rows of every run of a journal, independent of the saga: J1 to J6.
 
-Laws: pure. What a node writes in one transaction agrees with itself; where it does not, somebody else has written, or
-the file is damaged.
+Laws: pure. The rows that a node writes in one transaction are consistent; an inconsistency means that another program
+has written, or that the file is damaged.
 """
 
 import json
@@ -29,13 +29,13 @@ TITLES = {
 def deviation(
     code: str, sentence: str, number: int | str, saga_id: str | int | None = None, line: int | None = None
 ) -> Deviation:
-    """Of the run with that number; without a `saga_id` nobody knows whose it is."""
+    """Build a violation of the run with that number; without a `saga_id` its saga is unknown."""
     run = f"run-{number}"
     return Deviation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
 
 
 def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], told: RunTale) -> Iterator[Deviation]:
-    """What is wrong with the rows of a run."""
+    """Yield the violations in the rows of a run."""
     number, saga_id = row.number, row.request.saga_id
     for code, sentence, line in (
         *_gap(deliveries),
@@ -59,7 +59,7 @@ def _gap(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
 
 
 def _heard_twice(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
-    """After an operator's word J3 alone tells what may be heard again."""
+    """Check that each event is received once. After a resumption only J3 checks repeated deliveries."""
     heard: dict[tuple[str, int], int] = {}
     for delivery in deliveries:
         if delivery.heard == RESUMED:
@@ -78,7 +78,7 @@ def _illegible(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
 
 
 def _recorded_otherwise(row: RunRow, told: RunTale) -> Iterator[str]:
-    """Whether the row of the run says what its deliveries say."""
+    """Check that the row of the run agrees with its deliveries."""
     state = RUNNING if told.is_resumed or not told.states else told.states[-1]
     if row.state != state:
         yield f"the run is recorded as {row.state}, and its deliveries say {state}"
@@ -91,7 +91,7 @@ def _recorded_otherwise(row: RunRow, told: RunTale) -> Iterator[str]:
 
 
 def _differing(what: str, recorded: Outcome | None, told: RunTale, index: int, is_expected: bool) -> Iterator[str]:
-    """Field by field where the rows follow from each other, by its state alone where they do not."""
+    """Compare two outcomes field by field if the rows are consistent, by their states alone if they are not."""
     said = told.states[index] if is_expected else None
     if recorded is None or said is None:
         if recorded is not None or said is not None:
@@ -111,12 +111,12 @@ def _differing(what: str, recorded: Outcome | None, told: RunTale, index: int, i
 
 
 def as_in_0_1(outcome: Outcome) -> Outcome:
-    """The outcome as choreo 0.1 recorded it: the exception behind the name of its step, and nothing of doubt."""
+    """Return the outcome as choreo 0.1 recorded it: the exception behind the name of its step, and no step in doubt."""
     return replace(outcome, defect=f"{outcome.failed_step}: {outcome.defect}", failed_step=None, in_doubt_steps=())
 
 
 def is_legible(kept: object) -> bool:
-    """Whether it is what it is kept as: JSON, if it is a text."""
+    """Return whether a value is what its type claims: a text must be JSON."""
     if not isinstance(kept, str):
         return True
     try:

@@ -1,7 +1,7 @@
-"""A mapping: which fields of somebody else's log lines are the run, the step, the fact, and what their words mean.
+"""A mapping from foreign log lines: the fields of the run, the step and the fact, and the meaning of their words.
 
-Laws: a mapping that makes no sense is a `WrongMapping` that says in one line what was expected and what came. A field
-is a dotted path; a key that has dots itself is found as well.
+Laws: an invalid mapping raises `WrongMapping`, which says in one line what was expected and what came. A field is a
+dotted path; a key that contains dots itself is found as well.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from choreo.saga.file.errors import quoted, suggestion, told
 from choreo.saga.file.toml import NotToml, parse_toml
 
 DIGITS_MAX = 12
-"""No array has a place whose number is longer; Python itself reads no more than some thousand digits."""
+"""Maximum of digits of an array index; Python itself reads no more than some thousand digits."""
 
 
 class WrongMapping(ValueError):
-    """A mapping that cannot be read, or makes no sense."""
+    """A mapping that cannot be read, or is invalid."""
 
 
 class Fields(Struct, frozen=True):
-    """Where in a line each thing stands, as dotted paths; without `step` the words in `[facts]` have to say it."""
+    """The fields of a line, as dotted paths; without `step` the words in `[facts]` must name it."""
 
     run: str
     fact: str
@@ -36,14 +36,14 @@ class Fields(Struct, frozen=True):
 
 
 class Mapping(Struct, frozen=True):
-    """The fields, and the meaning of each word that the fact may have."""
+    """The fields, and the meaning of each word of the fact field."""
 
     fields: Fields
     facts: dict[str, Meaning]
 
 
 def read_mapping(text: str) -> Mapping:
-    """The mapping that a TOML text says. Raises `WrongMapping`."""
+    """Parse a mapping in TOML. Raises `WrongMapping`."""
     try:
         table = parse_toml(text)
     except NotToml as error:
@@ -56,7 +56,7 @@ def read_mapping(text: str) -> Mapping:
 
 
 def at(value: Any, path: str) -> Any:
-    """What stands at a dotted path, or None. Numbers count into arrays, from 0."""
+    """Return the value at a dotted path, or None. Numbers index arrays, from 0."""
     if isinstance(value, dict) and path in value:
         return value[path]
     rest = path

@@ -1,6 +1,6 @@
-"""What a trace tells, whoever wrote it: records with their line numbers, run by run.
+"""A parsed trace of any origin: records with their line numbers, run by run.
 
-Laws: plain values. The order of the lines is the order of what happened; nothing is sorted here.
+Laws: plain values. The order of the lines is the order of the events; no sorting here.
 """
 
 from msgspec import Struct
@@ -8,7 +8,7 @@ from msgspec import Struct
 from choreo.trace.record import Record
 
 OTHER = "other"
-"""The action of a line that has no word of choreo's, and may all the same be the cause of one that has."""
+"""The action of a line without a word of choreo's; it may still be the cause of a line that has one."""
 
 
 class NotOfThisSaga(ValueError):
@@ -16,28 +16,28 @@ class NotOfThisSaga(ValueError):
 
 
 class Line(Struct, frozen=True, gc=False):
-    """One record, and the line of the file in which it stands, counted from 1."""
+    """One record, and the number of its line in the file, counted from 1."""
 
     number: int
     record: Record
 
 
 class RunTold(Struct):
-    """One run: its records in their order, and what its steps did to resources apart from them."""
+    """One run: its records in order, and separately the effects of its steps on resources."""
 
     name: str
     saga_id: str | int | None = None
     process: int = 1
-    """Which of the processes that wrote the file, one after the other, executed it."""
+    """The process that executed it: 1 for the first of the processes that wrote the file in turn."""
     lines: list[Line] = []
     resources: list[Line] = []
 
 
 class Told(Struct):
-    """A whole trace. `ignored` counts the lines that were not understood, by the word that they use for what happened.
+    """A whole trace. `ignored` counts the lines that were not understood, by their word for the action.
 
-    `resent` counts lines that came again with the same source and id, `missing` numbers of records that never came, and
-    `disorder` says where a record stands in the wrong place. `has_…`: what the trace tells at all.
+    `resent` counts lines repeated with the same source and id, `missing` the gaps in the numbers of records, and
+    `disorder` lists records in the wrong place. `has_…`: the kinds of records that the trace contains.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Told(Struct):
         self.ignored[word] = self.ignored.get(word, 0) + 1
 
     def add(self, number: int, record: Record, key: str, process: int = 1) -> None:
-        """One more record of that run."""
+        """Add a record to a run."""
         run = self.runs.get(key)
         if run is None:
             run = self.runs[key] = RunTold(key, process=process)

@@ -1,7 +1,7 @@
-"""The plan of each run: from a definition, or, without one, as far as the trace itself shows it.
+"""The plan of each run: from a definition, or inferred from the trace.
 
-Laws: what is inferred claims too little rather than too much. Of steps that were never told of nothing is known; j
-depends on i where i's success is among the causes of j's own, which of several predecessors finds one.
+Laws: an inferred plan claims too little rather than too much. Steps that the trace never mentions are unknown; j
+depends on i if i's success is among the causes of j's own success, which finds one of several predecessors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Defined:
         self._whole = known_run_of(definition, RunOf(definition.name))
 
     def __call__(self, run: RunTold, name: str) -> KnownRun:
-        """The plan of a run; its records are given their positions in it. Raises `NotOfThisSaga`."""
+        """Return the plan of a run, and set the positions of its records. Raises `NotOfThisSaga`."""
         saga_id = run.name if run.saga_id is None else run.saga_id
         known = self._runs.get(run.name)
         if known is None or known.saga_id != saga_id:
@@ -50,7 +50,7 @@ class Defined:
 
 
 def inferred(run: RunTold, name: str) -> KnownRun:
-    """What the records of a run show of its plan; they are given their positions in it."""
+    """Infer the plan of a run from its records, and set their positions."""
     _fill_in_positions(run)
     found = dict.fromkeys((line.record.position, str(line.record.step)) for line in _of_steps(run))
     order = sorted(found, key=lambda key: (key[0] is None, key[0] or 0))
@@ -69,14 +69,14 @@ def inferred(run: RunTold, name: str) -> KnownRun:
 
 
 def _repeated(run: RunTold) -> int:
-    """What repetitions and updates may add to the events of a run: how many are meant, only a definition says."""
+    """Return the extra events that repetitions and updates may cause; only a definition gives their exact number."""
     published = [line.record for line in run.lines if line.record.action == "publish"]
     updating = {record.step for record in published if record.event == UPDATED}
     return sum(record.event in TIMERS for record in published) + (len(updating) << HOPS_MAX)
 
 
 def _fill_in_positions(run: RunTold) -> None:
-    """Where only some lines of a step tell its position, and all the same one, it is that of the others."""
+    """Copy the position of a step to its lines that lack it, if all other lines agree."""
     told: dict[str, int | None] = {}
     for line in _of_steps(run):
         step, position = str(line.record.step), line.record.position
@@ -88,7 +88,7 @@ def _fill_in_positions(run: RunTold) -> None:
 
 
 class CausalPast(Sequence[frozenset[int]]):
-    """For each position everything before it, walked when it is asked for, so that a long chain takes little room."""
+    """The causal past of each position, computed on demand, so that a long chain takes little memory."""
 
     def __init__(self, before: list[int | None]) -> None:
         self._before = before
@@ -106,7 +106,7 @@ class CausalPast(Sequence[frozenset[int]]):
 
 
 def _causes(run: RunTold, count: int) -> list[int | None]:
-    """For each step the nearest other one whose success is among the causes of its own."""
+    """Return, for each step, the nearest other step whose success is among the causes of its own."""
     cause_of: dict[str, tuple[str | None, int | None]] = {}
     firsts: dict[int, str] = {}
     for line in run.lines:

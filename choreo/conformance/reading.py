@@ -1,7 +1,8 @@
-"""From lines to what they tell: choreo's own trace, CloudEvents 1.0, and any JSON lines with a mapping.
+"""Reading of traces: choreo's own, CloudEvents 1.0, and any JSON lines with a mapping.
 
-Laws: no I/O but the iterator that is given. A line that is no JSON, or lacks what its form requires, raises `NotATrace`
-with the file, the line, what was expected and what came; a line about something else is counted, and passed over.
+Laws: no I/O but the given iterator. A line that is not JSON, or lacks a field that its form requires, raises
+`NotATrace` with the file, the line, what was expected and what came; a line about another subject is counted and
+skipped.
 """
 
 import json
@@ -22,7 +23,7 @@ NO_WORD = "no word for what happened"
 
 
 class Form(StrEnum):
-    """Who wrote the lines."""
+    """The format of the lines."""
 
     AUTO = "auto"
     CHOREO = "choreo"
@@ -31,13 +32,13 @@ class Form(StrEnum):
 
 
 class Reader(Protocol):
-    """Adds what a line tells to what is told."""
+    """Parses a line, and adds its records to the trace."""
 
     def read(self, value: Any, number: int, where: str) -> None: ...
 
 
 def read_trace(lines: Iterable[bytes], name: str, form: Form = Form.AUTO, mapping: Mapping | None = None) -> Told:
-    """All that the lines tell; blank lines are passed over. Raises `NotATrace`."""
+    """Parse all lines; blank lines are skipped. Raises `NotATrace`."""
     reader: Reader | None = None
     all_told = Told(name, str(form))
     for number, line in _without_blanks(lines):
@@ -61,7 +62,7 @@ def read_trace(lines: Iterable[bytes], name: str, form: Form = Form.AUTO, mappin
 
 
 def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
-    """Who writes lines like this one. Raises `NotATrace`."""
+    """Detect the format of a line. Raises `NotATrace`."""
     if mapping is not None:
         return Form.JSON
     if "specversion" in value:
@@ -76,7 +77,7 @@ def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
 
 
 class ChoreoReader:
-    """The traces of the node and of the lab. A number that begins again at 1 is another process that appended."""
+    """Reads traces of the node and of the lab. A number that restarts at 1 marks another process that appended."""
 
     def __init__(self, all_told: Told) -> None:
         self._told = all_told
@@ -94,7 +95,7 @@ class ChoreoReader:
             self._told.ignore(record.event if record.event not in EVENTS else f"action {record.action}")
             return
         if record.run is None:
-            return  # a reply to what never became a run
+            return  # a reply to a request that never became a run
         if record.event.startswith("step.") and record.step is None:
             raise NotATrace(f"{where}: expected the step of {record.event}, got none")
         if record.action in ("publish", "deliver", "timer") and record.id is None:
@@ -167,7 +168,7 @@ class CloudEventsReader:
 
 
 class JsonReader:
-    """Any JSON lines, with a mapping."""
+    """Reads any JSON lines, with a mapping."""
 
     def __init__(self, all_told: Told, mapping: Mapping) -> None:
         self._told = all_told
@@ -241,7 +242,7 @@ def _decoded(line: bytes, where: str) -> dict[str, Any]:
         value = _decode(line)
     except (msgspec.DecodeError, RecursionError, ValueError):
         try:
-            value = json.loads(line)  # a lone surrogate, which JSON can spell and UTF-8 cannot
+            value = json.loads(line)  # a lone surrogate is legal in JSON and illegal in UTF-8
         except (ValueError, RecursionError) as error:
             raise NotATrace(f"{where}: expected a JSON object, got {line[:60]!r} ({error})") from None
     if not isinstance(value, dict):
@@ -250,7 +251,7 @@ def _decoded(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _text_of(value: Any, where: str, what: str) -> str:
-    """A text or a whole number, as text. Raises `NotATrace`."""
+    """Return a text or a whole number, as text. Raises `NotATrace`."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""The verdict on a trace: what deviates from the invariants, where, and what was expected and never came.
+"""The check of a trace: violations of the invariants with their places, and missing events.
 
-Laws: pure. Each run is judged on its own, and resources, which runs share, apart from them; so the time it takes grows
-with the trace and not with the number of runs in it.
+Laws: pure. Each run is checked on its own, and resources, which runs share, separately; so the time grows with the
+trace and not with the number of runs in it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10
 
 
 class Deviation(Struct, frozen=True):
-    """An invariant that does not hold. At rest, when something is missing, there is no line and no event."""
+    """A violation of an invariant. A missing event, found at rest, has no line and no event."""
 
     code: str
     title: str
@@ -36,7 +36,7 @@ class Deviation(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """What was expected of a run and never came."""
+    """The missing events of a run."""
 
     run: str
     saga_id: str | int
@@ -44,10 +44,10 @@ class Due(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """On a whole trace. `outcomes` counts the runs by how they ended; `deviations` come in the order of their lines.
+    """The report on a whole trace. `outcomes` counts the runs by outcome; `deviations` are in the order of their lines.
 
-    Of a journal, those come in the order of the runs, and `line` is the number of a delivery. `deviating` counts the
-    runs, and `unlisted` the deviations beyond those that are listed.
+    For a journal, they are in the order of the runs, and `line` is the number of a delivery. `deviating` counts the
+    runs with violations, and `unlisted` the violations beyond those that are listed.
     """
 
     runs: int
@@ -63,7 +63,7 @@ class Judgement(Struct, frozen=True):
 
 
 def check(told: Told, definition: Definition | None = None) -> Judgement:
-    """Hold a trace against every invariant. Raises `NotOfThisSaga` where it tells of a step that is not defined."""
+    """Check a trace against every invariant. Raises `NotOfThisSaga` if it mentions a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(
         {name: plan_of(run, told.name) for name, run in told.runs.items()},
@@ -94,9 +94,9 @@ def judge_run(
     others: Mapping[str, RunFacts] = NO_FACTS,
     is_at_rest: bool = True,
 ) -> RunFacts:
-    """One run, after those `others`: what is known of it in the end. Adds what deviates.
+    """Check one run, after the runs in `others`; return its final facts, and add its violations.
 
-    What is missing is told only where nothing more can happen.
+    Missing events are reported only if the run is at rest.
     """
     history = _observed(monitor, _begin(name, monitor.known.runs[name], others), lines, deviations)
     facts = history.run(name)
@@ -106,7 +106,7 @@ def judge_run(
 
 
 class Growing(set[Any]):
-    """A set in a history that nobody else keeps: it grows in place, where another would be copied."""
+    """A set with a single owner, a history: `|` adds in place instead of copying."""
 
     def __or__(self, other: Iterable[Any]) -> "Growing":
         self.update(other)
@@ -114,7 +114,7 @@ class Growing(set[Any]):
 
 
 def _begin(name: str, run: KnownRun, facts: Mapping[str, RunFacts]) -> History:
-    """Before the run, but after the other run of the same request, if that was judged already."""
+    """Return the history before a run; it contains the other run of the same request if that was checked already."""
     own = RunFacts((StepFacts(),) * len(run.steps), published=Growing(), delivered=Growing())
     twin = facts.get(run.twin or "")
     return History(((name, own),) if twin is None or run.twin is None else ((name, own), (run.twin, twin)))
@@ -148,7 +148,7 @@ def _without_line(broken: Broken, run: str, known: Known) -> Deviation:
 def _judge_resources(
     told: Told, known: Known, facts: dict[str, RunFacts], deviations: list[Deviation]
 ) -> Iterator[tuple[str, str]]:
-    """Adds what deviates; yields each resource that is locked in the end, and by which run."""
+    """Add the violations; yield each resource that is locked at the end, and the run that locks it."""
     monitor = Monitor(known, OF_RESOURCES)
     touching: dict[int, list[RunTold]] = {}
     for run in told.runs.values():
@@ -164,11 +164,11 @@ def _judge_resources(
                 yield name, resource.locked_by
 
 
-# What is due
+# Missing events
 
 
 def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> Due:
-    """What was expected of a run and never came, first what was due next."""
+    """Return the missing events of a run, the next expected ones first."""
     return Due(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
 
 

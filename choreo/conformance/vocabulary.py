@@ -1,4 +1,4 @@
-"""The words for what happened: choreo's own, and how they are recognised in the words of others."""
+"""The vocabulary of actions and events: choreo's own, and the recognition of foreign words."""
 
 import re
 
@@ -17,7 +17,7 @@ SAGA_FACTS = (Fact.STARTED, Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK, Fact.C
 REPLIES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
 SAGA, REPLY = "saga", "reply"
 RESUME, RESUMED = "resume", "saga.resumed"
-"""An operator's word that a stuck run is to go on: what it is called as an action, and as an event."""
+"""An operator's request to resume a stuck run: its name as an action, and as an event."""
 
 EVENTS = frozenset(
     {*SAGA_EVENTS.values(), *STEP_EVENTS.values(), RESUMED, "error", "init.ok"}
@@ -37,18 +37,18 @@ TYPE = re.compile(
 
 
 def event_of_type(name: str) -> str | None:
-    """`com.example.step.succeeded.v1` is `step.succeeded`; None for what says nothing of a saga."""
+    """Return the event of a type: `com.example.step.succeeded.v1` is `step.succeeded`; None for an unrelated type."""
     found = TYPE.fullmatch(name)
     return None if found is None else found["event"]
 
 
 class Meaning:
-    """What a word of somebody else's means: an event of a step, of the saga, or a reply; `step` where it says which."""
+    """The meaning of a foreign word: an event of a step or of the saga, or a reply; `step` if it names one."""
 
     __slots__ = ("action", "event", "step")
 
     def __init__(self, words: str) -> None:
-        """Raises `ValueError` for what means nothing, with what was expected."""
+        """Parse a meaning. Raises `ValueError`, which says what was expected, for a meaningless text."""
         scope, _, fact = words.strip().rpartition(" ")
         scope = scope.strip()
         fact = fact.removeprefix("step.")

@@ -1,6 +1,6 @@
-"""What an exploration or a simulation is asked for: faults, guarantees to go without, services.
+"""Options of an exploration or a simulation: faults, guarantees to switch off, services.
 
-Laws: pure; what is wrong is said with what was expected and what came, before anything runs.
+Laws: pure; an error says what was expected and what came, before the run.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ BUDGET_MAX = 20
 
 
 def with_guarantees(definition: Definition, on: list[str] | None, off: list[str] | None) -> Definition:
-    """The definition with these guarantees switched on and off. Raises `UsageError`."""
+    """Return the definition with these guarantees switched on and off. Raises `UsageError`."""
     changes: dict[str, bool] = {}
     for names, value, where in ((on, True, "--with"), (off, False, "--without")):
         for name in _split(names):
@@ -32,7 +32,7 @@ def with_guarantees(definition: Definition, on: list[str] | None, off: list[str]
 
 
 def with_faults(definition: Definition, kinds: list[str] | None, budget: int | None) -> Definition:
-    """The definition with these kinds of faults, and so many of them at most. Raises `UsageError`."""
+    """Return the definition with these kinds of faults, and that budget. Raises `UsageError`."""
     faults = definition.faults
     if kinds is not None:
         faults = replace(faults, kinds=tuple(_kind(name) for name in _split(kinds)))
@@ -46,12 +46,12 @@ def with_faults(definition: Definition, kinds: list[str] | None, budget: int | N
 
 
 def rates(definition: Definition, given: list[str] | None) -> Mapping[FaultKind, float]:
-    """The rates that `--faults drop=0.05,crash=0.1` asks for, or the usual ones. Raises `UsageError`."""
+    """Return the rates of `--faults drop=0.05,crash=0.1`, or the usual ones. Raises `UsageError`."""
     return rates_of(definition) if given is None else rates_in(given)
 
 
 def rates_in(given: list[str]) -> Mapping[FaultKind, float]:
-    """The rates of `drop=0.05,crash=0.1`. Raises `UsageError`."""
+    """Parse the rates of `drop=0.05,crash=0.1`. Raises `UsageError`."""
     wanted: dict[FaultKind, float] = {}
     for word in _split(given):
         name, equals, text = word.partition("=")
@@ -86,7 +86,7 @@ def _split(words: list[str] | None) -> list[str]:
 
 
 def with_services(definition: Definition, module: object) -> Definition:
-    """The definition; where services are given, each step without a `service` has the one of its own name."""
+    """Return the definition; with given services, each step without a `service` gets the one of its own name."""
     if module is None:
         return definition
     steps = (replace(step, service=step.name) if step.service is None else step for step in definition.steps)

@@ -1,6 +1,6 @@
-"""What an exploration or a campaign found.
+"""The report of an exploration or a campaign.
 
-Laws: claims a proof only where nothing was left out.
+Laws: claims a proof only if the search was complete.
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Conclusion(StrEnum):
     SAFE = "safe"
     VIOLATED = "violated"
     INCOMPLETE = "incomplete"
-    """Nothing was found, and not everything was looked at."""
+    """No violation was found, and the search was incomplete."""
 
 
 class Counterexample(Struct, frozen=True):
@@ -30,11 +30,11 @@ class Counterexample(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """`states` of an exploration or `histories` of a campaign; `events` counts deliveries that were handled.
+    """Report: `states` of an exploration or `histories` of a campaign; `events` counts handled deliveries.
 
-    `faults_fired` counts each kind: of an exploration wherever it was possible, of a campaign whenever it happened;
-    `outcomes` counts how runs ended, of an exploration in states at rest, of a campaign in histories. `stopped` says
-    why not everything was looked at, `never_fired` which kinds were switched on and never came. `elapsed_s` in seconds.
+    `faults_fired` counts each kind: in an exploration each possible occasion, in a campaign each occurrence; `outcomes`
+    counts the outcomes of runs, in an exploration in states at rest, in a campaign in histories. `stopped` says why the
+    search is incomplete, `never_fired` which enabled kinds never occurred. `elapsed_s` in seconds.
     """
 
     verdict: Conclusion
@@ -52,14 +52,14 @@ class Report(Struct, frozen=True):
     never_fired: tuple[str, ...] = ()
     bytes_per_state: float | None = None
     simulated: tuple[str, ...] = ()
-    """The steps that no service of an author's serves."""
+    """The steps without a service of the author."""
 
     @property
     def is_finding(self) -> bool:
         return self.verdict is not Conclusion.SAFE or bool(self.never_fired)
 
     def as_json(self) -> dict[str, Any]:
-        """One object for programs (docs/reference/commands.md)."""
+        """Return one object for programs (docs/reference/commands.md)."""
         value: dict[str, Any] = {
             "verdict": str(self.verdict),
             "style": self.style,

@@ -1,1 +1,1 @@
-"""Runners: who decides which delivery is next, and when."""
+"""Runners: they decide which delivery is next, and when."""

@@ -1,7 +1,7 @@
-"""The bus: every event travels over pyee, from here and from nowhere else.
+"""The bus: every event travels over pyee, and this is the only place that emits.
 
-Laws: nobody emits inside an emit; what a reaction returns is handed to `publish`, and whoever owns the bus emits it
-later. An event that no one hears is an error of the wiring, and is noticed. Owner of pyee.
+Laws: no emit within an emit; a reaction's events are handed to `publish`, and the owner of the bus emits them later. An
+event without a subscriber is a wiring error, and is detected. Owner of pyee.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from choreo.saga.raised import shown
 
 
 class UnheardEvent(RuntimeError):
-    """An event was published under a topic to which nobody has subscribed: the wiring is wrong."""
+    """An event was published under a topic without subscribers: the wiring is wrong."""
 
 
 Cells = list[Any]
-"""The memory of one run: the cell of every seat."""
+"""The memory of one run: the cell of every subscriber."""
 
 
 class Bus(EventEmitter):
-    """One emitter, wired after one table; it carries every run of the table's itinerary.
+    """One emitter, wired from one table; it carries every run of the table's itinerary.
 
     Its listeners are subscriptions.
     """
@@ -35,22 +35,24 @@ class Bus(EventEmitter):
         publish: Callable[[Events], None],
         address_of: Callable[[Subscription], str] = lambda subscription: subscription.topic.name,
     ) -> None:
-        """By default a topic is one address, and an event reaches all its hearers at once.
+        """Subscribe the reactions of a table.
 
-        Where every delivery has a time of its own, `address_of` gives each hearer an address of its own.
+        By default a topic is one address, and an event reaches all its subscribers at once.
+
+        If deliveries are made one at a time, `address_of` gives each subscriber its own address.
         """
         super().__init__()
         self._publish = publish
         events: Any = self._events
         for subscription in table.subscriptions:
             address = address_of(subscription)
-            events.setdefault(address, {})  # pyee's OrderedDict is half as large again, and slower to go through
+            events.setdefault(address, {})  # pyee's OrderedDict is half as large again, and iterates more slowly
             self.add_listener(address, cast("Any", subscription))
 
     def drain(self, pending: list[Event], cells: Cells, observe: Callable[[Event], None] | None = None) -> None:
-        """Emit what is pending, in order, and what is published meanwhile, until nothing is left.
+        """Emit the pending events in order, and the events published meanwhile, until none is left.
 
-        `observe` is shown each event before it is emitted. Raises `UnheardEvent`.
+        `observe` is called with each event before it is emitted. Raises `UnheardEvent`.
         """
         emit = self.emit
         for event in pending:
@@ -60,11 +62,11 @@ class Bus(EventEmitter):
                 raise UnheardEvent(f"nobody has subscribed to {shown(event.topic.name)}")
 
     def _call_handlers(self, event: str, args: tuple[Event, Cells], kwargs: dict[str, Any]) -> bool:
-        """How `emit` reaches the listeners of a topic.
+        """Call the listeners of a topic; overrides the method that `emit` uses.
 
-        pyee copies them under a lock first, for they may change meanwhile. Once wired, a bus never changes, and the
+        pyee copies them under a lock first, because they may change meanwhile. Once wired, a bus never changes, and the
         copy is a third of the cost of an event (docs/decisions/004-bus.md). The body of the loop is
-        `Subscription.react`, written out: a call for each delivery would cost a twentieth of a saga's time.
+        `Subscription.react` inlined: a call for each delivery would cost a twentieth of a saga's time.
         """
         published, cells = args
         subscriptions: Any = self._events.get(event)

@@ -1,6 +1,6 @@
-"""Who may call a runner, and when: nobody from within a service that it has called.
+"""Entry guard: a runner refuses calls from within a service that it has called.
 
-Laws: a call that is refused has changed nothing.
+Laws: a refused call has changed no state.
 """
 
 from threading import get_ident
@@ -21,14 +21,14 @@ class Reentered(RuntimeError):
 
 
 class Entry:
-    """Of a runner that belongs to one thread; inside of the block it is at work."""
+    """Guard of a runner that belongs to one thread; within the block the runner is at work."""
 
     def __init__(self) -> None:
         self._thread = get_ident()
         self._is_at_work = False
 
     def expect_outside(self) -> None:
-        """Raises `Reentered`."""
+        """Check that the caller is outside of the block. Raises `Reentered`."""
         if get_ident() != self._thread:
             raise Reentered(FROM_ANOTHER_THREAD)
         if self._is_at_work:

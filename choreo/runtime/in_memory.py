@@ -1,7 +1,7 @@
 """The in-process runner: first in, first out, in memory.
 
 Laws: one run at a time, in constant stack: threads take turns, and a service that executes a saga on the runner that
-called it is refused. What belongs to a run goes when it ends; wirings are kept within a bound.
+called it is refused. The data of a run is dropped when it ends; cached wirings are bounded.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,11 +28,11 @@ from choreo.saga.service import ServiceOf
 
 
 class NoOutcome(RuntimeError):
-    """Nothing is left to deliver, and the run has no outcome: somebody who had to react did not."""
+    """No delivery is left, and the run has no outcome: a participant failed to react."""
 
 
 class Wiring(Struct, frozen=True, eq=False):
-    """An itinerary in one style, compiled and on its bus."""
+    """An itinerary in one style, compiled and wired to its bus."""
 
     table: Table
     bus: Bus
@@ -41,9 +41,9 @@ class Wiring(Struct, frozen=True, eq=False):
 class InProcessRunner:
     """Executes sagas over an in-process bus.
 
-    `observe` is shown every event in the order of publication, just before it is emitted. `styles` are the styles by
-    name; wrapping one is how a caller watches, or disturbs, what happens on the bus. `origin` is what all idempotency
-    keys begin with, for tests that need the same keys again; by default it is drawn, so that no other runner has it.
+    `observe` is called with every event in the order of publication, just before it is emitted. `styles` are the styles
+    by name; a caller wraps one to watch or disturb the bus. `origin` is the prefix of all idempotency keys, for tests
+    that need the same keys again; by default it is drawn, so that no other runner has it.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class InProcessRunner:
         observe: Callable[[Event], None] | None = None,
         origin: str | None = None,
     ) -> None:
-        """Raises `ValueError` for an origin that makes no keys."""
+        """Make a runner. Raises `ValueError` for an origin that is unfit for keys."""
         self._origin = Origin(origin)
         self._service_of = checked(service_of)
         self._styles = styles
@@ -64,7 +64,7 @@ class InProcessRunner:
         self._turn = RLock()
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome:
-        """Run it to its end, at once.
+        """Run a saga to its end, at once.
 
         For the one thread that takes the requests of a node: a lock would cost three hundredths of a saga's time.
         """
@@ -84,20 +84,20 @@ class InProcessRunner:
             wiring.bus.drain(pending, cells, self._observe)
         finally:
             pending.clear()
-        outcome: Outcome | None = cells[-1].receipt  # the client sits last
+        outcome: Outcome | None = cells[-1].receipt  # the client is the last subscriber
         if outcome is None:
             raise NoOutcome(f"{run.id} of saga {shown(run.saga_id)} came to rest without an outcome")
         return outcome
 
     def settle(self) -> None:
-        """Nothing is ever left to do."""
+        """Do no work: every run has ended in `begin`."""
 
     def recover(self) -> Iterator[NoReturn]:
-        """No earlier process has left anything."""
+        """Yield no run: there is no journal."""
         return iter(())
 
     def attend(self) -> None:
-        """No operator can reach it."""
+        """Do no work: no operator can reach this runner."""
 
     def status(self, saga_id: str | int) -> NoReturn:
         raise NoRecord("status: expected a node with a journal (--journal FILE), this one remembers no sagas")
@@ -115,7 +115,7 @@ class InProcessRunner:
         `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
         name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
         for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, `Reentered` within a service that this
-        runner has called, and `NoOutcome` or `UnheardEvent` where the wiring is wrong.
+        runner has called, and `NoOutcome` or `UnheardEvent` if the wiring is wrong.
         """
         with self._turn:
             return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))

@@ -1,7 +1,7 @@
-"""Origins: what makes the idempotency keys of one runner unlike those of any other.
+"""Origins: prefixes that make the idempotency keys of one runner unique.
 
 Laws: drawn from the randomness of the operating system, once for each runner and again in a process that was forked
-from it, and never stored by who draws it. Participants derive keys from it, and draw nothing.
+from it; the code that draws an origin never stores it. Participants derive keys from it, and draw no random numbers.
 """
 
 import os
@@ -10,7 +10,7 @@ from weakref import WeakSet
 from choreo.saga.keys import checked_origin
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32: no letter that is taken for a digit (https://www.crockford.com/base32.html)."""
+"""Crockford's base 32: no letter that resembles a digit (https://www.crockford.com/base32.html)."""
 ORIGIN_CHARACTERS = 12
 """60 bits. Among a million origins two are equal with a probability of 4 in 10 million."""
 
@@ -21,12 +21,12 @@ def new_origin() -> str:
 
 
 class Origin:
-    """The origin of a runner that lives in memory. A fixed one is for tests, and stays as it is in a forked process."""
+    """The origin of an in-memory runner. A fixed one is for tests, and stays the same in a forked process."""
 
     __slots__ = ("__weakref__", "text")
 
     def __init__(self, fixed: str | None = None) -> None:
-        """Raises `ValueError` for a text that makes no keys."""
+        """Draw an origin, or take the fixed one. Raises `ValueError` for a text that is unfit for keys."""
         self.text = new_origin() if fixed is None else checked_origin(fixed)
         if fixed is None:
             _drawn.add(self)

@@ -1,8 +1,8 @@
-"""What a face does with its process: stdin and stdout are kept for choreo, and Ctrl-C is told apart.
+"""Process set-up of a face: stdin and stdout are reserved for choreo, and Ctrl-C is told apart from other interrupts.
 
-Laws: what services print, and what they start, never reaches stdout. It goes to stderr, up to the very end of the
-process. A process that a service forks never goes on with what its parent does. Where stdout is not the process's own
-(a test has replaced it), it is given back.
+Laws: output of services, and of processes that they start, never reaches stdout. It goes to stderr, until the very end
+of the process. A forked child of a service never continues the parent's work. If stdout is not the process's own (a
+test has replaced it), it is restored.
 """
 
 import os
@@ -18,14 +18,14 @@ from choreo.saga.raised import CtrlC, Forked, Interrupted
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 DESCRIPTORS, DESCRIPTORS_OF_JOURNAL = 7, 15
-"""So many files a node may come to have open, beside what its services open: SQLite has four for a journal alone."""
+"""Upper bounds on a node's open files, without those of its services: SQLite has four for a journal alone."""
 
 _output: list[TextIO] = []
-"""The stream of `own_output`, while there is one."""
+"""The stream of `own_output`, while it exists."""
 
 
 def occupy_standard_streams() -> None:
-    """A stream that was closed before the start leads nowhere, rather than to whatever file is opened next."""
+    """Open the null device for each closed standard stream, so that no later file takes its descriptor."""
     for descriptor in (STDIN, STDOUT, STDERR):
         try:
             os.fstat(descriptor)
@@ -34,9 +34,9 @@ def occupy_standard_streams() -> None:
 
 
 def reserve_stdin() -> int:
-    """Return a private descriptor of stdin, and have nothing to read at descriptor 0.
+    """Return a private descriptor of stdin, and make descriptor 0 empty.
 
-    What services start would take messages away otherwise, as ssh does; and so would a child that a service forks.
+    Otherwise a process that a service starts would consume messages, as ssh does, and so would a forked child.
     """
     occupy_standard_streams()
     own = os.dup(STDIN)
@@ -46,19 +46,18 @@ def reserve_stdin() -> int:
 
 
 def reserve_stdout() -> int:
-    """Return a private descriptor of stdout, and lead descriptor 1 and `sys.stdout` to stderr.
+    """Return a private descriptor of stdout, and redirect descriptor 1 and `sys.stdout` to stderr.
 
-    What the process starts does not inherit the private descriptor, and a child that a service forks cannot write to
-    it.
+    Started processes do not inherit the private descriptor, and a forked child of a service cannot write to it.
     """
     occupy_standard_streams()
     own = os.dup(STDOUT)
     stream: TextIO | None = sys.stdout
-    with suppress(OSError, ValueError):  # what was printed so far was meant for stdout
-        if isinstance(stream, TextIOWrapper):  # from now on line by line, in the order of what goes to stderr
+    with suppress(OSError, ValueError):  # output so far was meant for stdout
+        if isinstance(stream, TextIOWrapper):  # from now on line by line, in the order of the output to stderr
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
     os.dup2(STDERR, STDOUT)
-    if stream is None:  # it was closed from the start
+    if stream is None:  # the stream was closed from the start
         sys.stdout = open(STDOUT, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
     os.register_at_fork(after_in_child=lambda: _let_go(own))
     leave_when_forked()
@@ -72,7 +71,7 @@ def _let_go(descriptor: int, inheritable: bool = False) -> None:
 
 
 def leave_when_forked() -> None:
-    """From now on a process that a service forks ends with what is raised in it, as any other process does."""
+    """End a forked child of a service, from now on, with the exception raised in it, as any other process."""
     os.register_at_fork(after_in_child=_set_leave)
 
 
@@ -81,7 +80,10 @@ def _set_leave() -> None:
 
 
 def _leave(error: BaseException) -> NoReturn:
-    """End the process: `sys.exit` as it says, and 1 with a traceback for any other exception. Closes nothing."""
+    """End the process: with the status of `sys.exit`, or with 1 and a traceback for any other exception.
+
+    Closes no file.
+    """
     status: object = 1
     try:
         if isinstance(error, SystemExit):
@@ -98,7 +100,7 @@ def _leave(error: BaseException) -> NoReturn:
 
 @contextmanager
 def own_output() -> Iterator[None]:
-    """Keep stdout for the text that `output` gives; in a process of its own, for good."""
+    """Reserve stdout for the stream that `output` returns; in a process of its own, for good."""
     if _output:
         yield
         return
@@ -116,15 +118,15 @@ def own_output() -> Iterator[None]:
 
 
 def output() -> TextIO:
-    """The text stream that leads to stdout, whatever services print."""
+    """Return the text stream to the real stdout, independent of the services' output."""
     return _output[-1] if _output else sys.stdout
 
 
 @contextmanager
 def ctrl_c_told_apart() -> Iterator[None]:
-    """A real Ctrl-C raises `Interrupted` here; any other `KeyboardInterrupt` is what a service raised.
+    """Raise `Interrupted` for a real Ctrl-C; any other `KeyboardInterrupt` comes from a service.
 
-    Where somebody else handles SIGINT, or outside of the main thread, it stays as it is.
+    If other code handles SIGINT, or outside of the main thread, no handler is installed.
     """
     before, raised = signal.getsignal(signal.SIGINT), CtrlC.raises
     try:
@@ -146,7 +148,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def missing_descriptors(count: int) -> str | None:
-    """Why so many files cannot be opened beside those that are open, or None if they can."""
+    """Return why `count` more files cannot be opened, or None if they can."""
     opened: list[int] = []
     try:
         while len(opened) < count:

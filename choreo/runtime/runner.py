@@ -1,6 +1,6 @@
-"""What every runner offers to whoever takes requests.
+"""The interface of every runner, for the code that takes requests.
 
-Laws: a request that was begun is settled; what it came to is known then, and not sooner than it may be told.
+Laws: a begun request is settled; its outcome is known then, and not before it may be reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from choreo.saga.request import Request, Sender
 
 
 class Held(Struct, frozen=True):
-    """A run that cannot go on for now, and has not failed: at which step, where there is one, and why."""
+    """A run that cannot continue for now, and has not failed: the step, if there is one, and the reason."""
 
     run: int
     saga_id: str | int
@@ -25,15 +25,15 @@ class Held(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """A sentence about it, for the log and for whoever asks again."""
+        """Format a sentence about it, for the log and for repeated requests."""
         return f"{named(self.run, self.saga_id)} is held: {self.reason}"
 
 
 class UnderWay(Struct, gc=False):
-    """A run that was begun.
+    """Handle of a run that was begun.
 
-    `outcome` is there once it may be told, and `event` is the one that told it; `defect` says why there will be none
-    for now, and `held` that nobody is to be told anything until the run goes on.
+    `outcome` is set once it may be reported, and `event` is the event that carried it; `defect` is the reason why there
+    will be no outcome for now, and `held` says that the client gets no reply until the run continues.
     """
 
     outcome: Outcome | None = None
@@ -43,18 +43,18 @@ class UnderWay(Struct, gc=False):
 
 
 class Known(Struct, frozen=True):
-    """What is known of a saga that was asked for: the outcome that it has come to, or None while it runs or is held."""
+    """Status of a saga: its outcome, or None while the run is running or held."""
 
     outcome: Outcome | None
     held: Held | None = None
 
 
 class Conflict(ValueError):
-    """The saga is recorded, and with other content than this request has."""
+    """The saga is recorded, and its content differs from that of this request."""
 
 
 class NoRecord(LookupError):
-    """This runner remembers no sagas."""
+    """This runner records no sagas."""
 
 
 TEXT_SHOWN_MAX = 160
@@ -66,7 +66,7 @@ def named(run: int, saga_id: str | int) -> str:
 
 
 def shown(text: str | int) -> str:
-    """Return a text in ASCII and in quotes, or a number; what is long is cut."""
+    """Format a text in ASCII and in quotes, or a number; long values are cut."""
     quoted = encode_basestring_ascii(text) if isinstance(text, str) else str(text)
     return quoted if len(quoted) <= TEXT_SHOWN_MAX else f"{quoted[: TEXT_SHOWN_MAX - 3]}..."
 
@@ -75,16 +75,16 @@ class Runner(Protocol):
     """Executes sagas: one at a time in memory, or many side by side with a journal."""
 
     def begin(self, request: Request, sender: Sender) -> Outcome | UnderWay:
-        """Take a request: its outcome, where it is known at once. Raises `PlanTooLarge` and `Conflict`."""
+        """Take a request; return its outcome if it is known at once. Raises `PlanTooLarge` and `Conflict`."""
 
     def settle(self) -> None:
-        """Bring every run that was begun to its end."""
+        """Bring every begun run to its end."""
 
     def recover(self) -> Iterator[Sequence[tuple[Request, Sender, UnderWay]]]:
-        """Bring to its end what an earlier process had begun, a part at a time; the requests whose replies are owed."""
+        """Finish the runs of an earlier process, a part at a time; yield the requests with pending replies."""
 
     def attend(self) -> None:
-        """See to what operators have asked for meanwhile. Called now and then."""
+        """Handle the requests of operators. Called at intervals."""
 
     def status(self, saga_id: str | int) -> Known | UnderWay | None:
-        """What is known of a saga; None: nothing. Raises `NoRecord` where nothing is ever known."""
+        """Return the status of a saga, or None if it is unknown. Raises `NoRecord` if this runner records no sagas."""

@@ -1,1 +1,1 @@
-"""What is kept: rows, codecs and the records of services; one package for each database."""
+"""Stored data: rows, codecs and service records; one package for each database."""

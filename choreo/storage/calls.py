@@ -1,7 +1,7 @@
-"""The call of a service that is under way, where the next process finds it: a file that is mapped into memory.
+"""Call marks: the service call in progress, in a memory-mapped file that the next process reads.
 
-Laws: what is in the mapping survives the death of the process, by whatever way, without a sync; after a loss of power
-it may be older. Nothing but the count of calls that ended the process rests on it. It belongs to who has the lock.
+Laws: a mark survives the death of the process, however it dies, without a sync; after a power loss the mark may be
+stale. Only the count of calls that ended the process depends on it. The holder of the lock owns the file.
 """
 
 import mmap
@@ -17,14 +17,14 @@ EXECUTE, COMPENSATE = 1, 2
 NAMES = {EXECUTE: "execute", COMPENSATE: "compensate"}
 
 CALL, RUN, SEAT, DOUBT = 0, 1, 2, 3
-"""Where in the file stands which call it is, or 0 where none is under way; the run; the seat of the participant; and 1
-while what undoes a step in doubt is not committed."""
+"""Offsets in the file: the call in progress (0: none), its run, the participant's subscriber index, and a flag that
+is 1 until the undo of a step in doubt is committed."""
 
 SIZE = 4 * 8
 
 
 class Mark(Struct, frozen=True):
-    """A call that was under way when the process before ended."""
+    """A call that was in progress when the previous process ended."""
 
     call: str
     run: int
@@ -32,9 +32,11 @@ class Mark(Struct, frozen=True):
 
 
 class Calls:
-    """The marks of calls. Who delivers sets `RUN` and `SEAT` of `marks`, who calls a service `CALL`, and 0 behind it.
+    """The marks of calls.
 
-    They are written without a method: that is done for each call, and takes a tenth of a microsecond in all.
+    The runner sets `RUN` and `SEAT` of `marks` before a delivery. The caller of a service sets `CALL`, and resets it to
+    0 afterwards. Marks are written without a method: it happens for each call, and takes a tenth of a microsecond in
+    all.
     """
 
     def __init__(self, mapping: mmap.mmap) -> None:
@@ -43,7 +45,7 @@ class Calls:
 
     @classmethod
     def open(cls, journal: str) -> "Calls":
-        """The file beside the journal, made where need be. Raises `JournalError`."""
+        """Open the file beside the journal; create it if it is missing. Raises `JournalError`."""
         path = os.path.realpath(journal) + CALLS_SUFFIX
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -58,7 +60,7 @@ class Calls:
 
     @property
     def left(self) -> Mark | None:
-        """The call that the process before has not come back from."""
+        """Return the call that the previous process did not return from."""
         call, run, seat, _ = self.marks
         return Mark(NAMES[call], run, seat) if call in NAMES else None
 
@@ -71,5 +73,5 @@ def _mapped(descriptor: int) -> mmap.mmap:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError("it is no file")
     held = os.pread(descriptor, SIZE, 0).ljust(SIZE, b"\0")
-    os.pwrite(descriptor, held, 0)  # so that there is room for it: a mapping without room ends the process
+    os.pwrite(descriptor, held, 0)  # allocate the space: a write to a mapping without space ends the process
     return mmap.mmap(descriptor, SIZE)

@@ -1,7 +1,7 @@
-"""What may stand in which column of the journal, and a sentence where something else does.
+"""Checks of the journal's cells: the values that each column may hold, and an error sentence for any other value.
 
-Laws: pure. Whoever reads a row asks here first, so that a damaged cell is told with its table, row and column, and is
-no surprise to whoever goes on with it. docs/reference/journal.md explains every column.
+Laws: pure. Each reader of a row runs these checks first, so that a damaged cell is reported with its table, row and
+column, and never reaches the code behind. docs/reference/journal.md explains every column.
 """
 
 import json
@@ -17,7 +17,7 @@ from choreo.saga.plan import Itinerary
 SHOWN_MAX = 60
 
 Check = Callable[[Any], str | None]
-"""Says what was expected, or None for a value that may stand there."""
+"""Check of a value: returns the expectation that it fails, or None if the value is legal."""
 
 
 def _number(value: Any) -> str | None:
@@ -107,14 +107,14 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
     "held": {"run": _count, "at_ms": _number, "step": _or_null(QUOTED), "reason": QUOTED},
     "deadly_calls": {"run": _count, "seat": _number, "call": _one_of("execute", "compensate"), "deaths": _count},
 }
-"""The columns of `runs` are those of `RUN_COLUMNS`. Of `services` the node alone knows what its rows should be."""
+"""Checks by table and column. The columns of `runs` are `RUN_COLUMNS`. Only the node can judge rows of `services`."""
 
 BESIDE = ("resumptions", "origins", "catalogue", "served", "held", "deadly_calls")
-"""The tables whose rows are not part of a run's story, and are judged cell by cell."""
+"""The tables that are not part of a run's history; they are checked cell by cell."""
 
 
 def wrong_cells(table: str, row: Sequence[Any]) -> Iterator[str]:
-    """What is wrong with a row that has all columns of the table in their order: a sentence for each cell."""
+    """Yield an error sentence for each illegal cell of a row that has all columns of the table in order."""
     for (column, check), value in zip(CELLS[table].items(), row, strict=True):
         expected = check(value)
         if expected is not None:
@@ -122,6 +122,6 @@ def wrong_cells(table: str, row: Sequence[Any]) -> Iterator[str]:
 
 
 def shown(value: object) -> str:
-    """A value in a sentence, in ASCII; what is long is cut."""
+    """Format a value for a sentence, in ASCII; long values are cut."""
     text = ascii(value[: SHOWN_MAX + 1] if isinstance(value, str | bytes) else value)
     return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 3]}..."

@@ -1,7 +1,7 @@
-"""Copies of what an author's services hold: so that every history of the lab has its own, and a journal can keep it.
+"""Copies of the state of an author's services: one for each history of the lab, and one for the journal.
 
-Laws: whatever cannot be copied is told with its name, before anything is claimed about it. Objects that several
-services share stay shared.
+Laws: a value that cannot be copied is reported by name before any claim is made about it. Objects that several services
+share stay shared.
 """
 
 import pickle
@@ -13,43 +13,43 @@ from choreo.saga.service import NotTheService, Service
 
 
 class NoCopy(NotTheService, ValueError):
-    """A service, or a receipt, holds something that cannot be copied: a lock, an open file, a connection."""
+    """A service or a receipt holds a value that cannot be copied: a lock, an open file, a connection."""
 
 
 def as_bytes(value: object, what: str) -> bytes:
-    """A copy of the value. Raises `NoCopy`, which names `what` it is."""
+    """Return a copy of the value as bytes. Raises `NoCopy`, which names the value as `what`."""
     try:
         return pickle.dumps(value)
-    except BaseException as error:  # whatever somebody else's object raises
+    except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
         raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
 def state_of(service: Service) -> Any:
-    """What a service holds. Raises `NoCopy` where its `__getstate__` raises anything."""
+    """Return the state of a service. Raises `NoCopy` if its `__getstate__` raises any exception."""
     try:
         return service.__getstate__()
-    except BaseException as error:  # whatever somebody else's service raises
+    except BaseException as error:  # the author's service may raise any exception
         expect_no_ctrl_c(error)
         raise NoCopy(f"service {type(service).__name__}: expected what it holds, got {in_a_line(error)}") from None
 
 
 def expect_copy(service: Service, state: object) -> None:
-    """Raises `NoCopy`, which names the service and its field, where what it holds cannot be copied."""
+    """Check that the state of a service can be copied. Raises `NoCopy`, which names the service and its field."""
     try:
         pickle.dumps(state)
-    except BaseException as error:  # whatever somebody else's object raises
+    except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
         raise NoCopy(no_copy(service, state, pickle.dumps, error)) from None
 
 
 def no_copy(service: Service, state: object, copy: Callable[[object], object], error: BaseException) -> str:
-    """Which field of a service cannot be copied, and what to do; `error` is why the whole cannot."""
+    """Name the field of a service that cannot be copied, and the remedy; `error` explains the failure of the whole."""
     expected = f"service {type(service).__name__}: expected what can be copied"
     for name, value in _fields_of(state):
         try:
             copy(value)
-        except BaseException as why:  # whatever somebody else's object raises
+        except BaseException as why:  # the author's object may raise any exception
             expect_no_ctrl_c(why)
             got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
             return f"{expected}, got {got}; leave it out with __getstate__(), or make it in each call that needs it"
@@ -57,7 +57,7 @@ def no_copy(service: Service, state: object, copy: Callable[[object], object], e
 
 
 def _fields_of(state: object) -> Iterator[tuple[object, object]]:
-    """The fields and slots in what `__getstate__` has returned."""
+    """Yield the fields and slots in the result of `__getstate__`."""
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, dict):
             yield from part.items()
@@ -68,13 +68,13 @@ def from_bytes(data: bytes) -> Any:
 
 
 def copy_services(services: Sequence[Service]) -> bytes:
-    """The state of all services together. Raises `NoCopy`."""
+    """Copy the state of all services together. Raises `NoCopy`."""
     if not services:
         return b""
     states = list(map(state_of, services))
     try:
         return pickle.dumps(states)
-    except BaseException as error:  # then find out whose it is
+    except BaseException as error:  # find the service that is to blame
         expect_no_ctrl_c(error)
         for service, state in zip(services, states, strict=True):
             expect_copy(service, state)
@@ -82,19 +82,19 @@ def copy_services(services: Sequence[Service]) -> bytes:
 
 
 def restore_services(services: Sequence[Service], data: bytes) -> None:
-    """Give every service its state back. Raises `NoCopy` for one that raises anything then."""
+    """Restore the state of every service. Raises `NoCopy` for a service that raises any exception meanwhile."""
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
         try:
             _empty(service)
             give_back(service, state)
-        except BaseException as error:  # whatever somebody else's service raises
+        except BaseException as error:  # the author's service may raise any exception
             expect_no_ctrl_c(error)
             why = f"expected that it takes back what it held, got {in_a_line(error)}"
             raise NoCopy(f"service {type(service).__name__}: {why}") from None
 
 
 def give_back(service: Service, state: Any) -> None:
-    """Fields, slots, or whatever the service makes of its state; what the state does not have stays as it is."""
+    """Restore fields and slots, or call the service's `__setstate__`; fields that the state lacks stay as they are."""
     if hasattr(service, "__setstate__"):
         service.__setstate__(state)
         return
@@ -106,7 +106,7 @@ def give_back(service: Service, state: Any) -> None:
 
 
 def _empty(service: Service) -> None:
-    """Without a field or a slot, as it was before it was made; what its `__getstate__` leaves out stays."""
+    """Delete the fields and slots of a service; those that its `__getstate__` leaves out stay."""
     if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
         for name, _ in list(_fields_of(service.__getstate__())):
             if hasattr(service, str(name)):

@@ -1,4 +1,4 @@
-"""What can be wrong with a journal, in words that say what was expected and what came."""
+"""Errors of a journal; each text says what was expected and what came."""
 
 import sqlite3
 
@@ -6,7 +6,7 @@ from choreo.saga.request import Unavailable
 
 
 class JournalError(Unavailable):
-    """The journal cannot be used, or cannot be written any more. What was committed stays as it is."""
+    """The journal cannot be used, or can no longer be written. Committed rows stay as they are."""
 
 
 class JournalInUse(JournalError):
@@ -14,22 +14,22 @@ class JournalInUse(JournalError):
 
 
 class DamagedJournal(JournalError):
-    """SQLite finds that the file is not what it has written."""
+    """SQLite finds the file corrupt."""
 
 
 class LeftAsItLies(JournalError):
-    """The files of the journal do not fit together any more, and whoever writes them makes it worse.
+    """The files of the journal no longer fit together, and a further write would do more damage.
 
-    The process ends without closing them: to close them, SQLite would write what is left of the log into the journal.
+    The process ends without closing them: on close, SQLite would write the rest of the log into the journal.
     """
 
 
 class JournalFails(JournalError):
-    """The journal is as it should be, and the machine fails: no room, a disk that fails, a lock that is not let go."""
+    """The journal is sound, and the machine fails: a full disk, a disk error, a lock that is not released."""
 
 
 class UnreadableRow(JournalError):
-    """A row holds what no node has written. Other rows can be read."""
+    """A row holds a value that no node writes. Other rows can be read."""
 
 
 WHAT_HAPPENED = {
@@ -44,7 +44,7 @@ WHAT_HAPPENED = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
     sqlite3.SQLITE_PERM: "it may not be opened",
 }
-"""By the extended result code, or else by the primary one (https://sqlite.org/rescode.html)."""
+"""Explanations by extended result code, or else by primary result code (https://sqlite.org/rescode.html)."""
 
 
 KINDS: dict[int, type[JournalError]] = {
@@ -57,7 +57,7 @@ KINDS: dict[int, type[JournalError]] = {
 
 
 def explained(error: sqlite3.Error, path: str, what: str) -> JournalError:
-    """`what` was to be done with the journal at `path`, and this came of it."""
+    """Translate a SQLite error, raised while doing `what` with the journal at `path`."""
     code = getattr(error, "sqlite_errorcode", None)
     happened = None if code is None else WHAT_HAPPENED.get(code, WHAT_HAPPENED.get(code & 0xFF))
     told = f"{happened} ({error})" if happened else str(error)

@@ -1,7 +1,7 @@
-"""From the rows of a run back to where it stood: its cells, and the deliveries that are still to be made.
+"""Replay: rebuild the state of a run from its rows: its cells, and its pending deliveries.
 
-Laws: pure; nothing is executed, and no service is asked. Every reaction is made again with the answer that the service
-gave when it was asked, and must publish what it published then: a journal that says otherwise is told, not believed.
+Laws: pure; no step is executed, and no service is called. Every reaction is repeated with the answer that the service
+gave originally, and must publish the same events; rows that contradict the reaction are reported, not trusted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,19 +25,19 @@ from choreo.storage.values import Kept
 
 
 class Unreplayable(JournalError):
-    """The rows of a run do not follow from each other: another protocol has written them, or the file is damaged."""
+    """The rows of a run are inconsistent: another protocol has written them, or the file is damaged."""
 
 
 RESUMED = "resumed"
-"""What stands for an operator's word that a stuck run is to go on."""
+"""The word for an operator's request to resume a stuck run."""
 
 Unkeep = Callable[[Kept], Any]
 
 
 class Stood(Struct):
-    """Where a run stood: its cells, the deliveries that are still to be made, and how many were made.
+    """Snapshot of a run: its cells, its pending deliveries, and the number of handled deliveries.
 
-    A delivery is an event and the seat of whoever has not heard it yet.
+    A delivery is an event and the index of the subscriber that has not received it yet.
     """
 
     run: Run
@@ -47,32 +47,32 @@ class Stood(Struct):
 
 
 def run_of(number: int, request: Request, plan: Plan, key_prefix: str) -> Run:
-    """The run with that number of a journal; its id, and the keys of its calls, are the same in every process."""
+    """Build the run with that number of a journal; its id and its idempotency keys are the same in every process."""
     position = None if request.fail_step is None else plan.position_of(request.fail_step)
     return Run(f"run-{number}", request.saga_id, key_prefix, position, request.fail_compensation)
 
 
 def raised_by(event: Event) -> Defect | None:
-    """The exception that has put the publisher of the event in doubt; None where it is not."""
+    """Return the exception that put the event's publisher in doubt; None if it is not in doubt."""
     detail = event.detail
     return Defect(detail.summary, detail.traceback) if isinstance(detail, InDoubt) else None
 
 
 def word_of(topic: Topic) -> str:
-    """A topic, as it stands in the journal."""
+    """Encode a topic as in the journal."""
     return str(topic.fact) if topic.step is None else f"{topic.fact}:{topic.position}"
 
 
 def words_of(events: Sequence[Event]) -> str:
-    """What was published, as it stands in the journal."""
+    """Encode published events as in the journal."""
     return " ".join(word_of(event.topic) for event in events)
 
 
 class Replayer:
-    """Replays runs of one itinerary in one style. `unkeep` reads a receipt; who only looks need not."""
+    """Replays runs of one itinerary in one style. `unkeep` decodes a receipt; read-only callers need none."""
 
     def __init__(self, style: str, steps: Itinerary, unkeep: Unkeep = values.unkeep) -> None:
-        """Raises `Unreplayable` for a style that there is not."""
+        """Compile the itinerary. Raises `Unreplayable` for an unknown style."""
         if style not in STYLES:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
         self.script = Script(unkeep)
@@ -85,14 +85,14 @@ class Replayer:
                 self.hearers.setdefault(row.topic.name, []).append(row.seat)
 
     def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> Stood:
-        """Raises `Unreplayable`."""
+        """Replay all deliveries of a run. Raises `Unreplayable`."""
         tale = self.tale(row)
         for delivery in deliveries:
             tale.take(delivery)
         return tale.stood()
 
     def tale(self, row: RunRow) -> "Tale":
-        """The run before its first delivery."""
+        """Return the run before its first delivery."""
         return Tale(self, run_of(row.number, row.request, self.table.plan, row.key_prefix))
 
 
@@ -101,7 +101,7 @@ class Unknown(Exception):
 
 
 class Script:
-    """Stands in for every service: answers as the service answered when it was asked."""
+    """Stub of every service: repeats the recorded answers."""
 
     def __init__(self, unkeep: Unkeep) -> None:
         self.published = ""
@@ -111,7 +111,7 @@ class Script:
     def execute(self, reference: str) -> Any:
         if self.published.startswith("failed"):
             raise Refused
-        if self.published.startswith("compensation_failed"):  # it is in doubt, and was not undone either
+        if self.published.startswith("compensation_failed"):  # the step is in doubt, and its undo failed as well
             raise Unknown
         return self._unkeep(self.receipt)
 
@@ -121,7 +121,7 @@ class Script:
 
 
 class Tale:
-    """One run, told row by row. `pending` has each delivery that is still to be made, by its word and its seat."""
+    """Replay of one run, row by row. `pending` holds each pending delivery, by its word and its subscriber index."""
 
     def __init__(self, replayer: Replayer, run: Run) -> None:
         self.run = run
@@ -137,12 +137,12 @@ class Tale:
         self._publish((Event(STARTED, run),))
 
     def stood(self) -> Stood:
-        """Where the run stands now."""
+        """Return a snapshot of the run."""
         pending = [(event, seat) for (_, seat), event in self.pending.items()]
         return Stood(self.run, self.cells, pending, self.handled)
 
     def take(self, row: DeliveryRow) -> Events:
-        """One row more, and what was published because of it. Raises `Unreplayable`."""
+        """Replay one more row, and return the events that it published. Raises `Unreplayable`."""
         self.handled += 1
         if row.heard == RESUMED:
             self._resume()
@@ -174,9 +174,9 @@ class Tale:
                 self.pending[published, seat] = event
 
     def _resume(self) -> None:
-        """What got stuck was never acknowledged: it is delivered again, and nobody has heard that it got stuck.
+        """Deliver again the deliveries that got stuck: they were never acknowledged, and `stuck` was never received.
 
-        A mishap that the caller had asked for is over. A step in doubt is not executed again: its undo is.
+        A failure that the caller had injected is over. A step in doubt is not executed again; its undo is.
         """
         self.run = replace(self.run, fail_compensation=None)
         withdrawn = {(Fact.COMPENSATION_FAILED, seat) for seat in self._stuck}

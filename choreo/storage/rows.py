@@ -1,6 +1,6 @@
-"""The rows of the journal, as they are written and as they are read back.
+"""The rows of the journal, as written and as read back.
 
-Laws: values; docs/reference/journal.md explains every column. What is written is a plain tuple, because there are many.
+Laws: values; docs/reference/journal.md explains every column. Rows to write are plain tuples, because there are many.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from choreo.storage import values
 from choreo.storage.values import Kept, quote, quote_or_none
 
 RUNNING, HELD, UNFINISHED = "running", "held", "unfinished"
-"""A run that has not ended is unfinished: held, as long as it cannot go on, or else running."""
+"""States of a run without an outcome: unfinished is either held, as long as it cannot proceed, or running."""
 
 BegunRow = tuple[int, str, str | None, str | None, str | None, str, str, str | None, str | None, int]
-"""A run that begins: `BEGUN_COLUMNS`."""
+"""Row of a run that begins: `BEGUN_COLUMNS`."""
 
 HandledRow = tuple[int, int, int, int, str, str, str | None, Kept]
-"""A delivery that was handled: the fields of `DeliveryRow`."""
+"""Row of a handled delivery: the fields of `DeliveryRow`."""
 
 EndedRow = tuple[str, int | None, str | None, int]
-"""A run that has ended: state, time, outcome, and the number of the run. Without the two: it runs again."""
+"""Row of a run that has ended: state, time, outcome, and the run's number. Without time and outcome it runs again."""
 
 RecordsRow = tuple[str, str, str | bytes]
-"""The records of a service: name, kind, and what it holds."""
+"""The records of a service: name, kind, and state."""
 
 BEGUN_COLUMNS = "run, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms"
 ORIGIN = "(SELECT origin FROM origins WHERE first_run <= run ORDER BY first_run DESC LIMIT 1)"
@@ -37,9 +37,9 @@ RUN_COLUMNS = f"{BEGUN_COLUMNS}, state, ended_ms, outcome, resolution, {ORIGIN}"
 class RunRow(Struct, frozen=True):
     """One run; times in milliseconds since 1970, UTC.
 
-    `outcome` is what its client was told, and is told again; `resolution` is the outcome that it has come to since,
-    where it was stuck and an operator had it go on. `origin` is that of its idempotency keys; None for a run that was
-    begun by a choreo without origins.
+    `outcome` was sent to the client, and is sent again for a repeated request. `resolution` is the later outcome of a
+    stuck run that an operator resumed. `origin` is that of its idempotency keys; None for a run that was begun by a
+    choreo without origins.
     """
 
     number: int
@@ -54,20 +54,20 @@ class RunRow(Struct, frozen=True):
 
     @property
     def key_prefix(self) -> str:
-        """The common beginning of the idempotency keys of its calls."""
+        """Return the common prefix of the idempotency keys of its calls."""
         return key_prefix(self.origin, self.number)
 
     @property
     def latest_outcome(self) -> Outcome | None:
-        """What it has come to by now."""
+        """Return the latest outcome so far."""
         return self.resolution or self.outcome
 
 
 class DeliveryRow(Struct, frozen=True, gc=False):
-    """One delivery that was handled: which hearer (`seat`) heard what, and what it published.
+    """One handled delivery: the subscriber (`seat`), the event that it received, and the events that it published.
 
-    `heard` and the words of `published` are `fact:position`, or `fact` alone where it is the saga's own. `detail` says
-    why something failed, as JSON; `receipt` is what the local transaction handed back, as it is kept.
+    `heard` and the words of `published` are `fact:position`, or `fact` alone for a fact of the saga itself. `detail` is
+    the reason of a failure, as JSON; `receipt` is the encoded receipt of the local transaction.
     """
 
     run: int
@@ -81,12 +81,12 @@ class DeliveryRow(Struct, frozen=True, gc=False):
 
 
 def saga_text(saga_id: str | int) -> str:
-    """A saga's id in its column: 5 and "5" are two sagas."""
+    """Encode a saga's id for its column: 5 and "5" are two sagas."""
     return quote(saga_id) if isinstance(saga_id, str) else str(saga_id)
 
 
 def begun_row(number: int, saga_id: str, request: Request, steps: str, sender: Sender, at_ms: int) -> BegunRow:
-    """`saga_id` and `steps` are those of the request, as text."""
+    """Build the row of a run that begins; `saga_id` and `steps` are those of the request, as text."""
     return (
         number,
         saga_id,
@@ -102,7 +102,7 @@ def begun_row(number: int, saga_id: str, request: Request, steps: str, sender: S
 
 
 def read_run(row: Sequence[Any]) -> RunRow:
-    """A row of `RUN_COLUMNS`, in whose cells stands what may stand there."""
+    """Decode a row of `RUN_COLUMNS` whose cells have passed the checks."""
     number, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms = row[:10]
     state, ended_ms, outcome, resolution, origin = row[10:]
     read = values.read_or_none

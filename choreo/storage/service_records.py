@@ -1,8 +1,8 @@
-"""What the services hold, as rows: written with the deliveries that changed it, and given back after a restart.
+"""Service records: the state of services as rows, written with the deliveries that changed it, read after a restart.
 
-Laws: a service does not know. It is found again by the name of the step by which it was found first. Fields that are
-numbers and texts are a legible row of their own; whatever is more may be shared between services, so all of those are
-one row, and what they share stays shared.
+Laws: services are unaware of it. A service is identified by the name of the step that found it first. A service whose
+fields are all numbers and texts has a legible row of its own. All other services may share objects, so they have one
+common row, and shared objects stay shared.
 """
 
 import json
@@ -21,11 +21,11 @@ from choreo.storage.rows import RecordsRow
 from choreo.storage.values import is_scalar, quote
 
 TOGETHER = "*"
-"""The name of the row of all services that hold more than numbers and texts."""
+"""The name of the common row of all services that hold more than numbers and texts."""
 
 
 class KeptService:
-    """A service whose calls are noted. A receipt that the journal cannot keep is an unknown answer of it."""
+    """A service whose calls are noted. A receipt that the journal cannot store counts as an unknown answer."""
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
         self.step = step
@@ -33,7 +33,7 @@ class KeptService:
         self.kind = kind_of(inner)
         self._marks = None if calls is None else calls.marks
         self.is_together = False
-        """Whether it has ever held more than numbers and texts; from then on its row is the common one."""
+        """Whether it has ever held more than numbers and texts; from then on its state is in the common row."""
         self._touched = touched
         self._is_plain = is_plain(inner)
         self._first = self._state()
@@ -53,7 +53,7 @@ class KeptService:
         except BaseException as error:
             if marks is not None:
                 marks[DOUBT] = 1
-            if isinstance(error, NotTheService):  # it is the service's all the same
+            if isinstance(error, NotTheService):  # the exception came from the service
                 raise RuntimeError(in_a_line(error)) from None
             raise
         finally:
@@ -68,14 +68,14 @@ class KeptService:
             if marks is not None:
                 marks[CALL] = COMPENSATE
             ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
-        except NotTheService as error:  # it is the service's all the same
+        except NotTheService as error:  # the exception came from the service
             raise RuntimeError(in_a_line(error)) from None
         finally:
-            if marks is not None and not marks[DOUBT]:  # else the mark stays until the undo is committed
+            if marks is not None and not marks[DOUBT]:  # otherwise the mark stays until the undo is committed
                 marks[CALL] = 0
 
     def changed_fields(self) -> dict[str, Any] | None:
-        """The fields that have ever changed, where all fields are, and always were, numbers and texts; or None."""
+        """Return all fields that have ever changed; None if any field is, or ever was, more than a number or a text."""
         state = self._state()
         if self.is_together or state is None or self._first is None:
             self.is_together = True
@@ -86,7 +86,7 @@ class KeptService:
         return {name: state[name] for name in self._fields if name in state}
 
     def _state(self) -> dict[str, Any] | None:
-        """All fields, where they are numbers and texts and nothing else."""
+        """Return all fields if they are numbers and texts only, or None."""
         fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else state_of(self.inner)
         if fields.__class__ is not dict or hasattr(self.inner, "__setstate__"):
             return None
@@ -103,12 +103,12 @@ class KeptService:
 
 
 def kind_of(service: Service) -> str:
-    """Return the kind of a service, as it stands in the journal: its module and its class."""
+    """Return the kind of a service as in the journal: its module and its class."""
     return f"{type(service).__module__}.{type(service).__qualname__}"
 
 
 def is_plain(service: Service) -> bool:
-    """Whether a service is what its fields are: no slots, and no idea of its own of what is to be kept."""
+    """Return whether its fields are the whole state of a service: no slots, and no pickling methods of its own."""
     kinds = type(service).__mro__[:-1]
     return not any("__getstate__" in vars(kind) or vars(kind).get("__slots__") for kind in kinds)
 
@@ -118,7 +118,7 @@ def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
 
 
 class ServiceRecords:
-    """The services that were used so far. `changed` is what is to be written with the next transaction."""
+    """The services that were used so far. `changed` holds the rows for the next transaction."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class ServiceRecords:
         calls: Calls | None = None,
         are_same_services: bool = False,
     ) -> None:
-        """Gives the services back what they held. Raises `JournalError` where one cannot take it.
+        """Restore the state of the services. Raises `JournalError` if one cannot take it.
 
-        With `are_same_services`, one that held nothing may have another class by now, or be gone.
+        With `are_same_services`, a service that held no state may have another class by now, or be gone.
         """
         self._service_of = checked(service_of)
         self._calls = calls
@@ -137,7 +137,7 @@ class ServiceRecords:
         self._by_identity: dict[int, KeptService] = {}
         self._touched: dict[str, None] = {}
         self._written: dict[str, str | bytes] = {}
-        self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity, a field's value before, and what it is now
+        self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity: a field's value before and now
         for name, kind, records in rows:
             self._written[name] = records
             for step, (kind_of_step, state) in self._states(name, kind, records).items():
@@ -147,7 +147,10 @@ class ServiceRecords:
                 self._restore(step, kind_of_step, state, name == TOGETHER)
 
     def service(self, step: str) -> KeptService:
-        """The service of a step, which tells of its calls from now on. Raises `NoCopy` for one that cannot be kept."""
+        """Return the service of a step; from now on its calls are noted.
+
+        Raises `NoCopy` if its state cannot be stored.
+        """
         known = self._services.get(step)
         if known is not None:
             return known
@@ -164,9 +167,9 @@ class ServiceRecords:
         return known
 
     def changed(self) -> list[RecordsRow]:
-        """The rows of the services that were called since the last time, as far as they differ.
+        """Return the changed rows of the services that were called since the last time.
 
-        Raises `JournalError` for one that has come to hold what cannot be kept.
+        Raises `JournalError` for a service that has come to hold a value that cannot be stored.
         """
         rows: list[RecordsRow] = []
         if not self._touched:
@@ -181,7 +184,7 @@ class ServiceRecords:
             raise JournalError(str(error)) from error
         except JournalError:
             raise
-        except Exception as error:  # a service may tell its fields in a way that nobody expects
+        except Exception as error:  # a service may expose its fields in unexpected ways
             names = ", ".join(type(service.inner).__name__ for service in touched)
             why = f"one of {names}: {in_a_line(error)}"
             raise JournalError(f"expected services whose state can be kept: {why}") from error
@@ -199,7 +202,7 @@ class ServiceRecords:
             rows.append((name, kind, records))
 
     def _note_together(self, rows: list[RecordsRow]) -> None:
-        """What one of them holds it may share with any other, and may have changed there."""
+        """Add the common row: a call of one of its services may have changed an object that it shares with another."""
         together = [each for each in self._services.values() if not self._note_legible(rows, each)]
         states = {each.step: state_of(each.inner) for each in together}
         kinds = json.dumps({each.step: each.kind for each in together})
@@ -209,7 +212,7 @@ class ServiceRecords:
         file = BytesIO()
         try:
             StatePickler(file, self._by_identity).dump(states)
-        except BaseException as error:  # then find out whose it is
+        except BaseException as error:  # find the service that is to blame
             expect_no_ctrl_c(error)
             for each in services:
                 try:
@@ -224,7 +227,7 @@ class ServiceRecords:
         StatePickler(BytesIO(), self._by_identity).dump(value)
 
     def _share_again(self, service: Service) -> None:
-        """What it has in common with a service that was given something else back, it has in common with it still."""
+        """Restore sharing: replace references to objects that were replaced in another service."""
         for name, value in _fields(service).items():
             if id(value) in self._replaced and not (value is None or is_scalar(value)):
                 setattr(service, name, self._replaced[id(value)][1])
@@ -232,7 +235,7 @@ class ServiceRecords:
     def _is_served(self, step: str, kind: str) -> bool:
         try:
             return kind_of(self._service_of(step)) == kind
-        except BaseException as error:  # whatever somebody else's catalogue raises
+        except BaseException as error:  # the author's catalogue may raise any exception
             expect_no_ctrl_c(error)
             return False
 
@@ -255,14 +258,17 @@ class ServiceRecords:
                     self._replaced[id(before[name])] = before[name], now
         except JournalError:
             raise
-        except BaseException as error:  # whatever somebody else's service raises
+        except BaseException as error:  # the author's service may raise any exception
             expect_no_ctrl_c(error)
             raise JournalError(
                 f"expected a service of {step!r} that takes back what it held, got {in_a_line(error)}"
             ) from error
 
     def _states(self, name: str, kind: str, records: str | bytes) -> dict[str, tuple[str, Any]]:
-        """The kind and the state of each service in a row. Raises `JournalError` for one that no node has written."""
+        """Return the kind and the state of each service in a row.
+
+        Raises `JournalError` for a row that no node writes.
+        """
         try:
             if isinstance(records, str):
                 return {str(json.loads(name)): (kind, json.loads(records))}
@@ -272,14 +278,14 @@ class ServiceRecords:
             return {step: (kinds[step], state) for step, state in states.items()}
         except JournalError:
             raise
-        except BaseException as error:  # a damaged pickle may raise anything
+        except BaseException as error:  # a damaged pickle may raise any exception
             expect_no_ctrl_c(error)
             why = f"the records of {name} cannot be read ({in_a_line(error)})"
             raise JournalError(f"expected a journal that is sound: {why}") from error
 
 
 class StatePickler(pickle.Pickler):
-    """What a service holds, with other services by their names: they have records of their own."""
+    """Pickler of service states; replaces other services by their names, because they have records of their own."""
 
     def __init__(self, file: BytesIO, services: Mapping[int, KeptService]) -> None:
         super().__init__(file)
@@ -291,7 +297,7 @@ class StatePickler(pickle.Pickler):
 
 
 class StateUnpickler(pickle.Unpickler):
-    """The way back."""
+    """The inverse of `StatePickler`."""
 
     def __init__(self, file: BytesIO, service_of: Callable[[str], KeptService]) -> None:
         super().__init__(file)
@@ -302,7 +308,7 @@ class StateUnpickler(pickle.Unpickler):
 
 
 def _expect_state(service: Service) -> None:
-    """Raises `NoCopy` for a service that could not be kept, or not be given back what was kept."""
+    """Check that the state of a service can be stored and restored. Raises `NoCopy`."""
     name, state = f"service {type(service).__name__}", state_of(service)
     expect_copy(service, state)
     is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)

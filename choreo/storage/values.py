@@ -1,7 +1,7 @@
-"""How values are written into the journal: legible where that loses nothing.
+"""Encoding of values in the journal: legible if that is lossless.
 
-Laws: text is JSON in ASCII, so any string that JSON can spell comes back as it was. Whatever is more than a number or a
-text is pickled, and read back by the node alone: commands that only look at a journal never do.
+Laws: text is JSON in ASCII, so any string that JSON can express is restored exactly. Values other than numbers and
+texts are pickled, and only the node unpickles them: commands that only read a journal never do.
 """
 
 import json
@@ -18,7 +18,7 @@ from choreo.saga.raised import Defect
 from choreo.storage.copying import as_bytes, from_bytes
 
 Kept = str | bytes | None
-"""A value in a column: JSON as text, anything else as bytes, nothing as NULL."""
+"""An encoded value: JSON as text, other values as bytes, None as NULL."""
 
 SCALARS = (bool, int, float, str)
 INTEGER_BITS = 4096
@@ -40,14 +40,14 @@ def read_or_none(text: str | None) -> Any:
 
 
 def is_scalar(value: Any) -> bool:
-    """A number or a text that JSON can spell; a very long number is none, for Python does not read it back."""
+    """Return whether a value is a number or a text that JSON can express; Python refuses to parse very long numbers."""
     if value.__class__ is int:
         return value.bit_length() < INTEGER_BITS
     return value.__class__ in SCALARS
 
 
 def keep(value: object, what: str) -> Kept:
-    """Raises `NoCopy`, which names `what` it is, for a value that cannot be copied."""
+    """Encode a value. Raises `NoCopy`, which names the value as `what`, if it cannot be copied."""
     if value is None:
         return None
     if value.__class__ is str:
@@ -72,7 +72,7 @@ def read_steps(text: str) -> Itinerary:
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """An outcome without what it does not have."""
+    """Encode an outcome without its empty fields."""
     if outcome.state is COMPLETED:
         return f'{{"state": "completed", "completed_steps": {outcome.completed_steps}}}'
     return json.dumps({name: value for name, value in asdict(outcome).items() if value not in (None, 0, ())})
@@ -83,7 +83,10 @@ def read_outcome(text: str) -> Outcome:
 
 
 def detail_text(detail: object) -> str | None:
-    """Why something failed: a text, or a defect with its traceback. That of an outcome stands with its run."""
+    """Encode the reason of a failure: a text, or a defect with its traceback.
+
+    The reason of an outcome is in its run's row.
+    """
     if detail is None or detail.__class__ is Outcome:
         return None
     return quote(detail) if isinstance(detail, str) else json.dumps(msgspec.to_builtins(detail))

@@ -1,1 +1,1 @@
-"""Every state that a definition can reach, breadth first."""
+"""The explorer: every reachable state of a definition, breadth first."""

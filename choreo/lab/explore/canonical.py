@@ -1,6 +1,6 @@
-"""Cells without what makes no difference: equal for the explorer where they behave the same for ever.
+"""Canonical cells: one representative for all cells with the same future behaviour.
 
-Laws: pure. In which order ends were heard that do not depend on each other is forgotten, and so is who was heard after
+Laws: pure. The canonical cell forgets the order in which independent ends were received, and the events received after
 the end.
 """
 
@@ -15,12 +15,12 @@ from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, Cell
 from choreo.saga.guarantees import Guarantees
 
 FINAL = frozenset({FAILED, CANCELLED, STUCK, COMPENSATED})
-"""Phases in which it makes no difference any more who was heard."""
+"""Phases in which the received events make no difference any more."""
 FINAL_WITHOUT_INBOX = frozenset({CANCELLED})
 
 
 def canonical_under(guarantees: Guarantees) -> Callable[[Any], Any]:
-    """The function from a cell to the one that stands for all that behave as it does."""
+    """Return the function from a cell to the representative of its equivalence class."""
     final = FINAL if guarantees.inbox else FINAL_WITHOUT_INBOX
     return lambda cell: _canonical(cell, final)
 
@@ -36,7 +36,7 @@ def _canonical(cell: Any, final: frozenset[Phase]) -> Any:
 
 
 def _sorted_log(log: Any) -> Any:
-    """The same ends, in the order of their steps."""
+    """Sort the ends by their steps."""
     events = []
     while log is not None:
         event, log = log

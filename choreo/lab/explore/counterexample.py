@@ -1,6 +1,6 @@
-"""From the acts that lead to a violation to its story: the trace, the faults, and how free choices fell.
+"""Counterexamples: from the actions that lead to a violation to the trace, the faults, and the free choices.
 
-Laws: plays the acts once more, from the start, over the same transitions; what it tells is what happened.
+Laws: repeats the actions from the start, over the same transitions; the report contains only events of that replay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,22 +17,25 @@ from choreo.trace.record import Record
 
 
 def first_records(world: World) -> Iterator[Record]:
-    """What is published to begin with."""
+    """Yield the records of the initial events."""
     for _, event in world.first_events():
         yield published(event)
 
 
 class Replay:
-    """Tells ways through the states. `is_reduced`: dead deliveries are made at once, as they were in the search."""
+    """Replays paths through the state space.
+
+    `is_reduced`: dead deliveries are made at once, as they were in the search.
+    """
 
     def __init__(self, transitions: Transitions, is_reduced: bool) -> None:
         self._transitions = transitions
         self._is_reduced = is_reduced
 
     def tell(self, acts: Sequence[Act], is_at_rest: bool) -> Counterexample:
-        """The records of a way from the start, the faults on it, and how its free choices fell.
+        """Return the records of a path from the start, its faults, and its free choices.
 
-        Deliveries of which nothing can come are told where the way ends at rest; elsewhere they are beside the point.
+        Dead deliveries are reported if the path ends at rest; elsewhere they are irrelevant.
         """
         ground, flight = self._transitions.start
         records = list(first_records(self._transitions.world))
@@ -56,7 +59,7 @@ class Replay:
         return Counterexample(tuple(faults), tuple(records), None, tuple(choices))
 
     def _led_to(self, act: Act, ground: int, flight: int) -> tuple[int, int]:
-        """Where an act leads."""
+        """Return the local state and the in-flight deliveries after an action."""
         wanted = encoded(act.number, act.alternative, HAPPENINGS.index((act.fault, act.point)))
         steps = (
             self._transitions.steps(ground, flight) if act.fault is None else self._transitions.faults(ground, flight)
@@ -64,7 +67,7 @@ class Replay:
         return next((g, f) for g, f, _, each in steps if each == wanted)
 
     def _records_of(self, act: Act, delivery: Delivery, ground: int) -> list[Record]:
-        """What an act has in the trace."""
+        """Return the trace records of an action."""
         if delivery.poison:
             return self._records_of_unreadable(delivery)
         if act.fault not in (None, FaultKind.CRASH):

@@ -1,8 +1,9 @@
-"""Every state that a small definition can reach within a budget of faults, breadth first.
+"""The explorer: every state that a small definition can reach within a budget of faults, breadth first.
 
-Laws: what reacts is the services and participants themselves, in their world. A state is three numbers: its ground (the
-cells, and what is shared), its flight (what is under way), and its history (what the trace has told); equal parts are
-kept once (docs/decisions/012-states-are-three-numbers.md). Nothing is called safe unless every state was seen.
+Laws: the real services and participants react, in their world. A state is three numbers: its local state (*ground*: the
+cells, and the shared state), its deliveries in flight (*flight*), and its history (the trace so far); equal parts are
+interned (docs/decisions/012-states-are-three-numbers.md). A definition is called safe only after every state was
+explored.
 """
 
 import gc
@@ -37,14 +38,15 @@ SECONDS_MAX = 600.0
 LOOK_EVERY = 128
 
 Progress = Callable[[int, int], None]
-"""Told how many states were looked at, and how many are known."""
+"""Called with the number of explored states, and the number of known states."""
 
 PARTS_MAX = 0xFFFFFF - 1_000_000
-"""A state has 24 bits for the number of its flight, and as many for its history; this leaves room between two looks."""
+"""A state has 24 bits for the number of its flight, and as many for its history; this leaves room between two
+checks."""
 
 
 class Limits(Struct, frozen=True):
-    """Where an exploration stops, and claims no proof: so many states, so much memory of the process, so long."""
+    """Limits of an exploration, beyond which it claims no proof: states, memory of the process, and time."""
 
     states: int = STATES_MAX
     memory_mb: int = MEMORY_MB_MAX
@@ -52,7 +54,7 @@ class Limits(Struct, frozen=True):
 
 
 class Violation(Exception):
-    """Found: the state that the last act starts from, the act (None: at rest), and what is broken."""
+    """A violation: the source state of the last action, the action (None: at rest), and the broken invariants."""
 
     def __init__(self, state: int, act: int | None, broken: tuple[Broken, ...]) -> None:
         super().__init__(state, act, broken)
@@ -62,8 +64,8 @@ class Violation(Exception):
 class Explorer:
     """Explores one definition in one style, once.
 
-    `is_reduced` leaves out orders that cannot make a difference; `invariants` are those to check; `progress` is told
-    now and then how far it has come. Raises what `World` does. The services are as they were when it is done.
+    `is_reduced` switches the partial-order reduction on; `invariants` are those to check; `progress` is called at
+    intervals. Raises the exceptions of `World`. The services are restored to their initial state at the end.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Explorer:
 
         self._histories = Numbered()
         self._told: dict[int, int] = {}
-        """The history that an effect leads to, by both in one number."""
+        """Memoized next history, keyed by history and effect in one number."""
         self._rests: dict[int, tuple[Broken, ...]] = {}
 
         self._keys: list[int] = []
@@ -105,7 +107,7 @@ class Explorer:
     # The search
 
     def explore(self) -> Report:
-        """Look at every state. Stops at the first violation, which is one with the fewest transitions."""
+        """Explore every state. Stops at the first violation, which is one with the fewest transitions."""
         stopped: str | None = None
         violation: Violation | None = None
         try:
@@ -132,17 +134,17 @@ class Explorer:
         self._reach(ground << 48 | flight << 24 | self._histories.number_of(history), 0, 0, self._budget)
 
     def _search(self) -> str | None:
-        """Until nothing is left; or why it was stopped before."""
+        """Search until no state is left, or return why the search stopped early."""
         keys, budgets, known, transitions = self._keys, self._budgets, self._index, self.transitions
         is_reduced = self._is_reduced
-        for node, key in enumerate(keys):  # which grows
+        for node, key in enumerate(keys):  # the list grows meanwhile
             budget = budgets[node]
             ground, flight, history = key >> 48, key >> 24 & 0xFFFFFF, key & 0xFFFFFF
             steps = transitions.steps(ground, flight)
             for step in steps:
                 after = self._after(node, history, step)
                 if after == key:
-                    self._still.append(node)  # what cannot be read, again and again
+                    self._still.append(node)  # an unreadable event, redelivered for ever
                     continue
                 self.events += 1
                 if not self.events % LOOK_EVERY and (why := self._must_stop(node)) is not None:
@@ -164,10 +166,10 @@ class Explorer:
         return None
 
     def _reach(self, state: int, act: int, parent: int, budget: int) -> None:
-        """Note a state that is new; one that was reached with as many faults left covers one with fewer.
+        """Record a new state; a state reached with a larger remaining budget subsumes it.
 
-        One that is reached again with more of them is looked at once more, as a node of its own: what was found from
-        the first way goes on from there, and stays as short as it is.
+        A state that is reached again with a larger budget becomes a second node: the first node keeps its descendants,
+        and so the shortest paths through it.
         """
         self._index[self._key(state, budget)] = len(self._keys)
         self._keys.append(state)
@@ -176,7 +178,7 @@ class Explorer:
         self._acts.append(act)
 
     def _after(self, state: int, history: int, step: Transition) -> int:
-        """The state that a step leads to, once what is dead has been delivered. Raises `Violation`."""
+        """Return the state after a transition and all dead deliveries. Raises `Violation`."""
         ground, flight, effect, act = step
         told, transitions = self._told.get, self.transitions
         if effect != NO_EFFECT:
@@ -204,10 +206,10 @@ class Explorer:
             return f"more than {limits.memory_mb:,} MB"
         return None
 
-    # What the trace tells
+    # The history of the trace
 
     def _tell(self, state: int, history: int, effect: int, act: int) -> int:
-        """The history with the records of an effect. Raises `Violation`."""
+        """Return the history extended by the records of an effect. Raises `Violation`."""
         records = self.transitions.reactions.effects[effect]
         after, broken = self.monitor.observe_all(self._histories.values[history], records)
         if broken:
@@ -216,7 +218,7 @@ class Explorer:
         return number
 
     def _rest(self, state: int, history: int) -> None:
-        """Nothing can happen any more but faults: what should have happened?"""
+        """Check liveness in a state whose only transitions are faults."""
         broken = self._rests.get(history)
         if broken is None:
             broken = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
@@ -226,10 +228,10 @@ class Explorer:
             raise Violation(state, None, broken)
 
     def _look_for_traps(self) -> None:
-        """States among which a run may go round for ever, and which nothing leads out of.
+        """Look for livelocks: sets of states in which a run may cycle for ever without a way out.
 
-        Every other transition without a fault tells something new, or leaves one delivery less under way, so circles
-        are looked for among those that do neither.
+        Every other fault-free transition either extends the history or leaves one delivery less in flight, so only
+        transitions that do neither can form cycles.
         """
 
         def successors(node: int) -> list[int]:
@@ -242,7 +244,7 @@ class Explorer:
         for trap in sorted(traps(newest, successors), key=min):
             self._rest(min(trap), self._keys[trap[0]] & 0xFFFFFF)
 
-    # What was found
+    # The report
 
     def _report(self, stopped: str | None, violation: Violation | None) -> Report:
         verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
@@ -265,7 +267,7 @@ class Explorer:
 
     @property
     def fired(self) -> dict[str, int]:
-        """How often each kind of fault was possible: where it leads on, and where it leads nowhere new."""
+        """Count the occasions of each kind of fault, including those that lead to known states."""
         counts = dict(self.transitions.fired)
         for name, count in zip(NAMES, self._befell, strict=True):
             if name in counts:
@@ -273,11 +275,14 @@ class Explorer:
         return counts
 
     def _never_fired(self) -> tuple[str, ...]:
-        """A delay is another order, and every order was looked at, also where there was but one."""
+        """Return the kinds that never fired.
+
+        A delay is another order; all orders were explored, even if there was only one.
+        """
         return tuple(kind for kind, count in self.fired.items() if not count and kind != FaultKind.DELAY)
 
     def bytes_per_state(self) -> float:
-        """What one state takes: in the tables of states, and of its parts, which many states share."""
+        """Return the memory of one state: in the tables of states, and of their parts, which many states share."""
         transitions, size_of = self.transitions, sys.getsizeof
         tables = [self._keys, self._index, self._budgets, self._parents, self._acts]
         parts = [transitions.grounds.values, transitions.flights.values, self._histories.values]
@@ -305,7 +310,7 @@ def _with_the_budget(state: int, budget: int) -> int:
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """What is kept is kept, and makes no circles: looking for garbage in it is time lost."""
+    """Switch the garbage collector off: retained values form no cycles, so collections are wasted time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -316,14 +321,14 @@ def without_collecting() -> Iterator[None]:
 
 
 def outcomes_of(history: History) -> Iterator[str]:
-    """How each run that was started ended: `completed`, `compensated`, `stuck` or `none`."""
+    """Yield the outcome of each started run: `completed`, `compensated`, `stuck` or `none`."""
     for _, facts in history.runs:
         if facts.is_started:
             yield "none" if facts.outcome is None else facts.outcome.removeprefix("saga.")
 
 
 def memory_mb() -> float:
-    """What this process has resident now, in MB; where the system does not tell, the most that it ever had."""
+    """Return the resident memory of this process in MB, or its peak if the system reports only that."""
     try:
         with open("/proc/self/statm", "rb") as file:
             pages = int(file.read().split()[1])

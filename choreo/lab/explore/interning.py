@@ -1,11 +1,11 @@
-"""Values and their numbers: what is equal is kept once, and known by a number from then on."""
+"""Interning: equal values are stored once, and identified by a number."""
 
 import pickle
 from typing import Any
 
 
 class Numbered:
-    """Values and their numbers; what cannot be hashed goes by its pickle."""
+    """Interned values and their numbers; unhashable values are compared by their pickles."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []

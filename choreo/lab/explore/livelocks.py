@@ -1,14 +1,14 @@
-"""Strongly connected components from which nothing leads away: where a fair execution may stay for ever.
+"""Livelocks: strongly connected components without a way out, in which a fair execution may stay for ever.
 
-Laws: looks at the graph, not at paths, so it is exact where ways join again. Iterative: a long way takes no stack.
-Source: R. Tarjan, *Depth-first search and linear graph algorithms*, SIAM Journal on Computing 1(2), 1972.
+Laws: examines the graph, not paths, so it is exact where paths join. Iterative: a long path takes no stack. Source: R.
+Tarjan, *Depth-first search and linear graph algorithms*, SIAM Journal on Computing 1(2), 1972.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
 
 def components(nodes: Iterable[int], successors: Callable[[int], Iterable[int]]) -> Iterator[list[int]]:
-    """The strongly connected components of what can be reached from the nodes, each after those that it leads to."""
+    """Yield the strongly connected components reachable from the nodes, in reverse topological order."""
     order: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []
@@ -39,7 +39,7 @@ def components(nodes: Iterable[int], successors: Callable[[int], Iterable[int]])
 
 
 def traps(nodes: Iterable[int], successors: Callable[[int], Iterable[int]]) -> Iterator[list[int]]:
-    """The components that have a circle, and that nothing leads out of."""
+    """Yield the components that contain a cycle and have no edge out."""
     for component in components(nodes, successors):
         inside = dict.fromkeys(component)
         behind = [child for node in component for child in successors(node)]

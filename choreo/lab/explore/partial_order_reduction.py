@@ -1,9 +1,8 @@
-"""Deliveries that can never have an effect any more: the partial-order reduction of the explorer.
+"""Partial-order reduction of the explorer: deliveries that can never have an effect any more.
 
-Laws: read from the table, and from `next_phases`, which a test holds against what happens. A delivery is dead where its
-hearer has no reaction to it, neither in the phase that it is in nor in any phase that it may still come to. A dead
-delivery commutes with everything, so one order of it stands for all; and the faults that might befall it are those of a
-delivery that does nothing.
+Laws: read from the table, and from `next_phases`, which a test compares with real runs. A delivery is dead if its
+subscriber has no reaction to it, neither in its present phase nor in any later phase. A dead delivery commutes with
+every transition, so one order represents all; and its possible faults are those of a delivery without effect.
 """
 
 from collections.abc import Mapping
@@ -47,19 +46,19 @@ NEXT: dict[Phase, tuple[Phase, ...]] = {
     STUCK: (),
     RESUMED: (),
 }
-"""Where a hearer may come to from a phase, the collectors' phases among them. More than is possible does no harm."""
+"""Next phases of a subscriber, including the collectors' phases. An over-approximation is harmless."""
 
 NEXT_WITHOUT_INBOX = {phase: BEGUN if phase not in (WAITING, CANCELLED) else after for phase, after in NEXT.items()}
-"""The same where whatever was handled may be handled again."""
+"""The same without an inbox: handled events may be handled again."""
 
 
 def next_phases(guarantees: Guarantees) -> Mapping[Phase, tuple[Phase, ...]]:
-    """Where a hearer may come to from each phase under these guarantees."""
+    """Return the next phases of each phase under these guarantees."""
     return NEXT if guarantees.inbox else NEXT_WITHOUT_INBOX
 
 
 def _closed(after: Mapping[Phase, tuple[Phase, ...]]) -> tuple[int, ...]:
-    """For each phase a bit for itself and for every phase that may be come to from it; Warshall's algorithm."""
+    """Return the reflexive transitive closure, as bits, one for each phase (Warshall's algorithm)."""
     later = [sum(1 << phase for phase in {start, *after[start]}) for start in PHASES]
     for between in PHASES:
         later = [mask | later[between] if mask >> between & 1 else mask for mask in later]
@@ -70,12 +69,12 @@ LATER, LATER_WITHOUT_INBOX = _closed(NEXT), _closed(NEXT_WITHOUT_INBOX)
 
 
 def later_phases(guarantees: Guarantees) -> tuple[int, ...]:
-    """For each phase, the bits of the phases in which a hearer may be then or at any time later."""
+    """Return, for each phase, the bits of that phase and of all later phases."""
     return LATER if guarantees.inbox else LATER_WITHOUT_INBOX
 
 
 def living_phases(rows: list[Moves], guarantees: Guarantees) -> tuple[bool, ...]:
-    """For each phase, whether one of the rows may still react to something, then or later."""
+    """Return, for each phase, whether one of the rows may still react, then or later."""
     reacting = 0
     for moves in rows:
         for phase, reaction in enumerate(moves.reactions if isinstance(moves, Held) else moves):

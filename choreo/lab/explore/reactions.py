@@ -1,7 +1,7 @@
-"""What comes of a delivery: each different (cell, shared state, delivery) runs once, for real, and is remembered.
+"""Memoized transition function: each distinct (cell, shared state, delivery) runs the real code once.
 
-Laws: the world is only borrowed; cell and shared state are put back into it for each play. A free choice is played both
-ways. Cells, shared states and effects (what the trace says of it) are known by their numbers.
+Laws: the world is only borrowed; cell and shared state are restored for each run. A free choice is taken both ways.
+Cells, shared states and effects (the trace records) are interned.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ from choreo.saga.service import Waits
 from choreo.trace.record import Record
 
 NO_EFFECT = 0
-"""The number of the effect of which the trace says nothing."""
+"""The number of the effect without trace records."""
 
 
 class Consequence(Struct, frozen=True, eq=False):
-    """What came of a delivery to one cell: numbers of the next cell, the shared state and the effect."""
+    """Result of a delivery to one cell: numbers of the next cell, the shared state and the effect."""
 
     cell: int
     shared: int
@@ -34,7 +34,7 @@ class Consequence(Struct, frozen=True, eq=False):
 
 
 class Reactions:
-    """The reactions of one world. `is_canonical`: cells that behave the same are one."""
+    """The reactions of one world. `is_canonical`: cells with the same future behaviour are merged."""
 
     def __init__(self, world: World, channels: Channels, is_canonical: bool) -> None:
         self.cells = Numbered()
@@ -46,12 +46,12 @@ class Reactions:
         self.known: dict[tuple[int, int, int], tuple[Consequence, ...]] = {}
 
     def start(self) -> tuple[tuple[int, ...], int]:
-        """The numbers of the cells and of the shared state to begin with."""
+        """Return the numbers of the initial cells and of the initial shared state."""
         cells = tuple(self._number_of(cell) for cells in self._world.cells.values() for cell in cells)
         return cells, self.shared.number_of(self._world.copy_shared())
 
     def react(self, cell: int, shared: int, number: int) -> tuple[Consequence, ...]:
-        """What may come of it, one for each way in which its free choices may fall; nothing where it has to wait."""
+        """Return the possible results, one for each combination of free choices; empty if the delivery has to wait."""
         key = (cell, shared, number)
         found = self.known.get(key)
         if found is None:
@@ -59,7 +59,7 @@ class Reactions:
         return found
 
     def effect(self, records: tuple[Record, ...]) -> int:
-        """The number of what the trace says."""
+        """Intern the trace records of an effect."""
         self.effects.append(records)
         return len(self.effects) - 1
 
@@ -81,7 +81,7 @@ class Reactions:
     def _play_once(
         self, cell: int, shared: int, event: Event, lane: Lane, choose: Callable[[str], bool]
     ) -> list[Event] | None:
-        """What is published, or None where it has to wait."""
+        """Run the reaction once; return the published events, or None if the delivery has to wait."""
         world = self._world
         world.cells[event.run.id][lane.seat] = self.cells.values[cell]
         world.restore_shared(self.shared.values[shared])
@@ -98,7 +98,7 @@ class Reactions:
 def _scripts(
     play: Callable[[Callable[[str], bool]], list[Event] | None],
 ) -> Iterator[tuple[list[Event], tuple[str, ...]]]:
-    """Play once for each way in which the free choices may fall; not at all where it has to wait."""
+    """Yield a run for each combination of free choices; none if the delivery has to wait."""
     todo: list[list[bool]] = [[]]
     while todo:
         script = todo.pop()

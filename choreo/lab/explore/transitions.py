@@ -1,7 +1,7 @@
-"""What may happen next in a state, with a fault and without.
+"""Transitions out of a state, with faults and without.
 
-Laws: a state is seen as two numbers, its *ground* (all cells, and what is shared) and its *flight* (what is under way);
-what the trace tells of it is somebody else's business. Wherever a fault is possible, it is among the transitions.
+Laws: a state is seen here as two numbers, its local state (*ground*: all cells, and the shared state) and its
+deliveries in flight (*flight*); the explorer owns the history. Every possible fault is among the transitions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,31 +19,34 @@ from choreo.protocol.reaction import PHASES
 from choreo.saga.definition import CrashPoint, FaultKind
 
 Settled = tuple[int, int, tuple[tuple[int, int], ...]]
-"""A ground and a flight without what is dead, and the numbers and effects of the dead deliveries."""
+"""A ground and a flight without dead deliveries, and the numbers and effects of those deliveries."""
 
 Transition = tuple[int, int, int, int]
-"""A transition out of a state: to which ground and which flight, with which effect on the history, by which act."""
+"""A transition out of a state: the next ground, the next flight, the effect on the history, and the action."""
 
 
 PLAINEST = (CrashPoint.BEFORE, CrashPoint.AFTER, CrashPoint.UNPUBLISHED, CrashPoint.UNCOMMITTED)
-"""Of points that leave the same behind the plainest stands for all."""
+"""Crash points from the simplest on; the simplest represents all points with the same remains."""
 
 FLIGHT_MAX = 2_000
-"""No more deliveries than this are looked at at once: each may be the next, and each next state has all the others."""
+"""Maximum of deliveries in flight: each may be the next, and each next state has all the others."""
 
 
 class TooMuchUnderWay(Exception):
-    """There are more deliveries than an exploration can look at in every order."""
+    """More deliveries are in flight than an exploration can handle in every order."""
 
 
 EVER = (True,) * len(PHASES)
 
 Befall = Callable[[int, int, int], Sequence[Transition]]
-"""What may befall a delivery: the transitions that it makes."""
+"""A fault of a delivery: returns its transitions."""
 
 
 class Transitions:
-    """Those of one world. `fired` counts faults that lead nowhere new; `is_reduced` as for the explorer."""
+    """The transitions of one world.
+
+    `fired` counts faults that lead to the same state; `is_reduced` as for the explorer.
+    """
 
     def __init__(self, world: World, is_reduced: bool) -> None:
         faults = self._faults = world.definition.faults
@@ -59,19 +62,19 @@ class Transitions:
         self._arrivals: dict[int, tuple[tuple[int, Consequence], ...]] = {}
         self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
         self.settlements: dict[int, Settled] = {}
-        """What `settled` has found before, by ground and flight in one number."""
+        """Memoized results of `settled`, keyed by ground and flight in one number."""
         self._letters: dict[int, tuple[tuple[int, ...], int]] = {}
         self._flown: dict[Any, int] = {}
         self._next: dict[int, tuple[int, ...]] = {}
         cells, shared = self.reactions.start()
         first = self.channels.sent((), [self.channels.number_of(delivery) for _, delivery in world.start()])
         self.start = self.grounds.number_of((*cells, shared)), self.flights.number_of(first)
-        """The ground and the flight to begin with."""
+        """The initial ground and flight."""
 
-    # Next
+    # Successors
 
     def steps(self, ground: int, flight: int) -> list[Transition]:
-        """What may happen next without a fault."""
+        """Return the transitions without a fault."""
         steps = []
         deliveries, arrivals = self.channels.deliveries, self._arrivals
         for number in self._arriving(flight):
@@ -85,19 +88,19 @@ class Transitions:
         return steps
 
     def faults(self, ground: int, flight: int) -> list[Transition]:
-        """What may go wrong next."""
+        """Return the transitions with a fault."""
         arriving = self._arriving(flight)
         fired = self.fired
         steps: list[Transition] = []
         if len(arriving) > 1 and FaultKind.DELAY in fired:
-            fired[FaultKind.DELAY] += 1  # another is delivered first: every order is looked at
+            fired[FaultKind.DELAY] += 1  # another delivery comes first: every order is explored
         for number in arriving:
             for befall in self._befalling(number):
                 steps += befall(ground, flight, number)
         return steps
 
     def _befalling(self, number: int) -> tuple[Befall, ...]:
-        """What may befall a delivery, whatever the state."""
+        """Return the possible faults of a delivery, for every state."""
         found = self._may_befall.get(number)
         if found is None:
             found = self._may_befall[number] = tuple(self._befalling_really(self.channels.deliveries[number]))
@@ -108,7 +111,7 @@ class Transitions:
         if delivery.poison or (hearers is not None and lane.hearer not in hearers):
             return
         if not lane.is_local:
-            for kind in (FaultKind.DROP, FaultKind.PARTITION):  # a partition is what drops much at once
+            for kind in (FaultKind.DROP, FaultKind.PARTITION):  # a partition drops many deliveries at once
                 if kind in kinds:
                     yield partial(self._resent if self.world.resends(lane) else self._lost, kind)
             if FaultKind.DUPLICATE in kinds:
@@ -119,7 +122,7 @@ class Transitions:
             yield self._crashed
 
     def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
-        """Lost and sent again: it is in flight as before."""
+        """Lose a delivery and send it again: it stays in flight."""
         self.fired[kind] += 1
         return ()
 
@@ -140,7 +143,7 @@ class Transitions:
         for happening, is_committed, is_published in self._crashes:
             if not is_committed and not is_published:
                 if keeps and arrivals:
-                    self.fired[FaultKind.CRASH] += 1  # it is sent again, and nothing has changed
+                    self.fired[FaultKind.CRASH] += 1  # the delivery is sent again, in the same state
                 elif arrivals:
                     steps.append((ground, self._fly(flight, number, ()), NO_EFFECT, encoded(number, 0, happening)))
                 continue
@@ -154,7 +157,7 @@ class Transitions:
         return steps
 
     def _unreadable(self, ground: int, flight: int, number: int) -> Transition:
-        """It is delivered, cannot be read, and is delivered again; in the end it is put aside."""
+        """Deliver an unreadable event: it is redelivered, and becomes a dead letter in the end."""
         delivery = self.channels.deliveries[number]
         act = encoded(number)
         if not self.world.puts_aside(delivery.poison):
@@ -168,7 +171,7 @@ class Transitions:
         return ground, self._fly(flight, number, sent), effect, act
 
     def arrive(self, ground: int, number: int) -> tuple[tuple[int, Consequence], ...]:
-        """The grounds and reactions that may come of a delivery; none where it has to wait."""
+        """Return the possible grounds and reactions after a delivery; none if it has to wait."""
         key = number << 48 | ground
         found = self._arrivals.get(key)
         if found is None:
@@ -182,7 +185,7 @@ class Transitions:
         return found
 
     def settled(self, ground: int, flight: int) -> Settled:
-        """What is left when everything has been delivered of which nothing can come any more."""
+        """Return the state after all dead deliveries."""
         key = ground << 24 | flight
         found = self.settlements.get(key)
         if found is None:
@@ -195,7 +198,7 @@ class Transitions:
         return found
 
     def _dead_in(self, ground: int, flight: int) -> int | None:
-        """A delivery that may arrive, and of which nothing can come."""
+        """Return a dead delivery that may arrive next."""
         parts, cells, hearings = self.grounds.values[ground], self.reactions.cells.values, self._hearings
         for number in self._arriving(flight):
             seat, living = hearings.get(number) or self._hearing(number)
@@ -204,7 +207,7 @@ class Transitions:
         return None
 
     def _hearing(self, number: int) -> tuple[int, tuple[bool, ...]]:
-        """Whose cell a delivery goes to, and the phases of it in which something may still come of that."""
+        """Return the index of a delivery's cell, and the phases of that cell in which the delivery is not dead."""
         delivery = self.channels.deliveries[number]
         living = EVER if delivery.poison else self._living[delivery.lane.index]
         found = self._hearings[number] = self._seat(delivery), living
@@ -213,7 +216,7 @@ class Transitions:
     def _seat(self, delivery: Delivery) -> int:
         return self._offsets[delivery.event.run.id] + delivery.lane.seat
 
-    # What is in flight
+    # Deliveries in flight
 
     def _arriving(self, flight: int) -> tuple[int, ...]:
         found = self._next.get(flight)
@@ -245,7 +248,7 @@ def _bounded(flight: Flight) -> Flight:
 
 
 def _different(world: World) -> list[tuple[int, bool, bool]]:
-    """The crash points that leave different things behind, each with what is committed and what is published."""
+    """Return the crash points with distinct remains, each with its flags: committed, published."""
     points: dict[tuple[bool, bool], CrashPoint] = {}
     for point in sorted(world.definition.faults.crash_points, key=PLAINEST.index):
         remains = world.after_crash(point)
@@ -254,7 +257,7 @@ def _different(world: World) -> list[tuple[int, bool, bool]]:
 
 
 def _offsets(world: World) -> dict[str, int]:
-    """Where the cells of each run begin, among those of all."""
+    """Return the index of each run's first cell, among the cells of all runs."""
     offsets, total = {}, 0
     for run, cells in world.cells.items():
         offsets[run] = total
@@ -263,7 +266,7 @@ def _offsets(world: World) -> dict[str, int]:
 
 
 def _living(world: World) -> list[tuple[bool, ...]]:
-    """For each lane, the phases in which something may still come of what arrives there."""
+    """Return, for each lane, the phases in which an arrival is not dead."""
     living: dict[int, tuple[bool, ...]] = {}
     for wiring in {id(run.wiring): run.wiring for run in world.runs}.values():
         rows: dict[tuple[str, int], list[Any]] = {}

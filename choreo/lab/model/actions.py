@@ -1,6 +1,6 @@
-"""What can happen to a delivery in an exploration, as a number that is kept with each state, and in words.
+"""Actions of an exploration on a delivery, encoded as numbers, and described in words.
 
-Laws: pure; a number stands for one act and an act for one number.
+Laws: pure; the encoding is one-to-one.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from choreo.saga.definition import CrashPoint, FaultKind
 
 
 class Act(NamedTuple):
-    """One transition, decoded: what happened to a delivery. `fault` is None where it simply arrived."""
+    """One transition, decoded: the delivery and its fault. `fault` is None for a plain arrival."""
 
     number: int
     alternative: int
@@ -33,12 +33,12 @@ CRASHED = {point: 5 + index for index, point in enumerate(CrashPoint)}
 
 
 def encoded(number: int, alternative: int = 0, happening: int = 0) -> int:
-    """An act as a number, as it is kept with each state."""
+    """Encode an action as a number, as stored with each state."""
     return number << 16 | alternative << 8 | happening
 
 
 NEXT_ALTERNATIVE = encoded(0, 1)
-"""What the number of an act has more than that of the alternative before it."""
+"""Difference between the numbers of consecutive alternatives of an action."""
 
 
 def decoded(act: int) -> Act:
@@ -46,7 +46,7 @@ def decoded(act: int) -> Act:
 
 
 def in_words(kind: FaultKind, delivery: Delivery, point: CrashPoint | None = None) -> str:
-    """A fault for people."""
+    """Describe a fault for people."""
     what, who = delivery.event.id, delivery.lane.hearer
     match kind:
         case FaultKind.CRASH:

@@ -1,8 +1,8 @@
-"""What is in flight, and what of it may arrive next.
+"""Channels: the deliveries in flight, and those of them that may arrive next.
 
-Laws: in flight is a multiset of deliveries, kept as a tuple in one canonical order. With `ordering` the deliveries of a
-channel (one sender, one hearer) keep the order in which they were sent, and only the first of them may arrive; a
-delivery that cannot be read blocks the queue of its hearer.
+Laws: the deliveries in flight are a multiset, stored as a tuple in one canonical order. With `ordering` the deliveries
+of a channel (one sender, one subscriber) keep the order in which they were sent, and only the first of them may arrive;
+an unreadable delivery blocks the queue of its subscriber.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ Flight = tuple[int, ...]
 
 
 class Channels:
-    """Deliveries are numbered as they are first met; `number_of` and `deliveries` lead there and back."""
+    """Numbers deliveries at first sight; `number_of` and `deliveries` map in both directions."""
 
     def __init__(self, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
@@ -31,21 +31,21 @@ class Channels:
         return number
 
     def sent(self, flight: Flight, numbers: Sequence[int]) -> Flight:
-        """With these sent behind what is in flight."""
+        """Return the flight with these deliveries appended."""
         return self._sorted([*flight, *numbers]) if numbers else flight
 
     def arrived(self, flight: Flight, number: int) -> Flight:
-        """Without the first of that number."""
+        """Return the flight without the first delivery of that number."""
         index = flight.index(number)
         return flight[:index] + flight[index + 1 :]
 
     def replaced(self, flight: Flight, number: int, by: Sequence[int]) -> Flight:
-        """With the first of that number replaced in its place in the channel."""
+        """Return the flight with the first delivery of that number replaced in its place in the channel."""
         index = flight.index(number)
         return self._sorted([*flight[:index], *by, *flight[index + 1 :]])
 
     def next(self, flight: Flight) -> tuple[int, ...]:
-        """Which may arrive next, each once."""
+        """Return the distinct deliveries that may arrive next."""
         if not self._is_ordered:
             return tuple(dict.fromkeys(flight))
         poisoned = {self._queue(number) for number in flight if self.deliveries[number].poison}
@@ -59,7 +59,7 @@ class Channels:
         )
 
     def _queue(self, number: int) -> str:
-        """All that one hearer is sent, in whatever run, stands in one queue; its own timers do not."""
+        """Return the queue of a delivery: one for each subscriber, across runs; its own timers bypass it."""
         lane = self.deliveries[number].lane
         return lane.address if lane.is_local else lane.hearer
 

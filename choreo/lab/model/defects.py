@@ -1,7 +1,7 @@
 """Defects of the author's services: any exception that is not `Refused`, `SystemExit` included.
 
-Laws: a defect is a violation of its own, D1, whatever the invariants say, unless the definition lets the step raise. A
-key that somebody presses (Ctrl-C) is no defect, and stops the lab.
+Laws: a defect is a violation of its own, D1, independent of the invariants, unless the definition lets the step raise.
+A real Ctrl-C is no defect, and stops the lab.
 """
 
 from choreo.invariants.checkers import Invariant
@@ -15,7 +15,7 @@ CALLS = ("execute", "compensate")
 
 
 def no_defect(definition: Definition) -> Invariant:
-    """D1: no call of a service raises anything but `Refused`, but for the steps that may."""
+    """D1: no call of a service raises an exception other than `Refused`, except for the steps that may."""
     allowed = frozenset(step.name for step in definition.steps if step.may_raise)
 
     def check(history: History, record: Record, run: KnownRun, known: Known) -> str | None:

@@ -1,6 +1,6 @@
-"""What happens in the lab, as trace records: the same schema as the node's trace.
+"""Trace records of the lab, in the schema of the node's trace.
 
-Laws: pure; `seq` and `time` are the driver's to set.
+Laws: pure; the driver sets `seq` and `time`.
 """
 
 from collections.abc import Iterable
@@ -23,21 +23,21 @@ def published(event: Event) -> Record:
 
 
 def delivered(event: Event, lane: Lane) -> Record:
-    """An event was heard; of an outcome that its client hears, this is the reply."""
+    """An event was received; for an outcome that its client receives, this is the reply."""
     if lane.is_client and event.detail.__class__ is Outcome:
         return _of_event(event, "reply", lane.hearer)
     return _of_event(event, "timer" if isinstance(event.topic.fact, Timer) else "deliver", lane.hearer)
 
 
 def fault(delivery: Delivery, action: str, reason: str | None = None) -> Record:
-    """Something happened to a delivery, or to its hearer while it was handled."""
+    """A fault of a delivery, or of its subscriber while it handled the delivery."""
     record = _of_event(delivery.event, action, delivery.lane.hearer)
     record.reason = reason
     return record
 
 
 def noted(note: Note, cause: Event) -> Record:
-    """What a service did, or what happened to a resource."""
+    """An action of a service, or a change of a resource."""
     run = cause.run
     event = COMMANDS.get(note.action, f"resource.{note.action}")
     return Record(
@@ -64,7 +64,7 @@ def noted(note: Note, cause: Event) -> Record:
 
 
 def handled(event: Event, lane: Lane, notes: Iterable[Note], events: Iterable[Event]) -> tuple[Record, ...]:
-    """A whole local transaction: what was heard, what was done, what was published because of it."""
+    """A whole local transaction: the received event, the notes of the service, the published events."""
     return delivered(event, lane), *(noted(note, event) for note in notes), *map(published, events)
 
 

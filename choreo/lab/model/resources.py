@@ -1,8 +1,8 @@
-"""The books: what the services of all runs share. Resources with their versions, locks and what each run has read.
+"""The resource store: state that the services of all runs share. Resources with versions, locks and reads of each run.
 
 Laws: the only shared state of the lab. Changes in one local transaction, all or nothing; a copy of it is a value.
-Isolation is here and nowhere else: the semantic lock, the order of locks, reread values and version checks
-(Richardson, *Microservices Patterns*, chapter 4, after Frank and Zahle).
+Isolation is here and only here: the semantic lock, the order of locks, reread values and version checks (Richardson,
+*Microservices Patterns*, chapter 4, after Frank and Zahle).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ from choreo.saga.service import Refused, Waits
 Copy = tuple[Any, ...]
 
 Overwritten = tuple[tuple[str, Value, int], ...]
-"""What a write replaced: the name, the value before, and the version of the write."""
+"""The overwritten data of a write: the name, the value before, and the version of the write."""
 
 
 class Note(Struct, frozen=True, gc=False):
-    """What a local transaction did, for the trace."""
+    """An effect of a local transaction, for the trace."""
 
     action: str
     step: str
@@ -34,12 +34,12 @@ class Note(Struct, frozen=True, gc=False):
     version: int | None = None
     based_on: int | None = None
     in_doubt: bool = False
-    """The answer is unknown: it may have taken effect."""
+    """The answer is unknown: the call may have taken effect."""
     traceback: str | None = None
 
 
 class Books:
-    """Resources by name. `note` is told of every read, write, lock and release."""
+    """Resources by name. `note` is called for every read, write, lock and release."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Books:
         needs: Mapping[str, tuple[str, ...]],
         note: Callable[[Note], None],
     ) -> None:
-        """`needs` are the locks that each run will take, by the run's id."""
+        """Make the store; `needs` are the locks that each run will take, by the run's id."""
         self.resources = resources
         self._guarantees = guarantees
         self._needs = needs
@@ -59,10 +59,10 @@ class Books:
         self.reads: dict[tuple[str, str], int] = {}
         self.tries: dict[tuple[str, str], int] = {}
         self.ended: dict[str, None] = {}
-        """The runs that have an outcome: what one of them still does, after a dead letter, locks nothing any more."""
+        """The runs with an outcome: later actions of theirs, after a dead letter, take no locks."""
 
     def copy(self) -> Copy:
-        """Everything, as a value."""
+        """Return the whole state, as a value."""
         return (
             tuple(self.values.values()),
             tuple(self.versions.values()),
@@ -80,9 +80,10 @@ class Books:
         self.ended = dict.fromkeys(ended)
 
     def execute(self, step: Step, run: str, position: int) -> Overwritten:
-        """Take the locks, read, write and add what the step says, or raise `Refused` or `Waits` and change nothing.
+        """Execute a step: take its locks, and apply its reads, writes and additions.
 
-        Returns what was overwritten, with the version of the overwriting.
+        Returns the overwritten values, with the versions of the new ones. Raises `Refused` or `Waits`; then no data has
+        changed.
         """
         for name in self.check(step, run):
             self.locks[name] = run
@@ -100,7 +101,7 @@ class Books:
         return tuple(overwritten)
 
     def check(self, step: Step, run: str) -> list[str]:
-        """Whether all of that is possible now: the locks to take, or else `Refused` or `Waits`."""
+        """Return the locks to take if the step is possible now. Raises `Refused` or `Waits` if it is not."""
         taken = self._locks_to_take(step, run)
         self._check_reads(step, run)
         self._check_writes(step, run)
@@ -108,7 +109,7 @@ class Books:
         return taken
 
     def compensate(self, step: Step, run: str, position: int, overwritten: Overwritten) -> None:
-        """Take back what was added, put back what was overwritten, release what the step has locked."""
+        """Subtract the additions of a step, restore the overwritten values, release the step's locks."""
         for name, delta in step.effect.items():
             self._add(step, run, position, name, -delta)
         for name, value, version in overwritten:
@@ -117,19 +118,19 @@ class Books:
         self.release(run, step.locks, step.name, position)
 
     def release(self, run: str, names: "tuple[str, ...] | None" = None, step: str = "", position: int = -1) -> None:
-        """Free what the run has locked: these resources, or all of them."""
+        """Release the locks of a run: on these resources, or on all."""
         for name in [name for name, owner in self.locks.items() if owner == run and (names is None or name in names)]:
             del self.locks[name]
             self._note(Note("release", step, position, run, resource=name))
 
     def end(self, run: str) -> None:
-        """The run has its outcome: everything that it has locked is free."""
+        """Release all locks of a run that has its outcome."""
         if self.resources:
             self.ended[run] = None
             self.release(run)
 
     def count(self, reference: str, what: str) -> int:
-        """The number of this try."""
+        """Count the tries of a call; return the number of this one."""
         self.tries[reference, what] = number = self.tries.get((reference, what), 0) + 1
         return number
 
@@ -138,7 +139,7 @@ class Books:
         if not guarantees.semantic_lock:
             return []
         wanted = list(step.locks)
-        if guarantees.lock_order and wanted:  # and first those that sort before, which this run will need as well
+        if guarantees.lock_order and wanted:  # and first the earlier ones in lock order that this run will need as well
             wanted = [name for name in sorted(self._needs[run]) if name <= max(wanted)]
         for name in (*wanted, *step.effect, *step.reads, *step.writes):
             owner = self.locks.get(name, run)
@@ -178,6 +179,6 @@ class Books:
     ) -> None:
         self.values[name] = value
         self.versions[name] = version = self.versions[name] + 1
-        if self.reads.get((run, name)) == version - 1:  # a run knows what it has changed itself
+        if self.reads.get((run, name)) == version - 1:  # a run knows its own changes
             self.reads[run, name] = version
         self._note(Note("write", step.name, position, run, None, name, value, delta, version, based_on))

@@ -1,7 +1,7 @@
-"""The service of a step in the lab: the author's own service, and what the definition adds to it.
+"""The service of a step in the lab: the author's own service, and the behaviour that the definition adds.
 
-Laws: a service like any other, called by participants through `execute` and `compensate`. What it did is noted, which
-is what the invariants call an effect. A free choice ("may") is asked of the oracle.
+Laws: a service like any other, called by participants through `execute` and `compensate`. Its actions are noted; the
+invariants call them effects. The oracle decides each free choice ("may").
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from choreo.saga.service import NotTheService, Refused, Service
 from choreo.storage.copying import as_bytes, from_bytes
 
 Oracle = Callable[[str], bool]
-"""Decides a free choice, which it is told by a name: whether this fails."""
+"""Decides a free choice, identified by a name: returns whether the call fails."""
 
 
 class LabService:
-    """A step's service. `inner` is the author's own, or None where the definition says everything."""
+    """A step's service. `inner` is the author's own, or None if the definition specifies the whole behaviour."""
 
     def __init__(
         self, step: Step, inner: Service | None, books: Books, oracle: Oracle, note: Callable[[Note], None]
@@ -81,12 +81,12 @@ class LabService:
         self._note(Note("compensate", self.step.name, position, run))
 
     def _called(self, call: Callable[..., object], *arguments: object) -> object:
-        """What the author's service returns. Raises `Refused`, or `Raised` for any other exception."""
+        """Call the author's service. Raises `Refused`, or `Raised` for any other exception."""
         try:
             return ran(call(*arguments))
         except Refused as refusal:
             raise Refused(reason(refusal)) from None
-        except BaseException as error:  # it ends neither the lab nor the proof
+        except BaseException as error:  # the exception ends neither the lab nor the proof
             expect_no_ctrl_c(error)
             raise Raised(error) from None
 
@@ -101,7 +101,7 @@ class LabService:
 
 
 class Raised(Exception):
-    """An exception of the author's service that is no refusal, in words; `error` is what a participant is to see."""
+    """An exception of the author's service other than a refusal. `error` is the exception for the participant."""
 
     def __init__(self, error: BaseException) -> None:
         behind = error.__traceback__
@@ -112,13 +112,13 @@ class Raised(Exception):
         self.error = error if is_plain else RuntimeError(self.summary)
 
     def note(self, action: str, step: str, position: int, run: str) -> Note:
-        """What it was that raised it; of a local transaction the answer is unknown."""
+        """Return the note of the call that raised it; the answer of a local transaction is unknown."""
         is_in_doubt = action == "execute"
         return Note(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
 
 
 def _kept(receipt: object, service: Service | None) -> object:
-    """A receipt as a value, so that what is done with it in one history is not seen in another."""
+    """Copy a receipt, so that a change of it in one history is not visible in another."""
     if receipt is None or type(receipt) is int or type(receipt) is str:
         return receipt
     return Kept(as_bytes(receipt, f"a receipt of service {type(service).__name__}"))
@@ -129,6 +129,6 @@ def _restored(kept: object) -> object:
 
 
 class Kept(Struct, frozen=True):
-    """A receipt that is more than a number or a text."""
+    """A receipt that is neither a number nor a text."""
 
     data: bytes

@@ -1,8 +1,8 @@
-"""The world of one definition in one style: every run with its cells and its bus, and the books that they share.
+"""The world of one definition in one style: every run with its cells and its bus, and the shared resource store.
 
-Laws: the simulator and the explorer both drive this, through `deliver`; neither knows how anything reacts. A delivery
-is one local transaction: the cell, the services' records and what is to be published change together, or not at all.
-What a delivery is promised is looked up in `protocol/delivery.py`.
+Laws: the simulator and the explorer both drive this, through `deliver`; neither knows how participants react. A
+delivery is one local transaction: the cell, the services' records and the events to publish change together, or not at
+all. The guarantees of a delivery are looked up in `protocol/delivery.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,12 +32,13 @@ from choreo.storage.copying import copy_services, restore_services
 
 SIMULATED_SERVICE = "simulated"
 ORIGIN = "lab"
-"""Of all idempotency keys in the lab: fixed, so that one seed is one history, and like none that a runner draws."""
+"""Origin of all idempotency keys in the lab: fixed, so that one seed is one history, and unlike any that a runner
+draws."""
 DEFAULT_LATENCY_MS = (1, 1)
 
 
 class Lane(Struct, frozen=True, eq=False):
-    """The way of one topic to one hearer, whatever the run. Lanes of one `channel` have one sender and one hearer."""
+    """Route of one topic to one subscriber, in any run. Lanes of one `channel` have one sender and one subscriber."""
 
     index: int
     seat: int
@@ -45,13 +46,13 @@ class Lane(Struct, frozen=True, eq=False):
     hearer: str
     channel: int
     is_local: bool
-    """A timer: it travels over no network."""
+    """A timer: it does not travel over the network."""
     is_client: bool
     delay_ms: tuple[int, int]
 
 
 class Delivery(Struct, frozen=True):
-    """One event on its way to one hearer. `poison` counts how often it could not be read; 0: it can."""
+    """One event on its way to one subscriber. `poison` counts the failed attempts to read it; 0: it is readable."""
 
     lane: Lane
     event: Event
@@ -59,7 +60,7 @@ class Delivery(Struct, frozen=True):
 
 
 class Wired(Struct, frozen=True, eq=False):
-    """The table and the bus of all runs that take the same steps; for each topic the lanes to those who hear it."""
+    """The table and the bus of all runs with the same steps; for each topic the lanes to its subscribers."""
 
     table: Table
     bus: Bus
@@ -67,7 +68,7 @@ class Wired(Struct, frozen=True, eq=False):
 
 
 class RunOfWorld(Struct, frozen=True, eq=False):
-    """One run, and how it is wired. `is_repeat`: it is started by a repeated request only."""
+    """One run, and its wiring. `is_repeat`: only a repeated request starts it."""
 
     index: int
     run: Run
@@ -77,16 +78,16 @@ class RunOfWorld(Struct, frozen=True, eq=False):
 
 
 class World:
-    """What is there now: `cells` of each run, and the books; both are changed by `deliver` alone."""
+    """The current state: the `cells` of each run, and the resource store; only `deliver` changes them."""
 
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf) -> None:
-        """Raises `ValueError` for steps in a circle, `UnknownService`, `UnfitService`, and `NoCopy`."""
+        """Build the world. Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NoCopy`."""
         self.definition = definition
         self.style = style
         self.guarantees = definition.guarantees
         self.notes: list[Note] = []
         self.choose: Callable[[str], bool] = lambda _: False
-        """Decides free choices; the driver's to set."""
+        """Decides free choices; the driver sets it."""
         self._published: list[Event] = []
         specs = list(_specs(definition))
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
@@ -109,22 +110,22 @@ class World:
         """The cells of each run, by its id."""
         self._fresh = self.copy_shared()
         self.events_max = sum(run.events_max for run in known_of(definition).runs.values())
-        """More events than all its runs together can account for."""
+        """Upper bound on the events of all its runs together."""
 
     def reset(self) -> None:
-        """As it was to begin with."""
+        """Restore the initial state."""
         for run in self.runs:
             self.cells[run.run.id][:] = run.wiring.table.cells
         self.restore_shared(self._fresh)
 
-    # What there is to begin with
+    # The initial events
 
     def start(self) -> list[tuple[int, Delivery]]:
-        """The first deliveries, with the virtual time of each in milliseconds."""
+        """Return the first deliveries, with the virtual time of each in milliseconds."""
         return [(at_ms, delivery) for at_ms, event in self.first_events() for delivery in self.deliveries_of(event)]
 
     def first_events(self) -> list[tuple[int, Event]]:
-        """What clients publish to begin with, whether or not somebody hears it, with the virtual time of each."""
+        """Return the initial events of clients, with or without subscribers, with the virtual time of each."""
         first = []
         for run in self.runs:
             if not run.is_repeat:
@@ -134,15 +135,16 @@ class World:
         return first
 
     def deliveries_of(self, event: Event) -> list[Delivery]:
-        """An event on its way to everybody who hears it."""
+        """Return the deliveries of an event, one for each subscriber."""
         return [Delivery(lane, event) for lane in self.run_of[event.run.id].wiring.lanes.get(event.topic.name, ())]
 
     # One local transaction
 
     def deliver(self, event: Event, lane: Lane) -> list[Event]:
-        """Let the hearer react: what it publishes. What its service did is in `notes`, until the next delivery.
+        """Let the subscriber react; return the events that it publishes.
 
-        Raises `Waits` where a lock is not free; then nothing has changed.
+        `notes` has the effects of its service, until the next delivery. Raises `Waits` if a lock is not free; then no
+        state has changed.
         """
         self.notes.clear()
         published = self._published = []
@@ -154,31 +156,34 @@ class World:
         return published
 
     def resends(self, lane: Lane) -> bool:
-        """Whether what was lost on this lane is sent again. A timer is not lost."""
+        """Return whether a lost delivery of this lane is sent again. A timer is never lost."""
         return lane.is_local or is_resent(self.guarantees)
 
     def puts_aside(self, attempts: int) -> bool:
-        """Whether what could not be read so often is not delivered any more."""
+        """Return whether a delivery becomes a dead letter after so many failed attempts."""
         return is_put_aside(self.guarantees, attempts)
 
     def unread(self, delivery: Delivery) -> Delivery:
-        """A delivery that could not be read once more. After the third time the count has nothing more to say."""
+        """Return the delivery after one more failed attempt. The count stops at three."""
         return Delivery(delivery.lane, delivery.event, min(delivery.poison + 1, ATTEMPTS))
 
     def dead_letter(self, delivery: Delivery) -> Event:
-        """What is published in place of an event that its hearer could not read. Its number tells it from others."""
+        """Return the dead letter for an event that its subscriber could not read.
+
+        Its number distinguishes it from others.
+        """
         lane, event = delivery.lane, delivery.event
         why = f"{lane.hearer} cannot read {event.id}"
         return Event(UNREADABLE, event.run, event.topic, why, lane.index + 1, event.number)
 
     def after_crash(self, point: CrashPoint) -> Remains:
-        """What a crash at that point leaves behind."""
+        """Return the remains of a crash at that point."""
         return after_crash(self.guarantees, point)
 
-    # Copies of what is shared; cells are values already, and `deliver` changes the hearer's alone
+    # Copies of the shared state; cells are values already, and `deliver` changes only the subscriber's
 
     def copy_shared(self) -> tuple[Any, ...]:
-        """The books, and the fields of the author's services, as a value."""
+        """Return the resource store, and the fields of the author's services, as a value."""
         return self.books.copy(), copy_services(self._inner)
 
     def restore_shared(self, copied: tuple[Any, ...]) -> None:
@@ -186,13 +191,13 @@ class World:
         self.books.restore(books)
         restore_services(self._inner, services)
 
-    # Building
+    # Construction
 
     def _publish(self, events: Events) -> None:
         self._published.extend(events)
 
     def _wiring(self, spec: RunOf, again: Run | None) -> Wired:
-        """That of the runs with the same steps; one whose request may be repeated has its own."""
+        """Return the wiring of the runs with the same steps; a run whose request may be repeated has its own."""
         if again is None and spec.steps in self._wirings:
             return self._wirings[spec.steps]
         table = wired(self.definition, spec, self.style, self._services.__getitem__, again)
@@ -220,7 +225,7 @@ class World:
 
 
 def may_be_poisoned(event: Event) -> bool:
-    """A dead letter can always be read: it is written by the lab, and else there might be letters about letters."""
+    """Return whether an event may become unreadable; a dead letter may not, or there might be letters about letters."""
     return event.topic.fact is not Fact.UNREADABLE
 
 
@@ -229,7 +234,7 @@ def _address(row: Subscription) -> str:
 
 
 def _specs(definition: Definition) -> list[tuple[Run, RunOf, bool]]:
-    """Every run that there may be: those to start, and after each the one that a repeated request would start."""
+    """Return every possible run: those to start, each followed by the run that a repeated request would start."""
     specs: list[tuple[Run, RunOf, bool]] = []
     for number, spec in enumerate(definition.all_runs(), start=1):
         specs.append((_run(f"run-{number}", spec), spec, False))
@@ -243,7 +248,7 @@ def _run(run: str, spec: RunOf) -> Run:
 
 
 def _again(specs: list[tuple[Run, RunOf, bool]], index: int) -> Run | None:
-    """The run that a repeated request would start."""
+    """Return the run that a repeated request would start."""
     return specs[index + 1][0] if specs[index][1].ask_again_ms is not None else None
 
 
@@ -252,7 +257,7 @@ def _locks(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def simulated_steps(definition: Definition) -> tuple[str, ...]:
-    """The names of the steps that nobody's service serves."""
+    """Return the names of the steps without a service of the author."""
     return tuple(step.name for step in definition.steps if is_simulated(step))
 
 
@@ -261,7 +266,7 @@ def is_simulated(step: Step) -> bool:
 
 
 def _inner_services(definition: Definition, service_of: ServiceOf) -> dict[str, Service | None]:
-    """The author's service of each step that names one."""
+    """Return the author's service of each step that names one."""
     names = {
         step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)
     }

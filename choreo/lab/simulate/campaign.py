@@ -1,7 +1,7 @@
-"""Many seeded histories, on all cores, and what the first one that breaks something comes down to.
+"""Campaigns: many seeded histories, on all cores, and the shrunk form of the first violation.
 
-Laws: one seed, one history, wherever it runs; what is reported of a campaign does not depend on the number of cores.
-A kind of fault that was asked for and never happened is told, for then nothing was shown about it.
+Laws: one seed, one history, on every machine; the report of a campaign does not depend on the number of cores. A
+requested kind of fault that never occurred is reported, because the campaign then shows no result about it.
 """
 
 import os
@@ -34,19 +34,19 @@ from choreo.trace.record import Record
 SEEDS_OF_A_TASK = 100
 
 OpenServices = Callable[[], ServiceOf]
-"""Opens the author's services afresh, in whichever process it is called."""
+"""Opens the author's services afresh, in any process."""
 
 Rates = Mapping[FaultKind, float]
 Progress = Callable[[int, int], None]
-"""Told how many histories are done, of how many."""
+"""Called with the number of histories that are done, and their total."""
 
 NO_REST = Broken("L1", "every run ends", "the history does not come to rest: deliveries without end")
 
 
 class Played(Struct, frozen=True):
-    """One history: what it broke, which faults there were, how the runs ended, and its trace.
+    """One history: its violation, its faults, the outcomes of its runs, and its trace.
 
-    The trace goes on after what broke; `broken_at` is the number of records up to there.
+    The trace continues after the violation; `broken_at` is the number of records up to it.
     """
 
     seed: int
@@ -59,12 +59,12 @@ class Played(Struct, frozen=True):
 
     @property
     def script(self) -> list[Verdict]:
-        """The faults that happened."""
+        """Return the faults that occurred."""
         return [fired.verdict for fired in self.fired]
 
 
 class Tally(Struct):
-    """What a number of histories came to, up to and with the first that broke something."""
+    """Totals of a number of histories, up to and including the first violation."""
 
     histories: int = 0
     events: int = 0
@@ -91,7 +91,7 @@ class Tally(Struct):
 
 
 class Lab:
-    """One definition in one style, set up once, in which history after history is played."""
+    """One definition in one style, set up once; plays history after history."""
 
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf, rates: Rates) -> None:
         self.definition = definition
@@ -102,7 +102,7 @@ class Lab:
         self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
 
     def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
-        """The history of a seed; `script`: with these faults and no others."""
+        """Play the history of a seed; `script`: with exactly these faults."""
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
         plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
@@ -122,7 +122,7 @@ class Lab:
         return Played(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
 
     def shrink(self, history: Played) -> Played:
-        """The same seed with the fewest faults that still break the same, played to make sure."""
+        """Shrink the faults to a minimal set that still breaks the same invariant; return its history, replayed."""
         codes = {broken.code for broken in history.broken}
 
         def breaks(script: Sequence[Verdict]) -> bool:
@@ -137,18 +137,18 @@ class Lab:
 
 
 def invariants_of(definition: Definition) -> tuple[Invariant, ...]:
-    """Those that every history is held against."""
+    """Return the invariants that every history is checked against."""
     return (*INVARIANTS, no_defect(definition))
 
 
 def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict]:
-    """The same faults, but that this one befalls the first copy of its delivery, and none befalls those before it."""
+    """Move a fault to the first copy of its delivery, and drop the faults of the copies before it."""
     rest = [each for each in script if each.name != verdict.name or each.copy > verdict.copy]
     return [*rest, replace(verdict, copy=0)]
 
 
 def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
-    """The rates to simulate with: those given, or the usual one for each kind that the definition names.
+    """Return the rates to simulate with: those given, or the usual one for each kind that the definition names.
 
     If it names none: for each of the usual kinds.
     """
@@ -156,7 +156,7 @@ def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
 
 
 def faults_until_ms(definition: Definition) -> int:
-    """How long faults may happen: while the runs start, and while the slowest way through the steps takes its time."""
+    """Return the length of the fault period in virtual ms: all runs start, and the slowest path takes its time."""
     starts = [run.start_ms + (run.ask_again_ms or 0) for run in definition.runs]
     slowness = 0
     for step in definition.steps:
@@ -175,9 +175,9 @@ def simulate(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Play the history of every seed, up to the first that breaks something; shrink that one.
+    """Play the history of every seed, up to the first violation, and shrink that one.
 
-    `processes`: how many at once; None: as many as there are cores, and one where the seeds are few.
+    `processes`: the number of parallel processes; None: one for each core, and a single one for few seeds.
     """
     rates = rates_of(definition, rates)
     began, tally, stopped = perf_counter(), Tally(fired={str(kind): 0 for kind, rate in rates.items() if rate}), None
@@ -222,7 +222,7 @@ def simulate(
 def _parts(
     definition: Definition, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
 ) -> Iterator[Tally]:
-    """The tallies of the seeds, part by part, in their order."""
+    """Yield the tallies of the seeds, part by part, in order."""
     tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
     processes = min(os.cpu_count() or 1, len(tasks)) if processes is None else processes
     if processes <= 1:
@@ -237,7 +237,7 @@ def _parts(
 
 
 def _in_order(pool: ProcessPoolExecutor, tasks: list[range], ahead: int) -> Iterator[Tally]:
-    """What the tasks came to, in their order; so many are under way at once."""
+    """Yield the results of the tasks, in order; at most `ahead` tasks run at once."""
     pending: list[Future[Tally]] = []
     todo = iter(tasks)
     for task in todo:
@@ -270,7 +270,7 @@ HERE: list[Lab] = []
 
 
 def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for the results
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for the results
     CtrlC.raises = Interrupted
     leave_when_forked()
     HERE[:] = [Lab(definition, style, open_services(), rates)]

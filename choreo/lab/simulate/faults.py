@@ -1,7 +1,7 @@
-"""What goes wrong in a simulated history, and all else that is left to chance: one seed decides everything.
+"""Fault plan: faults and all other random choices of a simulated history, derived from one seed.
 
-Laws: owner of `random`. What befalls a delivery follows from the seed and from the delivery, not from what was asked
-before; so leaving one fault out leaves all others as they are, which is what makes a history shrink.
+Laws: owner of `random`. The faults of a delivery follow from the seed and from the delivery, not from earlier queries;
+so the removal of one fault leaves all others as they are, which makes shrinking possible.
 """
 
 import zlib
@@ -15,26 +15,29 @@ from choreo.protocol.event import Event
 from choreo.saga.definition import CrashPoint, FaultKind, Faults
 
 RATE = 0.05
-"""How often a kind of fault befalls a delivery, unless said otherwise."""
+"""Default rate of each kind of fault, per delivery."""
 
 USUAL = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
-"""The kinds of faults where nobody names any."""
+"""The kinds of faults by default."""
 
 SWARM = (0.0, 0.3, 1.0, 1.0, 3.0)
-"""By how much the rate of a kind differs from history to history (swarm testing: Groce et al., ISSTA 2012)."""
+"""Factors of a kind's rate that vary from history to history (swarm testing: Groce et al., ISSTA 2012)."""
 
 JITTER_MS = 4
-"""A delivery takes up to so much longer than it must, in virtual milliseconds."""
+"""Maximum of the random extra latency of a delivery, in virtual milliseconds."""
 
 DELAY_MS, REDELIVERY_MS, RESTART_MS, PARTITION_MS = 40, 20, 30, 60
 FAULTS_MIN_MS = 400
-"""For so long, and as much longer as a definition takes by itself, faults may happen."""
+"""Minimum of the fault period, in virtual milliseconds; the duration of the definition itself is added."""
 
 PARTITIONS_A_RATE = 10
 
 
 class Verdict(Struct, frozen=True):
-    """What befalls one delivery: the `copy`-th of one event to one hearer, which `name` has. `point`: of a crash."""
+    """The fault of one delivery: the `copy`-th of one event to one subscriber, identified by `name`.
+
+    `point`: of a crash.
+    """
 
     kind: FaultKind
     name: str
@@ -44,11 +47,11 @@ class Verdict(Struct, frozen=True):
 
 
 Script = Mapping[tuple[str, int], Verdict]
-"""The faults of one history, each by the delivery that it befalls."""
+"""The faults of one history, keyed by delivery."""
 
 
 class Partition(Struct, frozen=True):
-    """For a while nothing passes between this hearer and the others."""
+    """A period in which no delivery passes between this subscriber and the others."""
 
     hearer: str
     begin_ms: int
@@ -56,10 +59,10 @@ class Partition(Struct, frozen=True):
 
 
 class FaultPlan:
-    """The faults of one history: as the seed has it, or those of a script and no others.
+    """The faults of one history: drawn from the seed, or exactly those of a script.
 
-    `rates`: how often each kind befalls a delivery, before the swarm; a partition befalls a history, as often as its
-    rate says ten times. `until_ms`: afterwards nothing goes wrong any more, and everything must come to its end.
+    `rates`: the rate of each kind per delivery, before the swarm factor; a partition applies to a history, at ten times
+    its rate. `until_ms`: the end of the fault period, after which every run must come to its end.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class FaultPlan:
             self._partitions.append(Partition(random.choice(hearers), begin_ms, begin_ms + PARTITION_MS))
 
     def verdict(self, event: Event, lane: Lane, copy: int, now_ms: int) -> Verdict | None:
-        """What befalls this delivery, the `copy`-th of this event to this hearer; None: it arrives."""
+        """Return the fault of the `copy`-th delivery of this event to this subscriber; None: it arrives."""
         if now_ms >= self._until_ms or (self._hearers is not None and lane.hearer not in self._hearers):
             return None
         name = f"{event.id}>{lane.hearer}"
@@ -105,12 +108,12 @@ class FaultPlan:
         return None
 
     def fails(self, what: str) -> bool:
-        """How a free choice falls; asked again, it may fall otherwise."""
+        """Decide a free choice; a second query may give another answer."""
         self._asked[what] = times = self._asked.get(what, 0) + 1
         return self._draw(f"{what}#{times}") < self._choice_rate
 
     def within(self, what: str, low: int, high: int) -> int:
-        """A number from low to high."""
+        """Return a number from low to high."""
         return low + int(self._draw(what) * (high - low + 1))
 
     def _of_kind(self, kind: FaultKind, name: str, copy: int, event: Event, lane: Lane) -> Verdict | None:
@@ -131,7 +134,7 @@ class FaultPlan:
         return partition.hearer in (event.topic.source, lane.hearer)
 
     def _draw(self, what: str) -> float:
-        """A number from 0 to 1 that follows from the seed and the name; the finalizer is that of MurmurHash3."""
+        """Return a number from 0 to 1, derived from the seed and the name; the finalizer is that of MurmurHash3."""
         bits = zlib.crc32(what.encode("utf-8", "surrogatepass"), self._salt) ^ self._salt
         bits = (bits ^ bits >> 16) * 0x85EBCA6B & 0xFFFFFFFF
         bits = (bits ^ bits >> 13) * 0xC2B2AE35 & 0xFFFFFFFF

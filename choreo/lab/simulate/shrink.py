@@ -1,7 +1,7 @@
-"""The fewest faults that still do it.
+"""Delta debugging: a minimal set of faults that still causes the failure.
 
-Laws: pure; knows no saga. Source: A. Zeller, R. Hildebrandt, *Simplifying and isolating failure-inducing input*,
-IEEE Transactions on Software Engineering 28(2), 2002 (delta debugging: ddmin).
+Laws: pure; knows no saga. Source: A. Zeller, R. Hildebrandt, *Simplifying and isolating failure-inducing input*, IEEE
+Transactions on Software Engineering 28(2), 2002 (delta debugging: ddmin).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ Part = TypeVar("Part")
 
 
 def fewest(parts: Sequence[Part], is_enough: Callable[[Sequence[Part]], bool]) -> list[Part]:
-    """A smallest selection of the parts, in their order, that is enough: without any single one of it is not.
+    """Return a 1-minimal sufficient subsequence of the parts: without any single one of them it is not sufficient.
 
     `is_enough` must hold for all the parts together.
     """

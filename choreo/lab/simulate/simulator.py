@@ -1,7 +1,8 @@
-"""One history in virtual time: which delivery is next is decided by a clock, and a fault plan may interfere.
+"""The simulator: one history in virtual time; a clock decides which delivery is next, and a fault plan may interfere.
 
 Laws: the same world, bus, participants and services as everywhere; no real clock, no randomness but the plan's. Heap
-keys carry a counter, so that nothing depends on how events compare. After the faults it runs on until nothing is left.
+keys carry a counter, so that the order never depends on a comparison of events. After the fault period the simulation
+continues until no delivery is left.
 """
 
 from collections.abc import Iterator
@@ -21,29 +22,29 @@ from choreo.saga.service import Waits
 from choreo.trace.record import Record
 
 DELIVERIES_AN_EVENT_MAX = 40
-"""So many deliveries, repetitions and all, one event that a plan accounts for may take; with more there is no end."""
+"""Maximum of deliveries, repetitions included, for each expected event; a run with more counts as non-terminating."""
 
 HANDLE = "handle"
 
 UNREADABLE_ATTEMPTS_MAX = 20
-"""Without dead letters, what cannot be read is delivered for ever; so often is enough to see it."""
+"""Without dead letters an unreadable event is redelivered for ever; this many attempts show it."""
 
 Flying = tuple[int, int, Event, Lane, int, int]
-"""When, a counter, what, to whom; the number of this copy, and how often it could not be read."""
+"""Time, a counter, the event, its lane; the number of this copy, and of failed attempts to read it."""
 
 Entry = tuple[int, str, Event, Lane, Any, tuple[Note, ...]]
-"""When, what happened, the event and its hearer, what was published (or why), and what services did."""
+"""Time, the action, the event and its lane, the published events (or the reason), and the notes of services."""
 
 
 class Fired(Struct, frozen=True):
-    """A fault that happened, and what it was, in words."""
+    """A fault that occurred, and its description."""
 
     verdict: Verdict
     words: str
 
 
 class Simulation:
-    """Runs the world once. Without a plan nothing goes wrong, and every delivery takes what it must."""
+    """Runs the world once. Without a plan there are no faults, and every delivery has the minimal latency."""
 
     def __init__(self, world: World, plan: FaultPlan | None = None) -> None:
         self.world = world
@@ -65,7 +66,7 @@ class Simulation:
             world.choose = plan.fails
 
     def run(self) -> "Simulation":
-        """To the end. Returns itself."""
+        """Run to the end. Returns itself."""
         for at_ms, delivery in self.world.start():
             self._send(delivery.event, delivery.lane, at_ms)
         if self._plan is None:
@@ -76,7 +77,7 @@ class Simulation:
         return self
 
     def records(self) -> Iterator[Record]:
-        """The trace of what happened, numbered from 1, in virtual milliseconds."""
+        """Yield the trace, numbered from 1, in virtual milliseconds."""
         number = 0
         for at_ms, records in self._moments():
             for record in records:
@@ -84,10 +85,10 @@ class Simulation:
                 record.seq, record.time = number, at_ms
                 yield record
 
-    # Driving
+    # The main loop
 
     def _run_undisturbed(self) -> None:
-        """The straight way: nothing can go wrong, so nothing is asked."""
+        """Run without a plan, on a fast path that checks for no faults."""
         heap, world, log = self._heap, self.world, self.log
         run_of, deliver, notes = world.run_of, world.deliver, world.notes
         count = self._count
@@ -125,7 +126,7 @@ class Simulation:
                 self._befall(verdict, event, lane, copy)
 
     def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
-        """One local transaction, and what it publishes; whether it could happen now."""
+        """Run one local transaction, and send its events; return whether it was possible now."""
         try:
             events = self.world.deliver(event, lane)
         except Waits:
@@ -159,14 +160,14 @@ class Simulation:
         heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
 
     def _resend(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> bool:
-        """What was lost is sent again, where it is; whether it is."""
+        """Send a lost delivery again if the guarantees say so; return whether they do."""
         resends = self.world.resends(lane)
         if resends:
             self._push_back(at_ms, event, lane, copy, poison)
         return resends
 
     def _push_back(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> None:
-        """Again, later. With `ordering` what was sent after it on the same channel waits for it."""
+        """Requeue a delivery for later. With `ordering`, later deliveries on the same channel wait for it."""
         if self._is_ordered and not lane.is_local:
             behind = [f for f in self._heap if f[3].channel == lane.channel and f[2].run is event.run]
             if behind:
@@ -181,7 +182,7 @@ class Simulation:
     # Waiting
 
     def _must_wait(self, event: Event, lane: Lane, copy: int, poison: int) -> bool:
-        """Whether its hearer is down, or has something before it that cannot be read."""
+        """Return whether the subscriber is down, or an unreadable delivery blocks its queue."""
         up_ms = self._down_until_ms.get(lane.hearer, 0)
         if self.now_ms < up_ms:
             self._push_back(up_ms, event, lane, copy, poison)
@@ -192,7 +193,7 @@ class Simulation:
         return False
 
     def _wake(self, at_ms: int) -> None:
-        """What waited is tried again, in the order in which it came."""
+        """Try the waiting deliveries again, in the order of their arrival."""
         parked, self._parked = self._parked, []
         released = any(note.action == "release" for note in self.world.notes)
         for event, lane, copy, poison in parked:
@@ -225,7 +226,7 @@ class Simulation:
                 self._crash(verdict.point or CrashPoint.BEFORE, event, lane, copy)
 
     def _crash(self, point: CrashPoint, event: Event, lane: Lane, copy: int) -> None:
-        """The hearer crashes, and is up again after a while with what was durable."""
+        """Crash the subscriber; it restarts after a while with its durable state."""
         world = self.world
         up_ms = self.now_ms + RESTART_MS
         cells, seat = world.cells[event.run.id], lane.seat
@@ -252,7 +253,7 @@ class Simulation:
         self._resend(up_ms, event, lane, copy + 1)
 
     def _unreadable(self, event: Event, lane: Lane, copy: int, attempt: int) -> None:
-        """It is delivered and cannot be read: again, until it is put aside."""
+        """Deliver an unreadable event: it is redelivered until it becomes a dead letter."""
         self.log.append((self.now_ms, "unreadable", event, lane, None, ()))
         delivery = Delivery(lane, event, attempt)
         if self.world.puts_aside(attempt):
@@ -264,7 +265,7 @@ class Simulation:
         elif attempt < UNREADABLE_ATTEMPTS_MAX:
             self._push_back(self.now_ms + REDELIVERY_MS, event, lane, copy, attempt + 1)
 
-    # Telling
+    # The trace
 
     def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
         world = self.world

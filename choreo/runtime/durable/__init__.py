@@ -1,1 +1,1 @@
-"""The durable runner: what is promised is in the journal before anybody hears of it."""
+"""The durable runner: write-ahead; an event is committed to the journal before any service or client sees it."""

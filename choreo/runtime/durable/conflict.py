@@ -1,4 +1,4 @@
-"""What to say where a saga is recorded with other content than a request has."""
+"""The error text for a saga that is recorded with other content than a request has."""
 
 from choreo.saga.request import Request
 from choreo.storage.rows import saga_text
@@ -8,7 +8,7 @@ TEXT_SHOWN_MAX = 160
 
 
 def difference(recorded: Request, request: Request) -> str:
-    """What is recorded for the saga and what came, as far as they differ; long texts are cut."""
+    """Describe the fields in which the recorded request and the new one differ; long texts are cut."""
     told, came = _content(recorded), _content(request)
     differing = [name for name in told if told[name] != came[name]]
     shown = ", ".join(f"{name} {_cut(told[name])}" for name in differing)

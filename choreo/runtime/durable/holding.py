@@ -1,7 +1,7 @@
-"""Which runs are held: set aside, because no service serves a step any more, or because a call ends the process.
+"""Held runs: set aside, because no service serves a step any more, or because a call ends the process.
 
-Laws: a run that is held has not failed, and its client is told nothing. What a step was served by when the run began is
-recorded in the journal, once for each change; a run that began with a stand-in goes on with a stand-in.
+Laws: a held run has not failed, and its client gets no reply. The service that served a step when a run began is
+recorded in the journal, once for each change; a run that began with a stand-in continues with a stand-in.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal
 
 DEATHS_MAX = 3
-"""A run is held once the same call has ended the process so many times in a row."""
+"""A run is held once the same call has ended this many processes in a row."""
 
 ENDED_IN_DOUBT = Defect("the process ended while the step was in doubt and was undone; its exception is not known", "")
 
@@ -31,10 +31,10 @@ ENDED_BACKWARD = (FAILED, CANCELLED, COMPENSATED, STUCK)
 
 
 class Holding:
-    """Decides which runs are held, and keeps the journal's tables about them."""
+    """Decides which runs are held, and maintains the journal's tables about them."""
 
     def __init__(self, journal: Journal, service_of: ServiceOf, now_ms: Callable[[], int]) -> None:
-        """Raises `JournalError`."""
+        """Read the tables about held runs. Raises `JournalError`."""
         self._journal = journal
         self._service_of = service_of
         self._now_ms = now_ms
@@ -42,10 +42,10 @@ class Holding:
         self._held = holds.held_among(journal, 0)
         self.deadly = {(row.run, row.seat): row for row in holds.deadly_calls(journal)}
 
-    # What a run begins with
+    # The services at the beginning of a run
 
     def note_served(self, steps: Iterable[str], service_of: Callable[[str], KeptService], run: int) -> None:
-        """Record by which service each of these steps is served from that run on, where it is another than before."""
+        """Record the service of each of these steps from that run on, if it has changed."""
         for step in dict.fromkeys(steps):
             service = service_of(step)
             kind = None if service.inner is self._stand_in else service.kind
@@ -55,7 +55,7 @@ class Holding:
     # Calls that ended the process
 
     def count(self, mark: Mark) -> str | None:
-        """Count the call that the process before has not come back from; a sentence about it, if it concerns a run."""
+        """Count the call that the previous process died in; return a sentence about it if it concerns a run."""
         row = self._journal.run(mark.run) if holds.is_unfinished(self._journal, mark.run) else None
         if row is None:
             return None
@@ -72,22 +72,23 @@ class Holding:
         return f"{named(row.number, row.request.saga_id)} has ended the process {times}, in {_call(deadly, itinerary)}"
 
     def is_suspect(self, run: int) -> bool:
-        """Whether a call of that run has ended the process more often than by chance."""
+        """Return whether a call of that run has ended the process more than once."""
         return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
 
     def go_on_undoing(self, run: int, stood: Stood) -> None:
-        """A step that was being undone, being in doubt, when the process ended is undone again, and not executed again.
+        """Continue the undo of a step in doubt that the end of the process interrupted.
 
-        Whom its first undo has reached may take a second execution for the first, and so for one that is in force.
+        The step is not executed again: a participant that the first undo has reached may take a second execution for
+        the first one, which it believes to be in force.
         """
-        steps = range(len(stood.cells) - 2)  # behind them sit the collector and the client
+        steps = range(len(stood.cells) - 2)  # the last two are the collector and the client
         for (each, seat), deadly in self.deadly.items():
             is_undo = each == run and deadly.call == NAMES[COMPENSATE] and seat in steps
             if is_undo and stood.cells[seat].phase == WAITING:
                 stood.cells[seat] = replace(stood.cells[seat], phase=RESUMED, receipt=ENDED_IN_DOUBT)
 
     def forget(self, handled: Sequence[HandledRow]) -> None:
-        """What was handled now has not ended the process."""
+        """Reset the counts of the calls that were handled now: they have not ended the process."""
         over = {(row[0], row[3]) for row in handled if row[5]} & self.deadly.keys()
         if over:
             holds.forget_deaths(self._journal, over)
@@ -95,7 +96,7 @@ class Holding:
                 del self.deadly[call]
 
     def forgive(self, run: int) -> None:
-        """An operator has it tried once more."""
+        """Allow one more attempt, at an operator's request."""
         for call, deadly in self.deadly.items():
             if call[0] == run and deadly.deaths >= DEATHS_MAX:
                 self.deadly[call] = replace(deadly, deaths=DEATHS_MAX - 1)
@@ -107,16 +108,16 @@ class Holding:
         return run in self._held
 
     def held(self, row: RunRow) -> Held | None:
-        """What is recorded of a run that is held."""
+        """Return the recorded reason why a run is held."""
         held = self._held.get(row.number)
         return None if held is None else Held(row.number, row.request.saga_id, held.step, held.reason)
 
     def why(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
-        """Why the run cannot go on from where it stands, or None if it can."""
+        """Return why the run cannot continue from its present state, or None if it can."""
         return self._deadly_of(row, plan) or self._unserved_of(row, stood, plan)
 
     def note(self, row: RunRow, held: Held | None) -> None:
-        """Record that the run is held, or is not any more."""
+        """Record that the run is held, or that it no longer is."""
         before = self._held.get(row.number)
         if held is None:
             if before is not None:
@@ -142,11 +143,11 @@ class Holding:
         return None
 
     def _unserved(self, step: str, run: int) -> str | None:
-        """Why nobody serves that step as it was served when the run began, or None if somebody does."""
+        """Return why no service serves that step as it was served when the run began, or None if one does."""
         nobody = f"no service serves step {shown(step)} any more"
         try:
             service = fit(self._service_of(step), step)
-        except BaseException as error:  # whatever somebody else's catalogue raises
+        except BaseException as error:  # the author's catalogue may raise any exception
             expect_no_ctrl_c(error)
             return f"{nobody} ({in_a_line(error)})"
         before = holds.served_by(self._journal, step, run)
@@ -155,14 +156,14 @@ class Holding:
         return f"{nobody}: {before} served it when the run began, and now only a stand-in would"
 
     def _is_stand_in(self, service: Service, before: str) -> bool:
-        """Also a catalogue that makes a new stand-in for each step has one kind of them."""
+        """Return whether a service is a stand-in; a catalogue may make a new one, of one kind, for each step."""
         if self._stand_in is None:
             return False
         return service is self._stand_in or before != kind_of(service) == kind_of(self._stand_in)
 
 
 def steps_to_call(plan: Plan, stood: Stood) -> list[str]:
-    """The steps whose services may still be called: to go on, or to compensate."""
+    """Return the steps whose services may still be called, to execute or to compensate."""
     steps: list[str] = []
     over: set[int] = set()
     for position, step in enumerate(plan.steps):

@@ -1,11 +1,11 @@
-"""The durable runner: what is promised is in the journal before anybody hears of it.
+"""The durable runner: write-ahead; an event is committed to the journal before any service or client sees it.
 
-Laws: a delivery is one local transaction, with its inbox mark, its hearer's cell, the records of the service and the
-events to publish. No service is called, and nobody answered, on the word of an event that is not on disk; the
-coordinator and the orchestrator, which only listen and call no service, hear an event in the transaction that publishes
-it. What is pending is handled and committed together, a round of deliveries at a time: no service that is called in a
-round is called because of another of the same round. What becomes of a delivery that was cut off, and of a request
-that is made again, is looked up in `protocol/delivery.py` and `protocol/idempotent_receiver.py`, as in the lab.
+Laws: a delivery is one local transaction, with its inbox mark, its subscriber's cell, the records of the service and
+the events to publish. No service is called, and no client answered, because of an event that is not on disk; the
+coordinator and the orchestrator, which only listen and call no service, receive an event in the transaction that
+publishes it. Pending deliveries are handled and committed together, a round at a time: no service call of a round is
+caused by another delivery of the same round. The fate of an interrupted delivery, and of a repeated request, is looked
+up in `protocol/delivery.py` and `protocol/idempotent_receiver.py`, as in the lab.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,24 +45,25 @@ from choreo.storage.sqlite.journal import Journal
 from choreo.storage.values import Kept, detail_text, keep, outcome_text, steps_text
 
 RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
-"""So many unfinished runs, of so many steps in all, are resumed side by side, which bounds the memory that it takes."""
+"""Limits on the unfinished runs that are resumed side by side, and on their steps in all; they bound the memory."""
 
 ROW_BYTES_DURABLE, NAME_COPIES = 1_200, 3
-"""What a subscription takes here: an address of its own on the bus, once as a key there and once to find it."""
+"""Size of a subscription here, in bytes: it has its own address on the bus, stored once as a key there and once for
+look-up."""
 
 OPERATOR = -1
-"""The seat of whoever resumes a stuck run: none at the table."""
+"""The subscriber index of an operator who resumes a stuck run: none of the table's."""
 
 Address = tuple[str, int]
-"""Of a delivery on the bus, and the seat of its hearer."""
+"""Address of a delivery on the bus, and the index of its subscriber."""
 
 
 class DurableWiring(Struct, frozen=True, eq=False):
-    """An itinerary in one style, compiled and on its bus; every delivery has an address of its own.
+    """An itinerary in one style, compiled and wired to its bus; every delivery has its own address.
 
-    `addresses` has those of each topic, apart from that of the collector, the coordinator or the orchestrator, which is
-    in `collected`; `words` has what the journal calls the topic. `steps` is the itinerary as text, `client` the seat of
-    whoever asked, and the collector sits before it.
+    `addresses` has the addresses of each topic, except that of the collector (the coordinator or the orchestrator),
+    which is in `collected`; `words` has the journal's word for each topic. `steps` is the itinerary as text, `client`
+    the subscriber index of the client; the collector's index is one less.
     """
 
     table: Table
@@ -75,7 +76,7 @@ class DurableWiring(Struct, frozen=True, eq=False):
 
 
 class Live(Struct, eq=False, gc=False):
-    """A run that has not ended. `key` is its saga's id as it stands in the journal; `handled` counts its deliveries."""
+    """A run that has not ended. `key` is its saga's id as in the journal; `handled` counts its deliveries."""
 
     number: int
     key: str
@@ -87,17 +88,17 @@ class Live(Struct, eq=False, gc=False):
 
 
 class DurableRunner:
-    """Executes sagas with a journal; a sibling of the in-process runner, and services do not know.
+    """Executes sagas with a journal; a sibling of the in-process runner. Services see no difference.
 
-    `observe` is shown every event when it is decided upon; it is committed before anybody but the collector hears it.
-    `now_ms` is the clock, in milliseconds since 1970; the journal has its times from there, and nothing depends on
-    them. `around` puts something around every service, such as a tracer that looks on. `origin` is that of the
-    idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one, whatever
-    was copied or put back meanwhile (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
-    process keeps the origin that the journal has for it. With `calls` a call that ends the process is noticed by the
-    next one; without, it is made again at every start. `notice` takes a line for people about a run that is held, or
-    that ended the process. `are_same_services` says that the catalogue is the one that the
-    journal has had so far: then a service that held nothing may have another class, or be gone.
+    `observe` is called with every event when it is decided upon; the event is committed before any subscriber but the
+    collector receives it. `now_ms` is the clock, in milliseconds since 1970; it gives the times in the journal, and no
+    decision depends on them. `around` wraps every service, for example in a tracer that only observes. `origin` is that
+    of the idempotency keys of all runs that are begun here, drawn by default: two processes never have the same one,
+    even after a copy or a restore (docs/decisions/021-an-origin-for-each-process.md). A run that was begun by another
+    process keeps the origin that the journal has for it. With `calls` a call that ends the process is detected by the
+    next process; without, it is repeated at every start. `notice` takes a line for people about a run that is held, or
+    that ended the process. `are_same_services` says that the catalogue is the one that the journal has had so far: then
+    a service without state may have another class, or be gone.
     """
 
     def __init__(
@@ -115,9 +116,9 @@ class DurableRunner:
         notice: Callable[[str], None] = lambda text: None,
         are_same_services: bool = False,
     ) -> None:
-        """The services get back what the journal has of them.
+        """Restore the services from the journal.
 
-        Raises `JournalError`, and `ValueError` for an origin that makes no keys.
+        Raises `JournalError`, and `ValueError` for an origin that is unfit for keys.
         """
         self._journal = journal
         self._now_ms = now_ms
@@ -139,7 +140,7 @@ class DurableRunner:
         self._origin = new_origin() if origin is None else checked_origin(origin)
         self._has_begun = False
         self._live: dict[str, Live] = {}
-        """By the saga's id, as it stands in the journal."""
+        """By the saga's id, as in the journal."""
         self._published: list[Event] = []
         self._outbox: list[tuple[Live, Event]] = []
         self._due: list[tuple[Live, Event, Address]] = []
@@ -156,9 +157,9 @@ class DurableRunner:
         fail_compensation: str | None = None,
         style: str = "choreography",
     ) -> Outcome:
-        """Run one saga to its end, or say how it ended when it was run before.
+        """Run one saga to its end, or return the recorded outcome of a saga that was run before.
 
-        Raises what `begin` raises, and `RuntimeError` where a defect keeps it from ending.
+        Raises the exceptions of `begin`, and `RuntimeError` if a defect prevents an outcome.
         """
         self._entry.expect_outside()
         try:
@@ -173,11 +174,11 @@ class DurableRunner:
         return outcome
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:
-        """Take a request; one that was made before is answered from the journal, and executes nothing.
+        """Take a request; a repeated request is answered from the journal, and executes no step.
 
-        Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` where the saga is
-        recorded with other content, `NoCopy` for a service that the journal cannot keep, `JournalError`, and
-        `Reentered` within a service that this runner has called, or in another thread than it was made in.
+        Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` if the saga is
+        recorded with other content, `NoCopy` for a service that the journal cannot store, `JournalError`, and
+        `Reentered` within a service that this runner has called, or in another thread than the one that made it.
         """
         self._entry.expect_outside()
         self._journal.begin()
@@ -190,22 +191,22 @@ class DurableRunner:
         return self._begin(request, sender)
 
     def settle(self) -> None:
-        """Round by round: what is committed is published, whoever hears of it reacts, and that is committed.
+        """Run until idle, round by round: publish the committed events, let subscribers react, commit their reactions.
 
-        Raises `JournalError`; then nothing more is published, and the next process goes on from what is on disk.
+        Raises `JournalError`; then no further event is published, and the next process continues from the data on disk.
         """
         self._entry.expect_outside()
         self.commit()
         with self._entry:
             while self._outbox or self._due:
                 self._publish()
-                if self._commits_first:  # without an outbox the next call commits what this one has published
+                if self._commits_first:  # without an outbox the next call commits this call's events
                     self.commit()
         if self._live:
             self._put_aside_unended()
 
     def commit(self) -> None:
-        """Everything that was handled, in one transaction."""
+        """Commit all handled deliveries in one transaction."""
         begun, handled, ended = self._begun, self._handled, self._ended
         self._begun, self._handled, self._ended = [], [], []
         if self._holding.deadly:
@@ -213,7 +214,7 @@ class DurableRunner:
         self._journal.commit(begun, handled, ended, self._records.changed())
 
     def status(self, saga_id: str | int) -> Known | UnderWay | None:
-        """A run that has not ended is shown as it stands once everything that was begun is settled."""
+        """Return the status of a saga; a run without an outcome is shown as it stands once all begun runs are idle."""
         live = self._live.get(saga_text(saga_id))
         if live is not None:
             return live.under_way
@@ -223,7 +224,7 @@ class DurableRunner:
     # After a restart
 
     def _count_death(self) -> None:
-        """Count the call in which the process before has ended, if it was in one."""
+        """Count the call in which the previous process ended, if there was one."""
         mark = None if self._calls is None else self._calls.left
         told = None if mark is None else self._holding.count(mark)
         self._journal.commit([], [], [], [])
@@ -232,9 +233,10 @@ class DurableRunner:
             self._notice(told)
 
     def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
-        """Bring every unfinished run to its end, the oldest first; those whose client is still waiting.
+        """Bring every unfinished run to its end, the oldest first; yield those whose client is still waiting.
 
-        A run that has ended the process twice in one call comes last, alone: if it ends this one too, no other is cut.
+        A run that has ended the process twice in one call comes last and alone: if it ends this process too, no other
+        run is interrupted.
         """
         after = 0
         suspects: list[RunRow] = []
@@ -259,7 +261,7 @@ class DurableRunner:
             yield self._settled([(row, self._noticed(self._revived(row)))])
 
     def _read(self, columns: Sequence[Any]) -> RunRow | None:
-        """A run that has not ended; None for one that cannot be read, of which people are told."""
+        """Decode a run that has not ended; log an unreadable one, and return None."""
         try:
             return self._journal.read(columns)
         except UnreadableRow as error:
@@ -267,7 +269,7 @@ class DurableRunner:
             return None
 
     def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
-        """Bring these runs to their ends; those whose client is still waiting."""
+        """Bring these runs to their ends; return those whose client is still waiting."""
         self.settle()
         return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
 
@@ -277,21 +279,21 @@ class DurableRunner:
         return under_way
 
     def resume(self, row: RunRow) -> UnderWay:
-        """Bring to its end a run that is stuck or held, or that was cut off.
+        """Bring to its end a run that is stuck, held or interrupted.
 
-        What got stuck is delivered again, as if it had never been acknowledged; a call that has ended the process too
-        often is made once more. Raises `ValueError` for a run that has completed or was compensated.
+        The deliveries that got stuck are repeated, as if they had never been acknowledged; a call that has ended the
+        process too often is repeated once. Raises `ValueError` for a run that has completed or was compensated.
         """
         if row.state not in (State.STUCK, RUNNING):
             raise ValueError(f"expected a run that is stuck, got {row.number}, which is {row.state}")
-        self.commit()  # what nothing came of may wait to be written, and has a number all the same
+        self.commit()  # deliveries without events may wait to be written, and have numbers all the same
         if row.state == State.STUCK:
             try:
                 stood = self._stood(row)
                 held = self._why_held(row, stood)
                 if held is None:
                     self._wirings.of(row.request.style, row.request.steps)
-            except Exception as error:  # then it stays as it is
+            except Exception as error:  # the run stays as it is
                 return UnderWay(defect=defect(error))
             if held is not None:
                 return UnderWay(held=held)
@@ -305,9 +307,9 @@ class DurableRunner:
         return under_way
 
     def attend(self) -> None:
-        """Resume what an operator has asked for since this was called last.
+        """Poll the journal: resume the runs that an operator has asked for since the last call.
 
-        Raises `JournalError`, also where another file was put in the journal's place meanwhile.
+        Raises `JournalError`, also if another file has taken the journal's place meanwhile.
         """
         if not self._journal.has_changed():
             return
@@ -319,7 +321,7 @@ class DurableRunner:
             self._journal.answer(question, self._now_ms(), failure)
 
     def _expect_my_runs(self) -> None:
-        """Nothing that others may do with a journal that a node has takes the newest run away (see `prune`)."""
+        """Check that the newest run is still there: no legal operation of other programs removes it (see `prune`)."""
         newest = self._journal.last_run()
         if newest != self._runs:
             raise JournalError(
@@ -328,7 +330,7 @@ class DurableRunner:
             )
 
     def _revived(self, row: RunRow) -> UnderWay:
-        """The run as it stood, with the deliveries that are still to be made."""
+        """Restore the run with its pending deliveries."""
         if not is_resent(self._guarantees):
             return UnderWay()
         under_way, request = UnderWay(), row.request
@@ -340,7 +342,7 @@ class DurableRunner:
                 return under_way
             self._holding.go_on_undoing(row.number, stood)
             wiring = self._wirings[request.style, request.steps]
-        except Exception as error:  # this run cannot go on; others can
+        except Exception as error:  # this run cannot continue; others can
             if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
                 raise
             under_way.defect = defect(error)
@@ -352,7 +354,7 @@ class DurableRunner:
         return under_way
 
     def _stood(self, row: RunRow) -> Stood:
-        """Raises `Unreplayable`."""
+        """Replay the run from its rows. Raises `Unreplayable`."""
         replayer = self._replayers[row.request.style, row.request.steps]
         return replayer.replay(row, self._journal.deliveries(row.number))
 
@@ -377,7 +379,7 @@ class DurableRunner:
     def _asked_again(
         self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
     ) -> Outcome | UnderWay:
-        """What the front door says to a request whose saga is recorded."""
+        """Apply the idempotent receiver to a request whose saga is recorded."""
         if recorded != request:
             raise Conflict(difference(recorded, request))
         outcome = None if row is None else row.outcome
@@ -396,7 +398,7 @@ class DurableRunner:
     # A round
 
     def _publish(self) -> None:
-        """Deliver everything that is due to everybody who hears it."""
+        """Deliver every due event to all its subscribers."""
         due, outbox = self._due, self._outbox
         self._due, self._outbox = [], []
         at_ms = self._now_ms()
@@ -412,17 +414,17 @@ class DurableRunner:
                     self._deliver(live, event, address, seat, at_ms)
 
     def _deliver(self, live: Live, event: Event, address: str, seat: int, at_ms: int) -> None:
-        """One local transaction: what the hearer does, and the row that says so."""
+        """Run one local transaction: the subscriber's reaction, and the row that records it."""
         under_way, wiring, cells = live.under_way, live.wiring, live.cells
         if under_way.defect is not None:
             return
         marks = self._marks
-        if marks is not None and seat < wiring.client - 1:  # the collector calls nobody
+        if marks is not None and seat < wiring.client - 1:  # the collector calls no service
             marks[RUN], marks[SEAT] = live.number, seat
         before = cells[seat]
         try:
             wiring.bus.emit(address, event, cells)
-        except Exception as error:  # neither a refusal nor a defect of a service: it will be made again
+        except Exception as error:  # neither a refusal nor a defect of a service: the call will be repeated
             under_way.defect = defect(error)
             self._clear_marks()
             return
@@ -449,7 +451,7 @@ class DurableRunner:
             self._commit_at_once()
 
     def _commit_at_once(self) -> None:
-        """An undo of a step in doubt: until it is on disk, the mark of the call tells the next process of it."""
+        """Commit the undo of a step in doubt; until it is on disk, the call's mark tells the next process of it."""
         self.commit()
         self._clear_marks()
 
@@ -460,11 +462,14 @@ class DurableRunner:
     def _kept(self, receipt: object, step: str) -> Kept:
         try:
             return keep(receipt, f"the receipt of {step}")
-        except NoCopy as error:  # it could be copied a moment ago
+        except NoCopy as error:  # the earlier copy succeeded
             raise JournalError(str(error)) from None
 
     def _put_out(self, live: Live, event: Event, at_ms: int) -> None:
-        """Into the outbox, for whoever calls a service or is outside; the collector only listens, and hears at once."""
+        """Put an event into the outbox; deliver it at once to the collector.
+
+        The outbox is for participants, which call services, and for the client. The collector only listens.
+        """
         if self._observe is not None:
             self._observe(event)
         wiring, name = live.wiring, event.topic.name
@@ -477,13 +482,13 @@ class DurableRunner:
             live.under_way.defect = defect(UnheardEvent(f"nobody has subscribed to {name!r}"))
 
     def _answer(self, live: Live, event: Event, address: str) -> None:
-        """What the client hears is on disk."""
+        """Answer the client with an outcome that is on disk."""
         live.wiring.bus.emit(address, event, live.cells)
         live.under_way.outcome, live.under_way.event = live.cells[-1].receipt, event
         self._live.pop(live.key, None)
 
     def _put_aside_unended(self) -> None:
-        """What has come to rest without an outcome waits for the next process, or for whoever asks again."""
+        """Park runs that stopped without an outcome; recovery or a retry picks them up."""
         for live in self._live.values():
             if live.under_way.defect is None:
                 live.under_way.defect = defect(NoOutcome(f"run-{live.number} came to rest without an outcome"))
@@ -513,18 +518,18 @@ class DurableRunner:
 
 
 def why_not(under_way: UnderWay) -> str | None:
-    """Why a run that was resumed cannot go on, or None if it can."""
+    """Return why a resumed run cannot continue, or None if it can."""
     if under_way.held is not None:
         return under_way.held.reason
     return None if under_way.defect is None else under_way.defect.summary
 
 
 def was_in_doubt(event: Event) -> bool:
-    """Whether an event tells of a step that was in doubt: undone by now, or not."""
+    """Return whether an event tells of a step that was in doubt, undone or not."""
     detail = event.detail
     return isinstance(detail, InDoubt) or (isinstance(detail, Defect) and detail.is_undone)
 
 
 def address_of(seat: int, topic: str) -> str:
-    """Where on the bus a delivery of that topic to that seat goes."""
+    """Return the bus address of a topic's delivery to one subscriber."""
     return f"{seat}<{topic}"

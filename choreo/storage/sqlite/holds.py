@@ -1,6 +1,6 @@
-"""The tables about runs that cannot go on: which service served a step, which calls ended the process, which are held.
+"""The tables about held runs: the service of each step, the calls that ended the process, and the runs that are held.
 
-Laws: all SQL about these tables stands here. Whatever is changed is written with the next commit of the journal.
+Laws: all SQL about these tables stands here. Changes are written with the next commit of the journal.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ IS_UNFINISHED = "SELECT 1 FROM runs WHERE run = ? AND state = 'running'"
 
 
 class HeldRow(Struct, frozen=True):
-    """A run that is held: since when, in milliseconds since 1970, at which step, and why."""
+    """A held run: since when, in milliseconds since 1970, at which step, and why."""
 
     run: int
     at_ms: int
@@ -34,7 +34,7 @@ class HeldRow(Struct, frozen=True):
 
 
 class DeadlyRow(Struct, frozen=True):
-    """A call of a service that has ended the process so many times in a row."""
+    """A call of a service, and the number of consecutive processes that it ended."""
 
     run: int
     seat: int
@@ -43,7 +43,7 @@ class DeadlyRow(Struct, frozen=True):
 
 
 def held_among(journal: Journal, first: int, last: int = RUNS_MAX) -> dict[int, HeldRow]:
-    """The runs that are held among those with these numbers; one whose row cannot be read is held all the same."""
+    """Return the held runs in this range of numbers; a run whose row cannot be read counts as held."""
     return {row[0]: _held_row(row) for row in journal.select(HELD_AMONG, (first, last))}
 
 
@@ -56,23 +56,23 @@ def hold(journal: Journal, row: HeldRow) -> None:
 
 
 def release(journal: Journal, run: int) -> None:
-    """The run is not held any more."""
+    """Mark the run as no longer held."""
     journal.change(RELEASE, [(run,)])
 
 
 def served_by(journal: Journal, step: str, run: int) -> str | None:
-    """Return the kind of the service that served a step when that run began; None: a stand-in, or nobody knows."""
+    """Return the kind of the service that served a step when that run began; None: a stand-in, or unknown."""
     found = journal.select(SERVED, (quote(step), run))
     return None if not found or found[0][0] is None else str(found[0][0])
 
 
 def note_served(journal: Journal, step: str, run: int, kind: str | None) -> None:
-    """From that run on the step is served by a service of that kind; None: by the stand-in."""
+    """Record that from that run on a service of that kind serves the step; None: the stand-in."""
     journal.change(NOTE_SERVED, [(quote(step), run, kind)])
 
 
 def deadly_calls(journal: Journal) -> list[DeadlyRow]:
-    """All of them; a row that cannot be read counts nothing."""
+    """Return all calls that ended a process; an unreadable row counts as zero."""
     return [DeadlyRow(*row) for row in journal.select(DEADLY) if not any(wrong_cells("deadly_calls", row))]
 
 
@@ -81,7 +81,7 @@ def count_death(journal: Journal, row: DeadlyRow) -> None:
 
 
 def forget_deaths(journal: Journal, calls: Iterable[tuple[int, int]]) -> None:
-    """Those calls, each by its run and its seat, have come to an end."""
+    """Delete the counts of those calls (run, subscriber index), which have returned."""
     journal.change(FORGET_DEATHS, list(calls))
 
 

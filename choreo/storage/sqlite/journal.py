@@ -1,7 +1,7 @@
-"""The journal's rows: what is written in one transaction, and what is read back.
+"""The journal's rows: written in one transaction each time, and read back.
 
-Laws: all SQL about rows stands here; `schema.py` has the tables, and `opening.py` asks the file about itself. A
-transaction is written whole or not at all. Reading goes run by run, so that it takes no more room for a longer journal.
+Laws: all SQL about rows stands here; `schema.py` has the tables, and `opening.py` checks the file itself. A transaction
+is atomic. Rows are read run by run, so that memory does not grow with the journal.
 """
 
 import os
@@ -37,7 +37,7 @@ ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
 def _insertions(into: str, columns: int) -> Mapping[int, str]:
-    """The statement that inserts so many rows."""
+    """Return the statements that insert that many rows."""
     row = f"({', '.join('?' * columns)})"
     return {size: f"INSERT INTO {into} VALUES {', '.join([row] * size)}" for size in ROWS_AT_ONCE}
 
@@ -48,7 +48,7 @@ END = (
     "UPDATE runs SET state = ?1, ended_ms = ?2, outcome = coalesce(outcome, ?3), "
     "resolution = CASE WHEN outcome IS NULL THEN NULL ELSE ?3 END WHERE run = ?4"
 )
-"""What a client was told is never written over."""
+"""An outcome that was sent to a client is never overwritten."""
 IS_KNOWN = "SELECT run FROM runs WHERE saga_id = ?"
 NEWEST = f"SELECT {RUN_COLUMNS} FROM runs WHERE saga_id = ? ORDER BY run DESC LIMIT 1"
 DELIVERIES = (
@@ -78,7 +78,7 @@ KEEP_RECORDS = (
 
 
 RUNS_MAX = 2**63 - 1
-"""No run has a higher number: SQLite has no wider column."""
+"""The highest number of a run: the widest integer of SQLite."""
 
 ROWS_JUDGED_MAX = 10_000
 NO_UTF8 = "Could not decode to UTF-8"
@@ -87,7 +87,7 @@ _TEXT_OR_NULL = (str, NoneType)
 SOUND_DELIVERIES = {
     (int, int, int, int, str, str, detail, receipt) for detail in _TEXT_OR_NULL for receipt in (*_TEXT_OR_NULL, bytes)
 }
-"""The types of a row of `deliveries` that a node has written."""
+"""The types of a row of `deliveries` that a node writes."""
 
 CONDITIONS = {
     UNFINISHED: "state = 'running'",
@@ -95,11 +95,11 @@ CONDITIONS = {
     HELD: "state = 'running' AND run IN (SELECT run FROM held)",
     **{state.value: f"state = '{state.value}'" for state in State},
 }
-"""Which runs are in a state. One that is held has not ended, and stands as `running` in its row."""
+"""SQL conditions for the state of a run. A held run has not ended, and stands as `running` in its row."""
 
 
 class Journal:
-    """A journal that is open. Every method raises `JournalError` where the file cannot be read or written."""
+    """An open journal. Every method raises `JournalError` if the file cannot be read or written."""
 
     def __init__(self, path: str, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -112,12 +112,12 @@ class Journal:
 
     @classmethod
     def open(cls, path: str, factory: Factory = sqlite3.Connection) -> "Journal":
-        """To write it."""
+        """Open it for writing."""
         return cls(path, connect(path, factory))
 
     @classmethod
     def open_to_read(cls, path: str) -> "Journal":
-        """To look at it."""
+        """Open it for reading."""
         return cls(path, connect_to_read(path))
 
     def close(self) -> None:
@@ -126,9 +126,9 @@ class Journal:
     # Writing
 
     def begin(self) -> None:
-        """Open the transaction that the next `commit` closes: what is looked up until then stays so.
+        """Open the transaction that the next `commit` closes; reads until then see one snapshot.
 
-        To look up many things in one transaction takes half as long as to look up each in its own.
+        Many look-ups in one transaction take half as long as each in its own.
         """
         if not self._connection.in_transaction:
             if os.getpid() != self._process:
@@ -148,11 +148,14 @@ class Journal:
         ended: Sequence[EndedRow],
         records: Sequence[RecordsRow],
     ) -> None:
-        """All of that in one transaction, which `begin` may have opened. It is on disk when this returns."""
+        """Write all these rows in one transaction, which `begin` may have opened.
+
+        They are on disk when this returns.
+        """
         if not (begun or handled or ended or records or self._connection.in_transaction):
             return
         self.begin()
-        try:  # `_transaction`, written out: a context manager for each round is two hundredths of a saga's time
+        try:  # `_transaction` inlined: a context manager for each round takes two hundredths of a saga's time
             self._insert(BEGIN, begun)
             self._insert(HANDLE, handled)
             if ended:
@@ -167,17 +170,17 @@ class Journal:
             raise
 
     def keep_origin(self, first_run: int, origin: str) -> None:
-        """The origin of the idempotency keys of this run and of those after it; part of the transaction of `begin`."""
+        """Store the origin of the idempotency keys from this run on; part of the transaction of `begin`."""
         try:
             self._execute(KEEP_ORIGIN, (first_run, origin))
         except sqlite3.Error as error:
             raise self._failed(error, "written") from error
 
     def prune(self, before_ms: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
-        """Forget up to so many runs, above `after`, that completed or were compensated before then.
+        """Delete up to `limit` runs, numbered above `after`, that completed or were compensated before then.
 
-        Returns how many, and the last one of them (0: there are no more). Never one that is unfinished or stuck, nor
-        the newest run, which holds the place for the next number. The room is used again by what comes.
+        Returns the number of deleted runs, and the number of the last one (0: there are no more). Unfinished and stuck
+        runs stay, and so does the newest run, which reserves the next number. The freed space is reused.
         """
         pruned = [run for (run,) in self._all(PRUNABLE, (before_ms, after, limit))]
         with self._transaction():
@@ -187,41 +190,41 @@ class Journal:
         return len(pruned), pruned[-1] if pruned else 0
 
     def prunable(self, before_ms: int) -> tuple[int, int]:
-        """How many runs that ended before then can be forgotten, and how many cannot that were begun before then."""
+        """Count the runs that ended before then and can be deleted, and the older runs that cannot."""
         ((prunable,),), ((kept,),) = self._all(PRUNABLE_COUNT, (before_ms,)), self._all(KEPT_COUNT, (before_ms,))
         return int(prunable), int(kept)
 
     def keep_catalogue(self, module: str) -> None:
-        """Whose services execute the sagas of this journal from now on."""
+        """Store the module whose services execute the sagas of this journal from now on."""
         with self._transaction():
             self._execute("DELETE FROM catalogue")
             self._execute("INSERT INTO catalogue VALUES (?)", (module,))
 
-    # An operator's word, which reaches the node through the journal
+    # Requests of operators, which reach the node through the journal
 
     def ask_to_resume(self, run: int, at_ms: int) -> int:
-        """The number of the question."""
+        """Ask the node to resume a run; return the number of the question."""
         with self._transaction():
             (row,) = self._all("INSERT INTO resumptions (run, asked_ms) VALUES (?, ?) RETURNING number", (run, at_ms))
         return int(row[0])
 
     def asked_to_resume(self) -> list[tuple[int, int]]:
-        """The questions that are open, each with the number of its run."""
+        """Return the open questions, each with the number of its run."""
         return [(number, run if run.__class__ is int else 0) for number, run in self._all(ASKED)]
 
     def answer(self, question: int, at_ms: int, failure: str | None = None) -> None:
-        """The run has come to rest again; or why it could not be resumed."""
+        """Answer a question: the run is idle again, or the reason why it could not be resumed."""
         with self._transaction():
             text = None if failure is None else failure.encode("utf-8", "backslashreplace").decode()
             self._execute(ANSWER, (at_ms, text, question))
 
     def answered(self, question: int) -> tuple[bool, str | None]:
-        """Whether it was answered, and the failure if that was the answer."""
+        """Return whether a question was answered, and the failure if there was one."""
         found = self._all("SELECT done_ms, failure FROM resumptions WHERE number = ?", (question,))
         return (bool(found and found[0][0] is not None), found[0][1] if found else None)
 
     def has_changed(self) -> bool:
-        """Whether another program has written since this was asked last."""
+        """Return whether another program has written since the last call."""
         ((version,),) = self._all("PRAGMA data_version")
         before, self._data_version = self._data_version, int(version)
         return self._data_version != before
@@ -229,7 +232,7 @@ class Journal:
     # Reading
 
     def counts(self) -> dict[str, int]:
-        """How many runs there are in each state; those that are held are not counted as running."""
+        """Count the runs in each state; held runs are not counted as running."""
         counts = dict(self._all("SELECT state, count(*) FROM runs GROUP BY state"))
         ((held,),) = self._all("SELECT count(*) FROM held JOIN runs USING (run) WHERE state = 'running'")
         if held:
@@ -237,17 +240,17 @@ class Journal:
         return {state: count for state, count in counts.items() if count}
 
     def last_run(self) -> int:
-        """The number of the newest run; 0 where there is none."""
+        """Return the number of the newest run; 0 if there is none."""
         (newest,) = self._all("SELECT coalesce(max(run), 0) FROM runs")
         if newest[0] >= RUNS_MAX:
             raise self._unreadable(f"run {newest[0]} leaves no number for another run")
         return int(newest[0])
 
     def find(self, saga_id: str | int) -> RunRow | None:
-        """The newest run of a saga."""
+        """Return the newest run of a saga."""
         key = (saga_text(saga_id),)
         try:
-            if self._execute(IS_KNOWN, key).fetchone() is None:  # the usual case, and therefore the short way
+            if self._execute(IS_KNOWN, key).fetchone() is None:  # fast path for the usual case
                 return None
         except sqlite3.Error as error:
             raise self._failed(error, "read") from error
@@ -255,47 +258,47 @@ class Journal:
         return self.read(row)
 
     def runs(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[RunRow]:
-        """The next runs by number, all or those in one state."""
+        """Return the next runs by number: all, or those in one state."""
         return [self.read(row) for row in self.run_rows(after, limit, state)]
 
     def run(self, number: int) -> RunRow | None:
-        """The run with that number."""
+        """Return the run with that number."""
         if not 0 < number <= RUNS_MAX:
             return None
         return next((row for row in self.runs(number - 1, 1) if row.number == number), None)
 
     def run_rows(self, after: int = 0, limit: int = 1000, state: str | None = None) -> list[tuple[Any, ...]]:
-        """The same as they stand: the values of `RUN_COLUMNS`, for whoever reads also what cannot be read."""
+        """Return the next runs as raw values of `RUN_COLUMNS`, for callers that also handle unreadable rows."""
         where = "" if state is None else f"{_condition(state)} AND "
         return self._all(f"SELECT {RUN_COLUMNS} FROM runs WHERE {where}run > ? ORDER BY run LIMIT ?", (after, limit))
 
     def read(self, columns: Sequence[Any]) -> RunRow:
-        """A row of `run_rows`. Raises `UnreadableRow` for one that no node has written."""
+        """Decode a row of `run_rows`. Raises `UnreadableRow` for a row that no node writes."""
         wrong = "; ".join(wrong_cells("runs", columns))
         if wrong:
             raise self._unreadable(f"run {columns[0]} cannot be read: {wrong}")
         return read_run(columns)
 
     def deliveries(self, run: int) -> list[DeliveryRow]:
-        """The deliveries of a run, in their order. Raises `UnreadableRow` for one that no node has written."""
+        """Return the deliveries of a run in order. Raises `UnreadableRow` for a row that no node writes."""
         rows = self._all(DELIVERIES, (run,))
         if not SOUND_DELIVERIES.issuperset([tuple(map(type, row)) for row in rows]):
             raise self._unreadable(f"run {run}, {_first_wrong(rows)}")
         return [DeliveryRow(*row) for row in rows]
 
     def catalogue(self) -> str | None:
-        """The module whose services have executed the sagas so far."""
+        """Return the module whose services have executed the sagas so far."""
         found = self._all("SELECT module FROM catalogue")
         return str(found[0][0]) if found else None
 
     def records(self) -> Iterator[RecordsRow]:
-        """The records of the services."""
+        """Yield the records of the services."""
         yield from self._all("SELECT name, kind, records FROM services ORDER BY name")
 
-    # For the modules beside this one that have tables of their own
+    # For the neighbouring modules that have tables of their own
 
     def select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         return self._all(query, values)
 
     def change(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
@@ -306,11 +309,11 @@ class Journal:
         except sqlite3.Error as error:
             raise self._failed(error, "written") from error
 
-    # For whoever looks
+    # For read-only commands
 
     @contextmanager
     def at_one_moment(self) -> Iterator[None]:
-        """What is read within this is as it was at one moment, whoever writes meanwhile."""
+        """Read within one snapshot, also while another program writes."""
         self._all("BEGIN")
         try:
             yield
@@ -318,23 +321,23 @@ class Journal:
             self._connection.rollback()
 
     def before_newest(self, count: int, state: str | None = None) -> int:
-        """The number after which there are so many runs and no more, of all or of those in one state."""
+        """Return the number before the newest `count` runs, of all or of those in one state."""
         where = "" if state is None else f"WHERE {_condition(state)} "
         query = f"SELECT min(run) FROM (SELECT run FROM runs {where}ORDER BY run DESC LIMIT ?)"
         ((first,),) = self._all(query, (count,))
         return 0 if first is None else max(int(first) - 1, 0)
 
     def damage(self, limit: int = 100) -> list[str]:
-        """What SQLite finds wrong with the file as a file; empty where it is sound."""
+        """Return the errors of SQLite's integrity check; empty if the file is sound."""
         found = [str(text) for (text,) in self._all(f"PRAGMA integrity_check({int(limit)})")]
         return [] if found == ["ok"] else found
 
     def strays(self, limit: int = 100) -> list[int | str]:
-        """The numbers of runs that there are not, and that have deliveries; what is no number as text."""
+        """Return the numbers of missing runs that have deliveries; a value that is not a number is returned as text."""
         return [run if run.__class__ is int else shown(run) for (run,) in self._all(STRAYS, (limit,))]
 
     def wrong_cells(self, limit: int = 100) -> list[str]:
-        """What stands where it cannot, in the tables beside runs and deliveries: a sentence for each row."""
+        """Return a sentence for each row with an illegal cell, in the tables beside runs and deliveries."""
         below = self._all("SELECT run FROM runs WHERE run < 1 LIMIT ?", (limit,))
         found = [f"runs, row {run}: run: expected a number above 0" for (run,) in below]
         for table in BESIDE:
@@ -354,7 +357,7 @@ class Journal:
             raise self._failed(error, "read") from error
 
     def _all_as_it_is(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """The same, where a text is none: what cannot be decoded is spelled out, and is wrong by that."""
+        """Return all rows of a query; undecodable text is escaped, and is illegal for that reason."""
         self._reads_any_text = True
         self._connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
         try:
@@ -367,7 +370,7 @@ class Journal:
         return UnreadableRow(f"expected a journal that is sound, got {self.path!r}: {why}")
 
     def _insert(self, statements: Mapping[int, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Many rows a statement, which takes two thirds of the time of a statement for each."""
+        """Insert many rows for each statement, in two thirds of the time of one statement for each row."""
         if len(rows) == 1:
             self._execute(statements[1], rows[0])
             return
@@ -396,7 +399,7 @@ class Journal:
 
 
 def _first_wrong(rows: Sequence[Sequence[Any]]) -> str:
-    """The first row of these that no node has written, and what is wrong with it."""
+    """Describe the first of these rows that no node writes."""
     for row in rows:
         wrong = "; ".join(wrong_cells("deliveries", row))
         if wrong:
@@ -405,7 +408,10 @@ def _first_wrong(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _condition(state: str) -> str:
-    """Of the runs in a state. It stands in the text of a query, so that the index of that state is used."""
+    """Return the SQL condition for a state.
+
+    It is part of the query's text, so that SQLite uses the index of that state.
+    """
     if state not in CONDITIONS:
         raise ValueError(f"state: expected {', '.join(CONDITIONS)}, got {state!r}")
     return CONDITIONS[state]

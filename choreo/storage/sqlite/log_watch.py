@@ -1,9 +1,9 @@
-"""SQLite's write-ahead log beside a journal that is open: whether all that was committed is still in it.
+"""Watch of SQLite's write-ahead log beside an open journal: checks that all committed frames are still in it.
 
-Laws: only looks, and raises no false alarm, whatever other programs do by SQLite's own means. How long the log must be
-is read from its index, which every connection keeps up to date (https://sqlite.org/walformat.html): the number of the
-last frame that was committed, and the salts of the log, which change when it begins again. SQLite writes the index
-after it has made the log longer, and before it cuts it off or writes it over; so what does not fit is looked at again.
+Laws: read-only, and free of false alarms, whichever ordinary SQLite operations other programs run. The required length
+of the log is read from its index, which every connection keeps up to date (https://sqlite.org/walformat.html): the
+number of the last committed frame, and the salts of the log, which change when the log restarts. SQLite writes the
+index after it extends the log, and before it truncates or overwrites the log; so a mismatch is checked again.
 """
 
 import os
@@ -15,20 +15,20 @@ LOG, INDEX = "-wal", "-shm"
 LOG_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 FRAME_SALTS = slice(8, 16)
 INDEX_HEADER_BYTES = 48
-"""It stands there twice, so that a reader sees whether it is just being written."""
+"""The header stands there twice, so that a reader detects a write in progress."""
 INDEX_HEADER = Struct("=I8xBxHI12x8s")
-"""Version, whether it is in use, bytes a page, frames, salts."""
+"""Fields: version, initialized flag, page size in bytes, number of frames, salts."""
 INDEX_VERSION = 3007000
 LOOKS_MAX = 10
 
 
 class LogWatch:
-    """The log and its index, as they were when this was made, which is once SQLite has opened them."""
+    """The log and its index as of now, after SQLite has opened them."""
 
     def __init__(self, journal: str) -> None:
-        """`journal` is the real path. Raises `JournalError`.
+        """Open the log and its index; `journal` is the real path. Raises `JournalError`.
 
-        The descriptor of the index is never closed: SQLite's locks on it would go with it
+        The descriptor of the index is never closed: closing it would drop SQLite's locks
         (https://sqlite.org/howtocorrupt.html, 2.2).
         """
         self._journal = journal
@@ -43,16 +43,16 @@ class LogWatch:
                 f"({error.strerror})"
             ) from None
         self._header = b""
-        """The header of the index when the log was seen to be whole."""
+        """The header of the index at the last successful check."""
         self._salts, self._end, self._frame = b"", 0, b""
-        """Of the last frame that was seen to be committed: the salts, where it ends, and what is in it."""
+        """The last committed frame at the last successful check: the salts, its end, and its content."""
         self.expect_whole()
 
     def expect_whole(self) -> None:
-        """Raises `JournalError` if what was committed is not, or will not be, in the files that are there.
+        """Check that all committed data is, and will stay, in the present files. Raises `JournalError`.
 
-        A log that was moved is whole where SQLite has it open, and is written into the journal when that is closed.
-        Where it is not whole, or where its index is another one, `LeftAsItLies` says that nothing more may be written.
+        A log that was moved is intact where SQLite has it open, and is written into the journal on close. If the log is
+        incomplete, or its index was replaced, `LeftAsItLies` says that no further write is allowed.
         """
         try:
             status = os.stat(self._log_path)
@@ -70,7 +70,7 @@ class LogWatch:
             )
 
     def expect_uncut(self) -> None:
-        """The same, in less time: whether the log was cut off since it was seen to be whole."""
+        """Check, faster, that the log was not truncated since the last check. Raises `JournalError`."""
         if os.pread(self._index, INDEX_HEADER_BYTES, 0) != self._header or os.fstat(self._log).st_size < self._end:
             self.expect_whole()
 
@@ -78,12 +78,12 @@ class LogWatch:
         return self._is_whole(os.fstat(self._log).st_size)
 
     def _is_whole(self, size: int) -> bool:
-        """Whether the log has that size at least which its index says, and in it what was seen there before."""
+        """Return whether the log has at least the size in its index, and still contains the frame seen before."""
         header = os.pread(self._index, 2 * INDEX_HEADER_BYTES, 0)
         if len(header) < 2 * INDEX_HEADER_BYTES:
             return False
         if header[:INDEX_HEADER_BYTES] != header[INDEX_HEADER_BYTES:]:
-            return True  # just being written, or by a program that died over it: SQLite sees to it with the next commit
+            return True  # a write is in progress, or a program died during it: SQLite repairs it with the next commit
         version, is_used, page, frames, salts = INDEX_HEADER.unpack_from(header)
         if version != INDEX_VERSION or not is_used:
             return True

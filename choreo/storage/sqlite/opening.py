@@ -1,7 +1,7 @@
-"""Opening a journal: for the one node that writes it, or to look at it.
+"""Opening a journal: for the one node that writes it, or read-only.
 
-Laws: one node at a time has a journal, and a node that dies leaves it to the next; the kernel sees to both (flock).
-Nothing is written to a file that is not a journal, or is a newer one.
+Laws: one node at a time holds a journal, and the kernel passes it on when a node dies (flock). A file that is not a
+journal, or has a newer version, is never written.
 """
 
 import fcntl
@@ -16,15 +16,15 @@ from choreo.storage.sqlite.log_watch import LogWatch
 from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 BUSY_TIMEOUT_S = 10.0
-"""So long a transaction waits for that of another program: a prune, a backup."""
+"""Longest wait for another program's transaction: a prune, a backup."""
 
 LOCK_SUFFIX = "-lock"
 
 WRITES_NOTHING = "UPDATE services SET kind = kind WHERE false"
-"""Fails where nothing may be written. What is read-only can be opened all the same, and would fail with a request."""
+"""Fails on a read-only journal. A read-only file can be opened all the same, and would fail with a request."""
 
 SQLITE_MAGIC = b"SQLite format 3\0"
-"""How every SQLite file begins (https://sqlite.org/fileformat.html)."""
+"""Magic bytes of every SQLite file (https://sqlite.org/fileformat.html)."""
 
 OBJECTIONS_MAX, SQL_SHOWN_MAX = 3, 120
 
@@ -32,10 +32,10 @@ Factory = type[sqlite3.Connection]
 
 
 class Lock:
-    """The right to write the runs of a journal, until it is released or the process ends, by whatever way."""
+    """Exclusive right to write the runs of a journal, until release or the end of the process, however it ends."""
 
     def __init__(self, path: str, wait: bool = False) -> None:
-        """Raises `JournalInUse`, which names the process that has it; with `wait` it waits for its turn."""
+        """Take the lock; with `wait`, wait for it. Raises `JournalInUse`, which names the process that has it."""
         _expect_a_path(path)
         self._path = os.path.realpath(path) + LOCK_SUFFIX
         self._journal = os.path.realpath(path)
@@ -62,7 +62,7 @@ class Lock:
                 f"expected a file system that locks files, got {path!r}: {self._path} cannot be locked "
                 f"({error.strerror})"
             ) from None
-        with suppress(OSError):  # a full disk: then nobody can be told whose it is, and it is ours all the same
+        with suppress(OSError):  # a full disk: the lock is held, but its owner cannot be recorded
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
@@ -70,18 +70,21 @@ class Lock:
         os.register_at_fork(after_in_child=self._forget)
 
     def watch_log(self) -> None:
-        """Watch SQLite's log as well, from now on, for the journal is open. Raises `JournalError`."""
+        """Watch SQLite's log as well from now on; the journal is open. Raises `JournalError`."""
         self._log = LogWatch(self._journal)
 
     def expect_uncut(self) -> None:
-        """Raises `JournalError` if SQLite's log was cut off since `expect_held`: what is appended would hide it."""
+        """Check that SQLite's log was not truncated since `expect_held`; an append would hide it.
+
+        Raises `JournalError`.
+        """
         if self._log is not None:
             self._log.expect_uncut()
 
     def expect_held(self) -> None:
-        """Raises `JournalError` if the journal, its log or the lock is not any more the file that it was.
+        """Check that the journal, its log and the lock are still the same files. Raises `JournalError`.
 
-        Somebody has moved or removed it, and another node may have another journal under the same name.
+        If another program has moved or removed one, another node may hold another journal under the same name.
         """
         if self._log is not None:
             self._log.expect_whole()
@@ -98,13 +101,13 @@ class Lock:
             )
 
     def release(self) -> None:
-        """Somebody else may have it. Once is enough."""
+        """Release the lock; idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _forget(self) -> None:
-        """In a child that a service has forked: the lock is its parent's, and goes with the parent."""
+        """Forget the lock in a child that a service has forked: it belongs to the parent, and ends with it."""
         self.release()
 
     def _owner(self) -> str:
@@ -115,10 +118,10 @@ class Lock:
 
 
 def expect_no_other_file(path: str) -> None:
-    """Raises `JournalError` for what is plainly no journal, before anything is laid beside it.
+    """Check that the file is not plainly another kind, before a file is created beside it. Raises `JournalError`.
 
-    Only for a process that has not opened it yet: to close a file takes away all locks that the process has on it, and
-    so those of SQLite (https://sqlite.org/howtocorrupt.html, 2.2).
+    Only for a process that has not opened it yet: closing a file drops all locks that the process has on it, and so
+    those of SQLite (https://sqlite.org/howtocorrupt.html, 2.2).
     """
     _expect_a_path(path)
     if not os.path.exists(path):
@@ -134,7 +137,7 @@ def expect_no_other_file(path: str) -> None:
         with open(path, "rb") as file:
             begin = file.read(len(SQLITE_MAGIC))
     except OSError:
-        return  # SQLite will say why it cannot be opened
+        return  # SQLite will report why it cannot be opened
     if begin and begin != SQLITE_MAGIC:
         raise JournalError(f"expected a journal, got {path!r}: it is something else")
 
@@ -147,7 +150,7 @@ def _expect_a_path(path: str) -> None:
 
 
 def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connection:
-    """A connection that writes, to a journal of this version: made, or brought forward, where need be.
+    """Open a journal of this version for writing; create or migrate it if necessary.
 
     Raises `JournalError`.
     """
@@ -161,12 +164,12 @@ def connect(path: str, factory: Factory = sqlite3.Connection) -> sqlite3.Connect
             )
         connection.execute(WRITES_NOTHING)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # on a Mac a plain fsync stops at the drive's own cache
+        connection.execute("PRAGMA fullfsync = ON")  # on a Mac a plain fsync does not flush the drive's cache
     return connection
 
 
 def connect_to_read(path: str) -> sqlite3.Connection:
-    """A connection that looks, and changes nothing. Raises `JournalError`."""
+    """Open a read-only connection. Raises `JournalError`."""
     _expect_a_path(path)
     if not Path(path).exists():
         raise JournalError(f"expected a journal, got {path!r}: there is no such file")
@@ -179,7 +182,7 @@ def connect_to_read(path: str) -> sqlite3.Connection:
 
 
 def _is_left_alone(path: str, error: BaseException | None) -> bool:
-    """Whether nothing can be made beside the file, as SQLite would even to read it, and nothing of a node is there."""
+    """Return whether no log exists, and SQLite cannot create the files that it needs even to read."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     is_refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
     return is_refused and Path(path).is_file() and not Path(f"{path}-wal").exists()
@@ -203,13 +206,13 @@ def _connected_to_read(path: str, mode: str) -> sqlite3.Connection:
 
 @contextmanager
 def closed_unless_fine(connection: sqlite3.Connection, path: str, what: str) -> Iterator[None]:
-    """Errors of SQLite in our words; after any error the connection is closed."""
+    """Translate errors of SQLite; close the connection after any error."""
     try:
         yield
     except sqlite3.Error as error:
         connection.close()
         raise explained(error, path, what) from error
-    except UnicodeDecodeError as error:  # where SQLite tells what is damaged, and quotes it
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged text in its error
         connection.close()
         raise DamagedJournal(f"expected a journal that can be {what}, got {path!r}: it is damaged ({error})") from None
     except BaseException:
@@ -221,16 +224,16 @@ def _opened(path: str, mode: str, factory: Factory) -> sqlite3.Connection:
     try:
         uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, BUSY_TIMEOUT_S, isolation_level=None, factory=factory, uri=True)
-        connection.execute("PRAGMA trusted_schema = OFF")  # what stands in a stranger's schema runs nothing
+        connection.execute("PRAGMA trusted_schema = OFF")  # code in a foreign schema is never executed
         return connection
     except sqlite3.Error as error:
         raise explained(error, path, "opened") from error
-    except ValueError as error:  # no path at all: a zero byte
+    except ValueError as error:  # not a valid path: a zero byte
         raise JournalError(f"expected a path, got {path!r}: {error}") from None
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    """The version of the schema; 0 for a file without anything. Raises `JournalError` for what is no journal."""
+    """Return the version of the schema; 0 for an empty file. Raises `JournalError` for a file that is no journal."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
@@ -252,7 +255,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     if version == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    version = _version(connection, path)  # again: who had the file before may have done it
+    version = _version(connection, path)  # again: the previous holder of the file may have migrated it
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)
@@ -262,10 +265,10 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _expect_tables(connection: sqlite3.Connection, path: str, version: int) -> None:
-    """Raises `JournalError` for tables that are not those of that version, and for what acts when they are written.
+    """Check that the tables are those of that version, without foreign triggers. Raises `JournalError`.
 
-    A view, a virtual table, a trigger or a generated column would run what somebody else has written. More tables,
-    views and plain indexes are an operator's own, and do no harm.
+    A view, a virtual table, a trigger or a generated column would execute foreign code. Additional tables, views and
+    plain indexes are an operator's own, and harmless.
     """
     if not version:
         return
@@ -295,7 +298,7 @@ def _differing(expected: Mapping[tuple[str, str], str], found: Mapping[tuple[str
 
 
 def _schema_of(version: int) -> list[tuple[str, str, str, str]]:
-    """What the migrations up to that version make of an empty file."""
+    """Return the schema that the migrations up to that version produce in an empty file."""
     with closing(sqlite3.connect(":memory:")) as empty:
         for statements in MIGRATIONS[:version]:
             for statement in statements:

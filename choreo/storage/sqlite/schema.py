@@ -1,11 +1,11 @@
-"""The tables of the journal, and how a file of an older version becomes one of this version.
+"""The tables of the journal, and the migrations of files of older versions.
 
-Laws: a migration only goes forward, in one transaction, and is never changed once it was released: a further change is
-a further migration. docs/reference/journal.md explains every column.
+Laws: a migration only goes forward, in one transaction, and never changes after its release: a further change is a
+further migration. docs/reference/journal.md explains every column.
 """
 
 APPLICATION_ID = 0x63686F72
-"""`chor`: how a SQLite file says that it is a journal (https://sqlite.org/pragma.html#pragma_application_id)."""
+"""`chor`: marks a SQLite file as a journal (https://sqlite.org/pragma.html#pragma_application_id)."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -70,7 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 ) WITHOUT ROWID""",
     ),
 )
-"""What makes version 1 of an empty file, version 2 of version 1, and so on."""
+"""Migrations: the first makes version 1 from an empty file, the second makes version 2 from version 1, and so on."""
 
 VERSION = len(MIGRATIONS)
 """The version that this choreo writes, and the newest that it reads."""
