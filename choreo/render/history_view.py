@@ -120,7 +120,7 @@ def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: 
     spans = _spans(history, scene, ellipsis)
     widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
     rooms = list(product(widths, LABEL_SPACES))
-    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # wrapping the text to more lines beats an arrow without a visible shaft
+    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # more lines of text beat an invisible shaft
     for name_width, (words_width, space) in product(NAME_WIDTHS, rooms):
         labels = _labels(scene, name_width, ellipsis)
         columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
