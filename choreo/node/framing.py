@@ -185,7 +185,7 @@ class Value:
         # For each open bracket: the state after a value in it, and its offset, if it is an object that begins in column
         # one.
         self._open: list[tuple[str, int]] = []
-        self._inner: tuple[int, int] | None = None  # span of the last object that began in column one, if no token followed it
+        self._inner: tuple[int, int] | None = None  # span of the last object begun in column one, until a token follows
         self._origin = 0  # offset of the text in the input
 
     @property

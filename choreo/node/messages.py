@@ -275,7 +275,7 @@ def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
     """Encode the reply exactly as `json.dumps` would, only faster."""
     if outcome.state is COMPLETED:
         return f'{{"type": "saga_completed", {_head(saga_id, msg_id)}{_completed_text(outcome)}}}'
-    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: repeat the reply that the client received then
+    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: repeat its reply
         return error_text(msg_id, CRASH, outcome.defect)
     return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
 
