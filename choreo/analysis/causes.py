@@ -144,8 +144,7 @@ class Trail:
         return record.event == COMPENSATION_FAILED and (record.step, record.position) not in self._succeeded
 
     def _back(self, record: Record) -> Iterator[Record]:
-        """Yield the event, then its cause, then the cause of that, and so on. Endless where the causes form a circle.
-        """
+        """Yield the event, its cause, the cause of that, and so on. Endless where the causes form a circle."""
         cause: Record | None = record
         while cause is not None:
             yield cause

@@ -124,8 +124,7 @@ def happenings(records: Iterable[Record], show: Show, show_all: bool = False) ->
 
 
 def runs_of(records: Iterable[Record]) -> dict[str, str]:
-    """Return the runs of a history in order, each with a unique name: the caller's saga id, or else the run's own id.
-    """
+    """Return the runs of a history in order, each with a unique name: its saga id, or else its own id."""
     saga_of = {run_of(each): run_of(each) if each.saga_id is None else str(each.saga_id) for each in records}
     return saga_of if len(set(saga_of.values())) == len(saga_of) else {run: run for run in saga_of}
 
@@ -234,7 +233,7 @@ def _moments(records: Iterable[Record]) -> Iterator[_Moment]:
 
 
 class _Teller:
-    """Builds happenings from moments. Relates each fault to the deliveries that it affected first."""
+    """Builds happenings from moments. First relates each fault to the deliveries that it affected."""
 
     def __init__(self, moments: Sequence[_Moment], show: Show, show_all: bool) -> None:
         self._moments, self._show, self._show_all = moments, show, show_all

@@ -214,8 +214,7 @@ class Value:
         return False
 
     def read(self, piece: bytes, offset: int, column_one: int) -> int:
-        """Continue at `offset`. Return the end of the value, or of the part that can be read so far. Raises `Broken`.
-        """
+        """Continue at `offset`. Return the end of the value, or of the part readable so far. Raises `Broken`."""
         if not self.text:
             offset = _next_not_blank(piece, offset)
         begin, shift = offset, self._origin + len(self.text) - offset

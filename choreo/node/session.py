@@ -182,8 +182,7 @@ class Session:
         return None
 
     def _keep(self, data: bytes) -> None:
-        """Buffer a line without its newline; pass it to the framer when it is too long, or may be a complete message.
-        """
+        """Buffer a line without its newline; pass it to the framer when it is too long or may be complete."""
         self._tail.append(data)
         self._tail_size += len(data)
         if self._tail_size > self._message_bytes_max or self._may_be_complete(data):

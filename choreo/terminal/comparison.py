@@ -126,8 +126,7 @@ def compare(saga: Scenario, separate_services: Sequence[ServiceOf]) -> Compariso
 
 
 def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -> Figures:
-    """Compute the metrics. `absent` is the same run with the reporter down; `longer` has the plans with one more step.
-    """
+    """Compute the metrics. `absent` is the run with the reporter down; `longer` has the plans with one more step."""
     commands = sum(isinstance(event.topic.fact, Command) for event in recording.events)
     return Figures(
         events=len(recording.events) - commands,

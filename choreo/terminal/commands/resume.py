@@ -48,8 +48,7 @@ TIMEOUT_S, POLL_S = 30.0, 0.05
 
 
 class Done(Struct):
-    """Result of a resumption: `by` is the process that drove the run, if any; `failure` is the reason why it could not.
-    """
+    """Result of a resumption: `by` is the process that drove the run, if any; `failure` is the error."""
 
     row: RunRow
     by: str | None = None

@@ -58,8 +58,7 @@ def read_group(word: str, where: str) -> str | tuple[str, ...]:
 
 
 def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
-    """Return the step that an option names; None without the option. Raises `UsageError` for several or unknown steps.
-    """
+    """Return the step that an option names, or None. Raises `UsageError` for several or unknown steps."""
     if len(names) > 1:
         raise UsageError(where, f"expected at most one step, got {len(names)}")
     for name in names:
@@ -73,8 +72,7 @@ def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None
 def open_separately(
     module: str | None, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
 ) -> list[Served]:
-    """Open `count` separate sets of services from the module, each with a service for every step. Raises `UsageError`.
-    """
+    """Open `count` separate sets of services from the module, each serving every step. Raises `UsageError`."""
     sets = [_open(module, steps, service_names) for _ in range(count)]
     for step in steps if count > 1 else ():
         if sets[0](step) is sets[1](step) and record_of(sets[0](step)):

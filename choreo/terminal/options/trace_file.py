@@ -17,8 +17,7 @@ SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 
 
 def events_of_saga(trace: str, saga_id: str, run: str | None = None) -> list[Record]:
-    """Return the events of a saga, or of one run of it. Raises `UsageError` where the trace has none or is not a trace.
-    """
+    """Return the events of a saga, or of one run of it. Raises `UsageError` for no such saga, or no trace."""
     alike = Alike(saga_id)
     try:
         with opened(trace) as lines:

@@ -11,7 +11,7 @@ from choreo.trace.record import time_text
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
 COARSER_FROM = {"d": 2, "h": 2, "m": 2, "s": 0}
-"""Smallest number of each unit that is shown without a finer unit."""
+"""Smallest number of each unit for which that unit is used instead of a finer one."""
 
 AGE = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 

@@ -1,6 +1,6 @@
 """One run of a journal as text: its request, its timeline, its diagram, and its present state.
 
-Laws: shows a run summary, and adds no fact to it. The facts that an operator needs come last, next to the prompt.
+Laws: shows a run summary, and adds no fact to it. The facts that an operator needs come last, where they are seen.
 """
 
 import shlex
@@ -143,8 +143,7 @@ def _standing(screen: Screen, account: Account) -> Lines:
 
 
 def _why(screen: Screen, account: Account) -> Iterator[str]:
-    """Yield the causes of the backward recovery: of the outcome, else of the last compensation, else the bare failures.
-    """
+    """Yield the causes of backward recovery: of the outcome, else of the last compensation, else the failures."""
     explanation = account.explanation
     if explanation is None:
         return
