@@ -1,4 +1,4 @@
-"""The order of the tests."""
+"""Order of the tests."""
 
 import pytest
 
