@@ -1,8 +1,8 @@
-"""A bank that makes each payment once for each idempotency key, and writes down every call: one line of a file each.
+"""Bank that makes each payment once for each idempotency key, and logs every call: one line of a file each.
 
-Laws: it is outside: no journal keeps what it holds, and every node, runner and process that is given the file asks the
-same bank. Also a module of services for a node of its own, `--services tests.bank`: each step is a payment of its own,
-whose purpose is the step's name.
+Laws: it is external. Its records are in no journal; every node, runner and process that is given the file asks the same
+bank. Also a module of services for a separate node, `--services tests.bank`: each step is a separate payment, whose
+purpose is the step's name.
 """
 
 import json
@@ -15,16 +15,18 @@ from typing import NamedTuple
 from choreo.saga.service import Refused, ServiceOf
 
 FILE = "CHOREO_TEST_BANK"
-"""The environment names the file of the bank."""
+"""Environment variable with the file of the bank."""
 
 REFUSED, DEADLY = "refused", "deadly"
-"""A purpose that begins so is refused; or paid, and the process is killed before the answer arrives, the first time."""
+"""Prefixes of purposes. A refused one is never paid; a deadly one is paid, and the process is killed before the answer
+arrives, the first time only.
+"""
 
 NOTHING: Mapping[str, str] = {}
 
 
 class Call(NamedTuple):
-    """What the bank was asked for: `action` is `pay` or `refund`."""
+    """Request to the bank: `action` is `pay` or `refund`."""
 
     key: str
     action: str
@@ -32,7 +34,7 @@ class Call(NamedTuple):
 
 
 class Bank:
-    """The bank that is kept in a file."""
+    """Bank stored in a file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -48,7 +50,7 @@ class Bank:
 
     @property
     def payments(self) -> list[str]:
-        """The purposes that were paid: one payment for each key, as banks do it."""
+        """Return the purposes that were paid: one payment for each key, as banks do."""
         return list({call.key: call.purpose for call in reversed(self.calls) if call.action == "pay"}.values())
 
     @property
@@ -57,7 +59,7 @@ class Bank:
 
     @property
     def collisions(self) -> list[set[Call]]:
-        """The calls that differ and have one key."""
+        """Return the sets of different calls that share a key."""
         calls: dict[str, set[Call]] = {}
         for call in self.calls:
             calls.setdefault(call.key, set()).add(call)
@@ -65,7 +67,7 @@ class Bank:
 
 
 class Payment:
-    """The service of one step, which holds nothing."""
+    """Stateless service of one step."""
 
     def __init__(self, purpose: str, file: str | None = None) -> None:
         self._purpose = purpose

@@ -1,4 +1,4 @@
-"""The order of the tests, and how Hypothesis runs them."""
+"""Order of the tests, and the profile of Hypothesis."""
 
 import pytest
 from hypothesis import settings

@@ -1,7 +1,7 @@
-"""Shared by the tests of journals: services that fail as they are told, journals of real runs, rows changed by hand.
+"""Helpers for tests of journals: services that fail on request, journals of real runs, rows changed by hand.
 
-Laws: real files, a real runner or a real node. Whoever waits for a process waits on its pipe. Also a module of services
-for a node of its own: `--services tests.journals`.
+Laws: real files, a real runner or a real node. A test that waits for a process waits on its pipe. Also a module of
+services for a separate node: `--services tests.journals`.
 """
 
 import os
@@ -22,12 +22,13 @@ from choreo.terminal.views.durations import now_ms
 
 TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
 SIGNS = "CHOREO_TEST_SIGNS"
-"""The environment names a folder. While a file `closed` lies there no compensation works; `deadly-execute` or
-`deadly-compensate` kills the process of the next call, once."""
+"""Environment variable with a folder. While a file `closed` is in it, no compensation works; `deadly-execute` or
+`deadly-compensate` kills the process at the next call, once.
+"""
 
 
 class Desk:
-    """One service for every step. Holds a number, hands out a tuple, and refuses as it is told."""
+    """Service for every step. Stores a number, returns a tuple as receipt, and refuses on request."""
 
     def __init__(self, is_closed: bool = False) -> None:
         self.held = 0
@@ -71,7 +72,9 @@ def always(service: Service) -> ServiceOf:
 
 @contextmanager
 def runner_on(path: str, service: Service, at_ms: int | None = None) -> Iterator[DurableRunner]:
-    """A runner as a process has it; leaving the block is its end. The time is that of the wall, or stands still."""
+    """Open a runner as a process does, and close it at the end of the block. The clock is the wall clock, or stands
+    still.
+    """
     journal = Journal.open(path)
     try:
         yield DurableRunner(always(service), journal, now_ms if at_ms is None else lambda: at_ms)
@@ -80,7 +83,7 @@ def runner_on(path: str, service: Service, at_ms: int | None = None) -> Iterator
 
 
 def write(path: str, *requests: Request, service: Service | None = None, at_ms: int | None = None) -> str:
-    """A journal of these runs, each brought to its end."""
+    """Write a journal of these runs, each run to its end."""
     with runner_on(path, service or Desk(), at_ms) as runner:
         for number, request in enumerate(requests, start=1):
             runner.begin(request, Sender("tester", number))
@@ -90,11 +93,11 @@ def write(path: str, *requests: Request, service: Service | None = None, at_ms: 
 
 
 class Died(BaseException):
-    """Stands for the death of the process."""
+    """Simulates the death of the process."""
 
 
 def write_cut(path: str, request: Request, commits: int, at_ms: int | None = None) -> str:
-    """A journal of a run that was cut off after so many transactions."""
+    """Write a journal of a run cut off after `commits` transactions."""
     left = commits
     with runner_on(path, Desk(), at_ms) as runner:
         commit = runner.commit
@@ -116,7 +119,7 @@ def write_cut(path: str, request: Request, commits: int, at_ms: int | None = Non
 
 
 def resume(path: str, saga_id: str | int, service: Service | None = None, at_ms: int | None = None) -> None:
-    """As an operator has it go on, where there is no node."""
+    """Resume a run as an operator does without a node."""
     with runner_on(path, service or Desk(), at_ms) as runner:
         row = runner_journal(runner).find(saga_id)
         assert row is not None
@@ -129,7 +132,7 @@ def runner_journal(runner: DurableRunner) -> Journal:
 
 
 def change(path: str, *statements: str) -> str:
-    """By hand, past everything that a node sees to."""
+    """Execute SQL statements on the journal, bypassing every check of a node."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:
             connection.execute(statement)

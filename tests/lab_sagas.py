@@ -1,4 +1,4 @@
-"""Small definitions for the tests of the lab: between them they use every mechanism that there is."""
+"""Small definitions for the tests of the lab: together they use every mechanism."""
 
 from collections.abc import Iterator
 
@@ -20,12 +20,12 @@ def saga(
     runs: tuple[RunOf, ...] = (),
     wiring: Wiring = Wiring(),  # noqa: B008  # a frozen value
 ) -> Definition:
-    """A definition; by default nothing is kept in order."""
+    """Build a definition; by default without ordered delivery."""
     return Definition(SagaName(name), steps, resources or {}, runs, guarantees, wiring, Faults(kinds, budget))
 
 
 def shapes(count: int) -> Iterator[tuple[int, ...]]:
-    """Every way to put so many steps into groups one after the other."""
+    """Yield every way to arrange `count` steps into consecutive groups."""
     if not count:
         yield ()
     for first in range(1, count + 1):
@@ -34,7 +34,7 @@ def shapes(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def of_shape(shape: tuple[int, ...], failing: int | None, kinds: tuple[FaultKind, ...] = EVERY_KIND) -> Definition:
-    """Groups of these sizes one after the other; the step at `failing` refuses."""
+    """Build consecutive groups of these sizes; the step at `failing` refuses."""
     steps: list[Step] = []
     before: tuple[str, ...] = ()
     for size in shape:

@@ -1,6 +1,6 @@
-"""Small bugs to plant in the protocol, each as a patch: what a tired colleague might write.
+"""Small bugs to plant in the protocol, each as a patch: plausible coding mistakes.
 
-Laws: a mutant changes one thing. None of them is a guarantee switched off; those have lessons of their own.
+Laws: a mutant changes one thing. No mutant disables a guarantee; the lessons cover those.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ from choreo.saga.definition import CrashPoint
 from choreo.saga.keys import read_key
 from choreo.saga.outcome import Outcome, State
 
-# The modules, not the functions of the same name that the package offers.
+# The modules, not the functions of the same name that the package exports.
 choreography = import_module("choreo.compile.choreography")
 orchestration = import_module("choreo.compile.orchestration")
 
@@ -56,17 +56,17 @@ def mutant(plant: Mutant) -> Mutant:
 
 
 def without_row(patch: Patch, signal: Signal | Timer, phase: Phase) -> None:
-    """A transition is missing."""
+    """Remove a transition."""
     _with_table(patch, lambda table: table[signal].pop(phase, None))
 
 
 def with_row(patch: Patch, signal: Signal | Timer, phase: Phase, rule: Any) -> None:
-    """A transition too many."""
+    """Add a transition."""
     _with_table(patch, lambda table: table[signal].update({phase: rule}))
 
 
 def _with_table(patch: Patch, change: Callable[[Any], object]) -> None:
-    """In both tables: that of the node's participant, and that of the one with time."""
+    """Change both tables: that of the node's participant, and that of the participant with timers."""
     original = timed.transitions
 
     def transitions(guarantees: Any, kind: Any) -> Any:
@@ -86,7 +86,7 @@ OF_THE_NODE = {TimedParticipant.begin: Participant.forward, TimedParticipant.bac
 
 
 def changed(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:
-    """A method that hands its result to `change` first, with its own arguments."""
+    """Make a method pass its result to `change`, with its own arguments."""
     original = getattr(owner, name)
 
     @wraps(original)
@@ -417,7 +417,7 @@ def what_was_published_is_not_committed(patch: Patch) -> None:
 
 
 def _leaves_behind(patch: Patch, point: CrashPoint, remains: delivery.Remains) -> None:
-    """With an outbox, after a crash at that point."""
+    """Change the effect of a crash at that point, for a participant with an outbox."""
     table = {**delivery.AFTER_CRASH, True: {**delivery.AFTER_CRASH[True], point: remains}}
     patch.setattr(delivery, "AFTER_CRASH", table)
 

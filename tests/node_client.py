@@ -1,6 +1,6 @@
-"""Shared by the tests of the node: a session to talk to, a node as a process, and what a reply should be.
+"""Helpers for tests of the node: a session, a node as a process, and the expected replies.
 
-Laws: nobody sleeps; whoever waits for the process waits on a pipe, and gives up after `TIMEOUT_S`.
+Laws: no test sleeps. A test that waits for the process waits on a pipe, and gives up after `TIMEOUT_S`.
 """
 
 import json
@@ -37,7 +37,7 @@ def line(message: object) -> bytes:
 
 
 def expected_reply(body: dict[str, Any]) -> str:
-    """The reply to an `execute` of a chain, straight from what it asks for; this knows nothing of choreo."""
+    """Return the expected reply to an `execute` of a chain, derived from the request alone; uses no code of choreo."""
     head = {"in_reply_to": body["msg_id"]} if "msg_id" in body else {}
     saga = {"saga_id": body["saga_id"]}
     steps, fail_step = body["steps"], body.get("fail_step")
@@ -57,7 +57,7 @@ def expected_reply(body: dict[str, Any]) -> str:
 
 
 class Talk:
-    """A session over simulated services. `logged` is what it had for people."""
+    """Session over simulated services. `logged` has its log lines."""
 
     def __init__(
         self, envelope: bool = False, message_bytes_max: int = MESSAGE_BYTES_MAX, runner: Runner | None = None
@@ -68,19 +68,19 @@ class Talk:
         self._session = Session(runner, self.logged.append, envelope, message_bytes_max)
 
     def say(self, data: bytes) -> list[str]:
-        """The reply lines to this much of the input."""
+        """Return the reply lines to this part of the input."""
         return self._session.feed(data).decode("ascii").splitlines()
 
     def end(self) -> list[str]:
         return self._session.end().decode("ascii").splitlines()
 
     def all(self, *chunks: bytes) -> list[str]:
-        """The reply lines to the whole input, which comes in these chunks."""
+        """Return the reply lines to the whole input, given in these chunks."""
         return [*(reply for chunk in chunks for reply in self.say(chunk)), *self.end()]
 
 
 def replies_to(*chunks: bytes, **options: Any) -> list[dict[str, Any]]:
-    """What a new session answers to the whole input."""
+    """Return the replies of a new session to the whole input."""
     return [json.loads(reply) for reply in Talk(**options).all(*chunks)]
 
 
@@ -118,7 +118,7 @@ class Node:
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far."""
+        """Return the text written to stderr so far."""
         self._stderr.seek(0)
         return self._stderr.read().decode()
 
@@ -128,7 +128,7 @@ class Node:
         self.process.stdin.flush()
 
     def receive(self) -> str:
-        """The next line of stdout, without its newline."""
+        """Return the next line of stdout, without its newline."""
         while b"\n" not in self._received:
             ready, _, _ = select.select([self.stdout], [], [], TIMEOUT_S)
             assert ready, f"no reply within {TIMEOUT_S} s; so far {self._received!r}, stderr {self.stderr!r}"
@@ -143,13 +143,13 @@ class Node:
         return self.receive()
 
     def finish(self) -> list[str]:
-        """End its input, and return the lines of stdout that are left."""
+        """Close its input, and return the remaining lines of stdout."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.rest()
 
     def stop(self, number: signal.Signals) -> list[str]:
-        """Send a signal, and return the lines of stdout that are left."""
+        """Send a signal, and return the remaining lines of stdout."""
         self.process.send_signal(number)
         return self.rest()
 

@@ -1,6 +1,7 @@
-"""Services for a node of its own that tests change between two starts: which steps are served, and which calls kill.
+"""Services for a separate node that tests change between two starts: the steps that are served, and the calls that
+kill.
 
-Laws: what is to be so stands in files of the folder that the environment names; every call is written down there.
+Laws: the configuration is in files of the folder that the environment names; every call is logged there.
 """
 
 import os
@@ -19,7 +20,7 @@ def folder() -> Path:
 
 
 class Shop:
-    """A real service for one step. It holds nothing."""
+    """Stateless service of one step."""
 
     def __init__(self, step: str) -> None:
         self._step = step
@@ -58,11 +59,11 @@ def _die(*_: object) -> None:
 
 
 class RenamedShop(Shop):
-    """The same under another name."""
+    """Same service under another class name."""
 
 
 def catalogue() -> ServiceOf:
-    """The steps that the file `served` names are served by a service each; all others by what `others` says."""
+    """Return one service for each step named in the file `served`; the file `others` decides about all other steps."""
     kind = RenamedShop if (folder() / "renamed").exists() else Shop
     served: dict[str, Service] = {step: kind(step) for step in (folder() / "served").read_text().split()}
     others = (folder() / "others").read_text()

@@ -1,6 +1,6 @@
-"""Shared by the tests: services that keep a ledger, one saga told from start to end, and deliveries in any order.
+"""Helpers for all tests: services that keep a ledger, one saga run from start to end, and deliveries in any order.
 
-Laws: real parts of choreo, no mocks; nothing here is random, every choice is handed in.
+Laws: real parts of choreo, no mocks. No randomness: every choice is an argument.
 """
 
 import subprocess
@@ -30,10 +30,10 @@ Entry = tuple[str, int, str]
 
 
 class Ledger:
-    """Finds a service for every step, and records what they did in one run.
+    """Finds a service for every step, and records their calls in one run.
 
-    `calls` lists every call in order, `effects` those that took effect. The local transactions at the positions
-    `refusing` are refused and those at `broken` take effect and then raise; the compensations at `stubborn` never work.
+    `calls` lists every call in order, `effects` those that took effect. Local transactions at the positions `refusing`
+    are refused; those at `broken` take effect and then raise; compensations at `stubborn` never work.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Ledger:
 
     @property
     def standing(self) -> list[int]:
-        """The positions whose net effect is not zero."""
+        """Return the positions whose net effect is not zero."""
         net = Counter(self.executed)
         net.subtract(self.compensated)
         return sorted(position for position, count in net.items() if count)
@@ -91,7 +91,7 @@ def position_in(reference: str) -> int:
 
 
 class Story(NamedTuple):
-    """What one saga did: its outcome, its services' ledger, its events in order, and the runner's queue afterwards."""
+    """Result of one saga: its outcome, its services' ledger, its events in order, and the runner's queue afterwards."""
 
     outcome: Outcome
     ledger: Ledger
@@ -131,7 +131,7 @@ class Expected(NamedTuple):
 
 
 def expect(itinerary: Itinerary, refusing: Collection[int], stubborn: Collection[int]) -> Expected:
-    """What a saga does, worked out group by group without any event: the yardstick for both styles."""
+    """Return the expected result of a saga, computed group by group without events: the reference model."""
     steps = plan(itinerary).steps
     effects: list[Entry] = []
     begun: list[list[int]] = []
@@ -167,7 +167,7 @@ def _groups(itinerary: Itinerary) -> Iterator[range]:
 
 
 class Mishap(NamedTuple):
-    """What goes wrong in a run: asked for by name, or by the services at certain positions."""
+    """Failures of a run: requested by name, or caused by the services at certain positions."""
 
     fail_step: str | None = None
     fail_compensation: str | None = None
@@ -178,7 +178,7 @@ class Mishap(NamedTuple):
         return Ledger(refusing=self.refusing, stubborn=self.stubborn)
 
     def refusing_in(self, plan: Plan) -> frozenset[int]:
-        """The positions that refuse, for whichever reason."""
+        """Return the positions that refuse, for either reason."""
         first = None if self.fail_step is None else plan.position_of(self.fail_step)
         return self.refusing if first is None else self.refusing | {first}
 
@@ -198,13 +198,13 @@ NAMES = st.sampled_from(WEIRD_NAMES) | st.text(st.characters(), max_size=8)
 
 
 def itineraries(width_max: int = 4, depth_max: int = 6) -> st.SearchStrategy[Itinerary]:
-    """Chains, groups, empty groups, repeated names."""
+    """Generate chains, groups, empty groups, repeated names."""
     groups = st.lists(NAMES, max_size=width_max).map(tuple)
     return st.lists(NAMES | groups, max_size=depth_max).map(tuple)
 
 
 def itinerary_of(widths: Sequence[int]) -> Itinerary:
-    """Groups of these widths, their steps named a, b, c, …"""
+    """Build groups of these widths, with steps named a, b, c, …"""
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     return tuple(tuple(islice(letters, width)) for width in widths)
 
@@ -214,7 +214,7 @@ SMALL_ITINERARIES = st.lists(st.integers(1, 3), max_size=4).map(itinerary_of)
 
 @st.composite
 def sagas(draw: st.DrawFn, steps: st.SearchStrategy[Itinerary] | None = None) -> tuple[Itinerary, Mishap]:
-    """An itinerary, and what goes wrong with it."""
+    """Generate an itinerary and its failures."""
     itinerary = draw(itineraries() if steps is None else steps)
     members = plan(itinerary).steps
     here = st.sampled_from(members) if members else st.nothing()
@@ -225,21 +225,21 @@ def sagas(draw: st.DrawFn, steps: st.SearchStrategy[Itinerary] | None = None) ->
 
 @st.composite
 def small_sagas(draw: st.DrawFn) -> tuple[Itinerary, Mishap]:
-    """A small itinerary, and services that refuse at some of its positions."""
+    """Generate a small itinerary, and services that refuse at some of its positions."""
     itinerary = draw(SMALL_ITINERARIES)
     members = plan(itinerary).steps
     return itinerary, Mishap(refusing=draw(_some_of(members)), stubborn=draw(_some_of(members)))
 
 
 def _some_of(members: Sequence[str]) -> st.SearchStrategy[frozenset[int]]:
-    """A few positions, mostly not many."""
+    """Generate a few positions; rarely many."""
     if not members:
         return st.just(frozenset())
     return st.just(frozenset()) | st.frozensets(st.integers(0, len(members) - 1), max_size=3)
 
 
 class Choice(NamedTuple):
-    """Which of the pending deliveries is next, counted round, and whether it will be made once more."""
+    """Index of the next pending delivery, modulo their number, and whether it is delivered twice."""
 
     index: int = 0
     again: bool = False
@@ -252,11 +252,11 @@ class Delivery(NamedTuple):
 
 
 class AnyOrder:
-    """Delivers the events of one run to their subscribers in whatever order is chosen; after that, first in, first out.
+    """Delivers the events of one run in any chosen order; after the choices are used up, first in, first out.
 
-    With `causal`, nobody hears of an event before what led to it, as far as it hears of that at all. `late` is a topic
-    and a hearer: that delivery is not made while any other is left. Every event that is published is in `published`, in
-    order, and shown to `observe`.
+    With `causal`, a subscriber receives an event only after all causes of it that the subscriber receives at all.
+    `late` is a topic and a subscriber: that delivery comes after all others. `published` has every published event in
+    order, and `observe` is called with each.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class AnyOrder:
         self._late = late
         self._observe = observe
         self._pending: list[Delivery] = []
-        self._past = [0] * len(table.cells)  # a bit for each event that a seat has heard, said, or that led to those
+        self._past = [0] * len(table.cells)  # a bit for each event that a seat knows, and for its causes
         self._past_of_event: list[int] = []
         self._rows: dict[str, list[Subscription]] = {}
         for row in table.subscriptions:
@@ -282,7 +282,7 @@ class AnyOrder:
         self._publish(table.client, (Event(STARTED, run),))
 
     def deliver_all(self, choices: Iterable[Choice] = ()) -> None:
-        """Make every delivery; raises where the run never comes to rest."""
+        """Make every delivery; raise where the run never ends."""
         remaining = iter(choices)
         while self._pending:
             choice = next(remaining, Choice())
@@ -330,13 +330,13 @@ def choices(duplicates: bool = False) -> st.SearchStrategy[list[Choice]]:
 
 
 class Told(NamedTuple):
-    """What one run did whose deliveries were made in a chosen order."""
+    """Result of one run whose deliveries were made in a chosen order."""
 
     plan: Plan
     events: list[Event]
     ledger: Ledger
     standing: list[list[int]]
-    """The positions in force at the moment of each outcome."""
+    """Positions in force at the moment of each outcome."""
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -356,7 +356,7 @@ def deliver(
     causal: bool = False,
     late: tuple[str, str] | None = None,
 ) -> Told:
-    """One run, its deliveries made in the given order."""
+    """Run one saga, its deliveries made in the given order."""
     compiled, ledger = plan(itinerary), mishap.ledger()
     standing: list[list[int]] = []
 
@@ -372,7 +372,7 @@ def deliver(
 
 
 def blocked_by(plan: Plan, stuck: Iterable[int]) -> list[int]:
-    """The stuck positions and everything that comes before them: none of that can be compensated."""
+    """Return the stuck positions and all positions before them: none of those can be compensated."""
     blocked = set(stuck)
     for position in reversed(range(len(plan.steps))):
         if not blocked.isdisjoint(plan.successors[position]):
@@ -385,12 +385,12 @@ def table_of(style: str, itinerary: Itinerary, ledger: Ledger | None = None) -> 
 
 
 def positions_of(events: Iterable[Event], fact: Fact | Command) -> list[int]:
-    """The positions of the steps of which this fact was published, in order."""
+    """Return the positions of the steps of which this fact was published, in order."""
     return [event.topic.position for event in events if event.topic.step is not None and event.topic.fact == fact]
 
 
 def in_fresh_process(call: Callable[..., object], *args: object) -> str:
-    """What a module-level function prints when a new interpreter calls it."""
+    """Return the output of a module-level function called in a new interpreter."""
     code = f"from {call.__module__} import {call.__name__} as call; call(*{args!r})"
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:] or f"exit status {finished.returncode}"

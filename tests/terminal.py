@@ -1,4 +1,4 @@
-"""Shared by the tests of the terminal face: one command in process, or as users run it, and what it said."""
+"""Helpers for tests of the terminal face: run a command, in process or as users do, and return its output."""
 
 import os
 import pty
@@ -22,21 +22,21 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 FRAME = re.compile(r"[╭╮╰╯│─\s]+")
 
 UNSET = dict.fromkeys(("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTHONIOENCODING"))
-"""Variables that would change what is printed."""
+"""Variables that would change the output."""
 
 
 def choreo(*arguments: str, width: int = 80, given: bytes | None = None, **environment: str) -> Result:
-    """Run a command in process, on a pipe of that width."""
+    """Run a command in process, its output into a pipe of that width."""
     return CliRunner().invoke(app, [*arguments], input=given, env=UNSET | {"COLUMNS": str(width)} | environment)
 
 
 def prose(text: str) -> str:
-    """What an error says: without its frame, its colours and its line breaks."""
+    """Return the text of an error without its frame, its colours and its line breaks."""
     return FRAME.sub(" ", ANSI.sub("", text)).strip()
 
 
 def lines(text: str) -> list[str]:
-    """A golden text of a test: its lines without the indentation, and without the last one, which ends the text."""
+    """Split the golden text of a test into lines, without the indentation and without the last, empty line."""
     return [line.removeprefix("    ") for line in text.strip("\n").splitlines()[:-1]]
 
 
@@ -50,7 +50,7 @@ def spawn(*arguments: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
 
 
 def on_a_terminal(*arguments: str, **more: str) -> str:
-    """What a command prints where stdout is a terminal."""
+    """Return the output of a command whose stdout is a terminal."""
     ours, theirs = pty.openpty()
     command = subprocess.Popen(
         [*CHOREO, *arguments], env=environment(**{"TERM": "xterm"} | more), cwd=ROOT, stdout=theirs
@@ -60,7 +60,7 @@ def on_a_terminal(*arguments: str, **more: str) -> str:
     try:
         while chunk := os.read(ours, 65536):
             printed += chunk
-    except OSError:  # how Linux says that nobody has the other end any more
+    except OSError:  # on Linux: the other end of the terminal is closed
         pass
     os.close(ours)
     command.wait()
@@ -74,5 +74,5 @@ def saga_of(itinerary: Itinerary, fail_step: str | None = None, fail_compensatio
 def recorded(
     style: str, *itinerary: Any, fail_step: str | None = None, fail_compensation: str | None = None, **mishap: Any
 ) -> Recording:
-    """One run recorded, its services as `Ledger` has them."""
+    """Record one run; its services are those of `Ledger`."""
     return record(saga_of(itinerary, fail_step, fail_compensation), style, Ledger(**mishap).service_of)

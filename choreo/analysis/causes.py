@@ -1,7 +1,7 @@
-"""Why each compensation ran: the chain of causes, from the compensation back to the failure.
+"""Causal chains of compensations: from each compensation back to the failure that caused it.
 
-Laws: pure, and reads the trace alone: an event's cause is the event whose id it names, and nothing is guessed. What the
-trace does not lead back to a failure is a finding.
+Laws: pure, and reads the trace alone. The cause of an event is the event whose id it names as its causation id; no
+cause is guessed. A compensation whose chain does not end at a failure is a finding.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,13 @@ from choreo.trace.record import Record
 FAILURE, SUCCESS, COMPENSATION_FAILED = "step.failed", "step.succeeded", "step.compensation_failed"
 COMPENSATIONS = ("step.compensated", COMPENSATION_FAILED)
 CAUSES_IN_JSON = 20
-"""So many of the nearest causes of an event a program gets to see."""
+"""Number of nearest causes of an event in JSON output."""
 
 OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")
 
 
 class Origin(StrEnum):
-    """Where a chain of causes ends."""
+    """End of a chain of causes: a failure, or the reason why no failure was reached."""
 
     FAILURE = "failure"
     NO_FAILURE = "no failure"
@@ -30,10 +30,10 @@ class Origin(StrEnum):
 
 
 class Chain(Struct, frozen=True):
-    """From an event back to where its trail of causes ends.
+    """Chain of causes of one event.
 
-    `nearest` has the event itself and its nearest causes; `hops` counts all causes. `last` is the failure, or the last
-    event before the trail is lost; `missing` is the id of the cause that is not in the trace.
+    `nearest` holds the event itself, then its nearest causes. `hops` counts all causes. `last` is the failure, or the
+    last event before the chain breaks off. `missing` is the id of the cause that is not in the trace.
     """
 
     nearest: tuple[Record, ...]
@@ -48,19 +48,22 @@ class Chain(Struct, frozen=True):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it leads to a compensation that did not work."""
+        """Return whether the chain leads to a failed compensation."""
         return self.nearest[0].event == COMPENSATION_FAILED
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether it is the failure itself: a step that had never succeeded, and could not be undone."""
+        """Return whether the failed compensation is itself the failure: its step never succeeded and could not be
+        undone.
+        """
         return self.is_stuck and self.is_known and not self.hops
 
 
 class Explanation(Struct, frozen=True):
-    """One run: how it ended, what failed, and for each compensation, worked or not, the chain that led to it.
+    """Explanation of one run: its outcome, its failures, and the chain of causes of each compensation, failed ones
+    included.
 
-    `outcome_chain` leads back from an outcome that is not `completed`; None where the run has no such outcome.
+    `outcome_chain` is the chain of an outcome other than `completed`; None where the run has no such outcome.
     """
 
     run: str | None
@@ -71,13 +74,13 @@ class Explanation(Struct, frozen=True):
 
     @property
     def is_explained(self) -> bool:
-        """Whether everything that went backward is led back to a failure."""
+        """Return whether every chain of the run ends at a failure."""
         chains = (*self.compensations, *([self.outcome_chain] if self.outcome_chain else []))
         return all(chain.is_known for chain in chains)
 
 
 def explain(events: Iterable[Record], nearest: int) -> list[Explanation]:
-    """Each run of one saga explained, in the order in which the runs began; chains with so many of their causes."""
+    """Explain each run of one saga, in the order in which the runs began. Each chain keeps `nearest` causes."""
     runs: dict[str | None, dict[str, Record]] = {}
     for event in events:
         runs.setdefault(event.run, {}).setdefault(str(event.id), event)
@@ -98,7 +101,7 @@ def _explain_run(run: str | None, events: dict[str, Record], nearest: int) -> Ex
 
 
 class Trail:
-    """Follows causes through the events of one run, and each of them once, however many chains it is part of."""
+    """Follows causation ids through the events of one run. Visits each event once, even if many chains share it."""
 
     def __init__(self, events: dict[str, Record]) -> None:
         self._events = events
@@ -112,7 +115,7 @@ class Trail:
         return Chain(causes, end.origin, end.last, end.hops, missing)
 
     def _end(self, record: Record) -> "End":
-        """Where the trail from here ends. What is learnt on the way is remembered."""
+        """Return the end of the chain that starts here. Memoizes the end of every event on the way."""
         path: dict[str | None, None] = {}
         step = record
         while (end := self._end_at(step, path)) is None:
@@ -135,11 +138,13 @@ class Trail:
         return None if record.causation_id in self._events else End(Origin.MISSING, record, 0)
 
     def _is_in_doubt(self, record: Record) -> bool:
-        """Whether a step could not be undone that had never succeeded: its answer was unknown, or came too late."""
+        """Return whether a compensation failed of a step that never succeeded: its answer was unknown, or came too
+        late.
+        """
         return record.event == COMPENSATION_FAILED and (record.step, record.position) not in self._succeeded
 
     def _back(self, record: Record) -> Iterator[Record]:
-        """The event, its cause, the cause of that, and so on; round and round in a circle."""
+        """Yield the event, its cause, the cause of that, and so on. Endless where the causes form a circle."""
         cause: Record | None = record
         while cause is not None:
             yield cause
@@ -147,7 +152,7 @@ class Trail:
 
 
 class End(Struct, frozen=True):
-    """Where a trail ends, at what, and how many hops away."""
+    """End of a chain: its kind, its last event, and the distance in hops."""
 
     origin: Origin
     last: Record

@@ -1,7 +1,7 @@
-"""What is expected next of a run that has not ended: which events the deliveries that are due may bring about.
+"""Next events of a run that has not ended: the events that its pending deliveries may cause.
 
-Laws: pure; no service is asked. Each participant that is to hear something reacts as if its service agreed, and as if
-it refused; what it would publish either way is what may come.
+Laws: pure; no service is called. Each participant with a pending delivery reacts twice: as if its service succeeded,
+and as if it refused. The events of both reactions are the possible next events.
 """
 
 from choreo.protocol.event import Topic
@@ -9,14 +9,14 @@ from choreo.protocol.reaction import WAITING
 from choreo.storage.replay import Replayer, Stood, word_of
 
 ANSWERS = ("", "failed", "compensation_failed")
-"""What a service may say: that it is done, or that it will not be done, or undone.
+"""Possible answers of a service: success, a refused transaction, a failed compensation.
 
-Before it was asked for anything the last is left out: it says so only where its answer is unknown.
+A failed compensation is left out before the service was called: it is possible only where the answer is unknown.
 """
 
 
 def expected(replayer: Replayer, stood: Stood) -> list[Topic]:
-    """The topics of the events that may come next; none where nothing more will come of what is due."""
+    """Return the topics of the possible next events; empty where the pending deliveries cause no event."""
     cells = list(stood.cells)
     topics: dict[str, Topic] = {}
     for event, seat in stood.pending:

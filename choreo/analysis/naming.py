@@ -1,4 +1,4 @@
-"""Lists of names, in words.
+"""Lists of names as text.
 
 Laws: pure; knows no screen.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The second of equal names has (2) behind it, as its topics have."""
+    """Append (2) to the second of two equal names, (3) to the third, and so on, as the topics do."""
     seen: dict[str, int] = {}
     distinct = []
     for name in names:
@@ -17,7 +17,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def enumerated(names: Sequence[str], most: int = 12) -> str:
-    """`a, b and c`; of very many the first and how many more there are."""
+    """Join names as `a, b and c`. Of more than `most` names, the first `most` and the number of the others."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,6 +1,6 @@
-"""What is expected next of a run in a journal, for people and for programs.
+"""Next events of a run in a journal, as text and as JSON.
 
-Laws: nothing is executed and nothing unpickled; where the rows do not tell, that is said.
+Laws: no service is called, no data is unpickled. Where the rows do not determine the next events, the text says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Show = Callable[[str], str]
 
 
 class Prospect(Struct, frozen=True):
-    """What may come next: the topics of events, or why nobody can tell."""
+    """Possible next events of a run: their topics, or the reason why they are unknown."""
 
     topics: tuple[Topic, ...] = ()
     unknown: str | None = None
@@ -32,7 +32,7 @@ ENDED = Prospect()
 
 
 class Prospects:
-    """Finds out about runs of one journal, and remembers how those of one itinerary go on."""
+    """Computes the next events of the runs of one journal. Caches one replayer for each style and plan."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -45,12 +45,14 @@ class Prospects:
             replayer = self._replayers[row.request.style, row.request.steps]
             stood = replayer.replay(row, self._journal.deliveries(row.number))
             return Prospect(tuple(expected(replayer, stood)))
-        except Exception as error:  # rows that no node has written can be anything
+        except Exception as error:  # rows that no node wrote may fail in any way
             return Prospect(unknown=in_a_line(error))
 
 
 def told(row: RunRow, prospect: Prospect, show: Show) -> str:
-    """`book_hotel: succeeded or failed`; of a stuck run, for whom it waits."""
+    """Describe the next events: `book_hotel: succeeded or failed`. Of a stuck run, name the step that an operator must
+    resume.
+    """
     if row.state == State.STUCK:
         outcome = row.latest_outcome
         return "; ".join(["nothing: waits for an operator", *([] if outcome is None else stuck_at(outcome, show))])
@@ -62,7 +64,7 @@ def told(row: RunRow, prospect: Prospect, show: Show) -> str:
 
 
 def stuck_at(outcome: Outcome, show: Show) -> list[str]:
-    """Which step could not be compensated, if there is one."""
+    """Return the sentence that names the step whose compensation failed; empty without such a step."""
     return [] if outcome.stuck_step is None else [f"{show(outcome.stuck_step)} could not be compensated"]
 
 
@@ -79,7 +81,7 @@ def as_json(prospect: Prospect) -> list[dict[str, Any]]:
 
 
 def _by_source(topics: Sequence[Topic]) -> list[tuple[str, list[Topic]]]:
-    """In their order; a step and another of its name are two."""
+    """Group topics by publisher, in their order. Two steps of equal name are two groups."""
     groups: dict[tuple[str, int], list[Topic]] = {}
     for topic in topics:
         is_command = isinstance(topic.fact, Command)

@@ -1,6 +1,6 @@
-"""One run with somebody looking on: every event, every delivery, and what each cell held.
+"""Recording of one run: every event, every delivery, and the fields that each cell held.
 
-Laws: looks at the table, changes nothing in it. Seats are those of the table, so equal names are never confused.
+Laws: reads the table, never changes it. Seats are those of the table, so equal names are never confused.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from choreo.saga.service import Service
 
 
 class Delivery(Struct, frozen=True):
-    """An event, by its number, on its way to a seat; `reacted` if anything came of it."""
+    """Delivery of one event, given by its number, to one seat. `reacted` tells whether it had an effect."""
 
     number: int
     seat: int
@@ -24,7 +24,7 @@ class Delivery(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """An event, its publisher's seat, and the seats of those who heard it: who reacted, and who did nothing."""
+    """Event with its publisher's seat and its subscribers' seats: those that reacted, and those that ignored it."""
 
     number: int
     event: Event
@@ -34,11 +34,11 @@ class Message(Struct, frozen=True):
 
 
 class Recording(Struct):
-    """What a run did. Events are numbered from 1; `outcome` is None where nobody reported one. `origin` is that of the
-    idempotency keys under which its services were called.
+    """Recording of one run. Events are numbered from 1. `outcome` is None where none was reported. `origin` is the
+    origin of the idempotency keys under which the services were called.
 
-    `held` and `holds` have, for each seat, the names of the fields of its cell that held something during the run, and
-    after it.
+    `held` has, for each seat, the names of the fields of its cell that were set at some time during the run; `holds`
+    has those that are set after it.
     """
 
     style: str
@@ -51,7 +51,7 @@ class Recording(Struct):
     outcome: Outcome | None = None
     origin: str = ""
     simulated: tuple[str, ...] = ()
-    """The steps that none of the services given serves."""
+    """Steps that none of the given services serves."""
 
     @property
     def plan(self) -> Plan:
@@ -59,11 +59,11 @@ class Recording(Struct):
 
     @property
     def reporter(self) -> int:
-        """The seat of the coordinator or of the orchestrator."""
+        """Return the seat of the coordinator or of the orchestrator."""
         return self.table.client - 1
 
     def messages(self) -> list[Message]:
-        """Every event with its deliveries."""
+        """Return every event with its deliveries."""
         reacted: list[list[int]] = [[] for _ in self.events]
         ignored: list[list[int]] = [[] for _ in self.events]
         for delivery in self.deliveries:
@@ -80,13 +80,13 @@ class Recording(Struct):
         ]
 
     def having(self, *facts: Fact) -> list[Event]:
-        """The events of steps that tell one of the facts, in order."""
+        """Return the events of steps with one of the given facts, in order."""
         return [event for event in self.events if event.topic.step is not None and event.topic.fact in facts]
 
     def in_force(self) -> list[int]:
-        """The positions whose local transaction stands: it succeeded, and was not compensated.
+        """Return the positions whose local transaction is in force: it succeeded and was not compensated.
 
-        One in doubt is not among them.
+        Steps in doubt are not included.
         """
         standing: dict[int, None] = {}
         for event in self.having(Fact.SUCCEEDED, Fact.COMPENSATED):
@@ -98,16 +98,16 @@ class Recording(Struct):
 
     @property
     def is_finding(self) -> bool:
-        """Whether it ended in a way that nobody asks for: stuck, after an exception, or without an outcome."""
+        """Return whether the run ended unexpectedly: stuck, after an exception, or without an outcome."""
         return self.outcome is None or self.outcome.state is State.STUCK or self.outcome.failed_step is not None
 
     def in_doubt(self) -> list[int]:
-        """The positions that may be in force: nobody knows, and they could not be undone."""
+        """Return the positions in doubt: their effect is unknown, and their compensation failed."""
         return [event.topic.position for event in self.events if isinstance(event.detail, InDoubt)]
 
 
 def publisher(table: Table, topic: Topic) -> int:
-    """The seat that publishes there."""
+    """Return the seat that publishes on the topic."""
     reporter = table.client - 1
     if topic.step is None:
         return table.client if topic.fact is Fact.STARTED else reporter
@@ -115,9 +115,9 @@ def publisher(table: Table, topic: Topic) -> int:
 
 
 def differing(before: Any, after: Any) -> Iterator[str]:
-    """The fields of two cells of one seat that differ.
+    """Yield the names of the fields in which two cells of one seat differ.
 
-    Whatever a service handed back as its receipt is not asked whether it is equal to something: it may be anything.
+    Receipts are never compared with `==`: a receipt is a value of any type that the service chose.
     """
     for name in after.__struct_fields__:
         old, new = getattr(before, name), getattr(after, name)

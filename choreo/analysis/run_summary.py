@@ -1,6 +1,6 @@
-"""An account of one run of a journal: what took effect, what is in force, why it went backward, what comes next.
+"""Summary of one run of a journal: the effects, the steps in force, the causes of compensation, the next events.
 
-Laws: pure, from the rows alone. Says what they say, also where they do not follow from each other.
+Laws: pure, from the rows alone. Reports the rows as they are, even where they contradict each other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,13 +18,14 @@ from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
 from choreo.trace.record import Record
 
 WITHDRAWN = ("step.compensation_failed", "saga.stuck")
-"""What is no longer so once a stuck run is resumed: nobody has heard of it."""
+"""Events that become void when a stuck run is resumed: no participant has received them."""
 
 
 class Account(Struct, frozen=True):
-    """One run. Positions are in the order of what happened; `refused` has the reason of each that did not happen.
+    """Summary of one run. Positions are in the order of the events. `not_compensated` has the reason of each failed
+    compensation.
 
-    `resumed` has the numbers of the deliveries behind which an operator had it go on.
+    `resumed` has the numbers of the deliveries after which an operator resumed the run.
     """
 
     row: RunRow
@@ -34,7 +35,7 @@ class Account(Struct, frozen=True):
     executed: tuple[int, ...]
     compensated: tuple[int, ...]
     in_doubt: tuple[int, ...]
-    """The steps whose answer is unknown, and that are not undone."""
+    """Steps whose answer is unknown and that are not undone."""
     not_compensated: dict[int, str]
     resumed: tuple[int, ...]
     prospect: Prospect
@@ -46,13 +47,16 @@ class Account(Struct, frozen=True):
         return [position for position in self.executed if position not in undone]
 
     def names(self, positions: Iterable[int]) -> list[str]:
-        """Of steps; the second one of a name has its number behind it."""
+        """Return the names of the steps; the second of two equal names has its number appended."""
         names = numbered(self.plan.steps)
         return [names[position] for position in positions]
 
 
 def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
-    """Raises `Unreplayable`, or whatever comes of a request that no node has written."""
+    """Build the summary of a run.
+
+    Raises `Unreplayable`, or any exception that a request not written by a node causes.
+    """
     replayer = replayer_of(row.request.style, row.request.steps)
     told = tell(row, deliveries, replayer)
     executed: list[int] = []
@@ -96,7 +100,7 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
 
 
 def events_that_hold(records: Iterable[Record]) -> list[Record]:
-    """What was published, without what was withdrawn when the run was resumed."""
+    """Return the published events, without those that became void when the run was resumed."""
     events: list[Record] = []
     for record in records:
         if record.action == RESUME:

@@ -1,6 +1,6 @@
-"""What happened in one history of the lab, from its trace records alone: each happening is one line of its picture.
+"""Sequence of one history of the lab, from its trace records alone: each happening is one line of the diagram.
 
-Laws: pure; knows no screen. A delivery and what its hearer did because of it are one happening. Names and every other
+Laws: pure; knows no screen. A delivery and the subscriber's reaction to it are one happening. Names and every other
 text from outside pass through `show` before they become part of a text. A fault is never left out.
 """
 
@@ -25,7 +25,7 @@ IN_WORDS = {
     str(Timer.TIMED_OUT): "time is up",
     str(Timer.ASK): "asks again",
 }
-"""What a participant tells itself, in the words of whoever looks on."""
+"""Timer events of a participant, in words for the reader of a diagram."""
 COMMANDS = frozenset(Command)
 
 HEARD = ("deliver", "timer", "reply")
@@ -40,58 +40,59 @@ CRASHED = {
 LOST = {"drop": "lost", "partition": "lost: cut off"}
 CANNOT_BE_READ = ("poison", "unreadable")
 ARRIVALS = (*HEARD, *LOST, *CANNOT_BE_READ, "crash", "duplicate", "delay")
-"""An event reaches its hearer, or something prevents it."""
+"""Actions of a record that deliver an event to its subscriber, or prevent or defer the delivery."""
 
 
 class Form(Enum):
-    """How a happening is drawn."""
+    """Shape of a happening in the diagram."""
 
     ARROW = "arrow"
-    """From who published something to who heard it."""
+    """From the publisher to the subscriber."""
     TIMER = "timer"
-    """What a participant told itself to do later, or nobody knows who told it."""
+    """A timer that a participant set for itself, or a delivery of unknown publisher."""
     DOT = "dot"
-    """Published, and no arrival of it is drawn."""
+    """A published event whose delivery is not drawn."""
     SPOT = "spot"
-    """Something befalls one participant."""
+    """A fault or restart of one participant."""
 
 
 class Arrival(Enum):
-    """What became of a delivery."""
+    """Result of a delivery."""
 
     HEARD = "heard"
     IGNORED = "ignored"
-    """Heard, and nothing came of it."""
+    """Delivered without effect."""
     LOST = "lost"
     STRUCK = "struck"
-    """Its hearer crashed over it, or could not read it."""
+    """The subscriber crashed during the delivery, or could not decode the event."""
 
 
 class Tone(Enum):
     PLAIN = "plain"
     SEEN = "seen"
-    """A picture with lifelines shows this already."""
+    """Already visible in a diagram with lifelines."""
     BAD = "bad"
     PUBLISHED = "published"
-    """A fact that was published; nobody is seen hearing it."""
+    """A published event whose delivery is not drawn here."""
 
 
 DEEDS_ORDER = (Tone.BAD, Tone.SEEN, Tone.PLAIN)
-"""First what became of the local transaction, then what happened to the resources."""
+"""Order of the texts: effects on the local transaction first, effects on the resources last."""
 
 
 class Word(Struct, frozen=True):
-    """A few words about a happening, fit to be shown."""
+    """Short text about a happening, safe to display."""
 
     text: str
     tone: Tone = Tone.PLAIN
 
 
 class Happening(Struct, frozen=True):
-    """One thing that happened. `number` is that of its first record; `fact` is what was published or heard.
+    """One line of the sequence. `number` is that of its first record; `fact` is the event published or delivered.
 
-    `who` heard it, or it befell them; `source` published it, where that is somebody else. `in_force` are the steps
-    whose local transaction is in force in this run from now on, `in_doubt` those of which nobody knows.
+    `who` is the subscriber, or the participant that a fault hit; `source` is the publisher, where it is another
+    participant. `in_force` are the steps whose local transaction is in force in this run from now on, `in_doubt` the
+    steps whose effect is unknown.
     """
 
     number: int
@@ -101,7 +102,7 @@ class Happening(Struct, frozen=True):
     source: str | None
     fact: str
     told: str
-    """The fact with who says it: `charge succeeded`."""
+    """The fact with its publisher: `charge succeeded`."""
     arrival: Arrival
     words: tuple[Word, ...]
     in_force: frozenset[str]
@@ -109,7 +110,7 @@ class Happening(Struct, frozen=True):
 
     @property
     def is_bad(self) -> bool:
-        """Whether something went wrong on the way."""
+        """Return whether the delivery was lost or struck by a fault."""
         return self.arrival in (Arrival.LOST, Arrival.STRUCK)
 
     @property
@@ -118,12 +119,12 @@ class Happening(Struct, frozen=True):
 
 
 def happenings(records: Iterable[Record], show: Show, show_all: bool = False) -> list[Happening]:
-    """What happened, in order. Deliveries of which nothing came are left out, unless `show_all`."""
+    """Return the happenings in order. Deliveries without effect are left out, unless `show_all`."""
     return _Teller(list(_moments(records)), show, show_all).told()
 
 
 def runs_of(records: Iterable[Record]) -> dict[str, str]:
-    """The runs of a history in order, each with the name that tells it apart: the caller's, or else its own."""
+    """Return the runs of a history in order, each with a unique name: its saga id, or else its own id."""
     saga_of = {run_of(each): run_of(each) if each.saga_id is None else str(each.saga_id) for each in records}
     return saga_of if len(set(saga_of.values())) == len(saga_of) else {run: run for run in saga_of}
 
@@ -133,12 +134,14 @@ def run_of(record: Record) -> str:
 
 
 def in_order(participants: Iterable[str], records: Iterable[Record]) -> list[str]:
-    """The participants from left to right: client, orchestrator, the steps by their first positions, and the others."""
+    """Return the participants from left to right: client, orchestrator, steps by their first positions, then the
+    others.
+    """
     position_of: dict[str, int] = {}
     for record in records:
         if record.step is not None and record.position is not None:
             position_of.setdefault(record.step, record.position)
-    last = len(position_of)  # a step that only hears comes behind those that do something
+    last = len(position_of)  # a step that only receives events comes after the steps that act
 
     def place(participant: str) -> tuple[int, int]:
         if participant in position_of:
@@ -151,24 +154,24 @@ def in_order(participants: Iterable[str], records: Iterable[Record]) -> list[str
 
 
 def is_role(participant: str) -> bool:
-    """Whether it is no step; their names are short, and known to everybody."""
+    """Return whether the participant is a role and not a step. The names of roles are short and well known."""
     return participant in (CLIENT, ORCHESTRATOR, *AT_THE_RIGHT)
 
 
 class _Moment(Struct, eq=False):
-    """A record that something begins with, and those that follow from it."""
+    """A record that opens a happening, with the records that follow from it."""
 
     head: Record
     notes: list[Record] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
     marks: tuple[str, ...] = ()
-    """What is wrong with this delivery, in words."""
+    """Faults of this delivery, as text."""
     is_told_elsewhere: bool = False
     matters: bool = False
-    """Whether it is told although nothing came of it: its hearer was at work."""
+    """Shown even without effect: its subscriber's local transaction was running."""
     is_struck: bool = False
     times: int = 1
-    """How often it could not be read."""
+    """Number of failed attempts to decode it."""
 
     @property
     def key(self) -> "_Key":
@@ -179,18 +182,18 @@ class _Moment(Struct, eq=False):
         return not self.notes and not self.published
 
     def read_again(self, moment: "_Moment") -> None:
-        """It could not be read this time either."""
+        """Merge another failed attempt to decode the same delivery."""
         moment.is_told_elsewhere = True
         self.times += self.head.action == "unreadable"
         self.head = replace(moment.head, seq=self.head.seq)
 
 
 _Key = tuple[str | None, str | None]
-"""An event and its hearer."""
+"""Id of an event and its subscriber."""
 
 
 class _Coming(Struct, frozen=True, eq=False):
-    """A delivery that is still to come: what there will be to say of it, which tells of these causes."""
+    """Expected delivery: the fault marks that it will show, and the faults that those marks report."""
 
     marks: tuple[str, ...] = ()
     causes: tuple[_Moment, ...] = ()
@@ -200,7 +203,7 @@ _AGAIN = _Coming(("again",))
 
 
 def _come_of(moment: _Moment, arrived: _Coming) -> list[_Coming]:
-    """Something arrives, or a fault befalls it first: what is still to come because of that."""
+    """Return the deliveries still expected after this arrival or fault."""
     action = moment.head.action
     if action == "delay":
         marks = [mark for mark in arrived.marks if mark != "late"]
@@ -230,7 +233,7 @@ def _moments(records: Iterable[Record]) -> Iterator[_Moment]:
 
 
 class _Teller:
-    """Tells moments as happenings; first relates each fault to the deliveries that it befell."""
+    """Builds happenings from moments. First relates each fault to the deliveries that it affected."""
 
     def __init__(self, moments: Sequence[_Moment], show: Show, show_all: bool) -> None:
         self._moments, self._show, self._show_all = moments, show, show_all
@@ -242,9 +245,9 @@ class _Teller:
         }
         self._arriving = {moment.head.id for moment in moments if moment.head.action != "publish"}
         self._standing: dict[str, dict[str, int]] = {}
-        """By run and step, how often its local transaction was executed and not compensated."""
+        """By run and step: how often the local transaction was executed and not compensated."""
         self._in_doubt: dict[str, set[str]] = {}
-        """By run, the steps whose answer is unknown, and that are not undone."""
+        """By run: the steps whose answer is unknown and that are not undone."""
 
     def told(self) -> list[Happening]:
         self._relate()
@@ -253,10 +256,12 @@ class _Teller:
         arrives = {moment.head.id: index for index, moment in enumerate(kept) if moment.head.action != "publish"}
         return [self._tell(moment, index, arrives) for index, moment in enumerate(kept)]
 
-    # What belongs together
+    # Relating faults and deliveries
 
     def _relate(self) -> None:
-        """A delay and a doubling are told of the deliveries that come of them; a crash, of the one that it struck."""
+        """Attach each delay and duplication to the deliveries that it caused, and each crash to the delivery that it
+        interrupted.
+        """
         coming: dict[_Key, list[_Coming]] = {}
         unread: dict[_Key, _Moment] = {}
         before: _Moment | None = None
@@ -279,7 +284,9 @@ class _Teller:
             before = moment
 
     def _look_for_those_at_work(self) -> None:
-        """What somebody hears while its local transaction runs matters, the more so if it does nothing about it."""
+        """Mark every delivery to a participant whose local transaction is running, so that it is shown even without
+        effect.
+        """
         at_work: dict[tuple[str, str | None], None] = {}
         for moment in self._moments:
             head, hearer = moment.head, (run_of(moment.head), moment.head.source)
@@ -301,7 +308,7 @@ class _Teller:
     def _is_worth_telling(self, moment: _Moment) -> bool:
         return self._show_all or moment.matters or bool(moment.marks) or not moment.did_nothing
 
-    # Telling
+    # Building happenings
 
     def _tell(self, moment: _Moment, index: int, arrives: dict[str | None, int]) -> Happening:
         head = moment.head
@@ -350,7 +357,7 @@ class _Teller:
         return Arrival.IGNORED if action in ("deliver", "timer") and moment.did_nothing else Arrival.HEARD
 
     def _faults(self, moment: _Moment) -> Iterator[Word]:
-        """What went wrong with it, or is over."""
+        """Yield the faults of a moment, and recovery from them."""
         head = moment.head
         for mark in moment.marks:
             yield Word(mark, Tone.BAD)
@@ -371,7 +378,7 @@ class _Teller:
             yield Word("is up again")
 
     def _deeds(self, moment: _Moment) -> Iterator[Word]:
-        """What the services did, and what happened to the resources."""
+        """Yield the calls of services and the effects on the resources."""
         for note in moment.notes:
             standing = self._standing.setdefault(run_of(note), {})
             if note.action in ("execute", "compensate"):
@@ -380,7 +387,7 @@ class _Teller:
                 yield Word(self._resource(note))
 
     def _transaction(self, note: Record, standing: dict[str, int]) -> Word:
-        """A local transaction or its compensation, and from then on what is in force, or in doubt."""
+        """Describe a local transaction or its compensation, and update the steps in force and in doubt."""
         step, in_doubt = note.step or "", self._in_doubt.setdefault(run_of(note), set())
         times = standing.get(step, 0)
         if note.action == "execute":

@@ -1,6 +1,6 @@
 """`choreo node`: the stdin node as a program.
 
-Laws: light. What a plain node does not need (the option parser, structlog, typer, rich) is imported when it is needed.
+Laws: light. Modules that a plain node does not need (the option parser, structlog, typer, rich) are imported on demand.
 """
 
 import gc
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 ATTEND_S = 0.2
-"""So often a node with a journal looks whether an operator has asked for something."""
+"""Interval at which a node with a journal polls for requests of operators."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the node with the options of the command line; the exit status. Wrong use exits with 2."""
+    """Run the node with the options of the command line; return the exit status. Wrong use exits with 2."""
     occupy_standard_streams()
     options = parse(arguments) if arguments else Options()
     missing = missing_descriptors(DESCRIPTORS if options.journal is None else DESCRIPTORS_OF_JOURNAL)
@@ -47,12 +47,12 @@ def main(arguments: list[str]) -> int:
     try:
         with ctrl_c_told_apart():
             return _run(options, (reserve_stdin(), reserve_stdout()))
-    except Interrupted:  # before there was anything to stop, or after everything was
+    except Interrupted:  # before the node began to read, or after it ended
         return INTERRUPTED
 
 
 Ends = tuple[int, int]
-"""The descriptors that messages are read from, and that replies are written to."""
+"""Descriptors: messages are read from the first, replies written to the second."""
 
 
 def _run(options: Options, ends: Ends) -> int:
@@ -68,7 +68,7 @@ def _run(options: Options, ends: Ends) -> int:
 
 
 def _serve_durably(options: Options, ends: Ends) -> int:
-    """The same node with a journal, which it holds until it ends."""
+    """Run the node with a journal, whose lock it holds until it ends."""
     from choreo.api import compose_durable
     from choreo.storage.errors import JournalError, LeftAsItLies
     from choreo.storage.sqlite.journal import Journal
@@ -103,7 +103,7 @@ def _serve_durably(options: Options, ends: Ends) -> int:
 
 
 def _locked(path: str, wait: bool) -> "Lock":
-    """The right to write the journal. Whoever has to wait for it says so, and says when it has it."""
+    """Acquire the journal's lock. With `wait`, wait for it and log both the wait and the acquisition."""
     from choreo.storage.errors import JournalInUse
     from choreo.storage.sqlite.opening import Lock
 
@@ -130,7 +130,7 @@ def _serve(options: Options, ends: Ends, runner: Runner, tracer: "Tracer | None"
         message_bytes_max=options.max_message_bytes,
         replied=None if tracer is None else tracer.replied,
     )
-    gc.freeze()  # what is there now stays: no collection needs to look at it again
+    gc.freeze()  # objects that exist now stay: exclude them from every later collection
     conversation: Conversation = session if tracer is None else Traced(session, tracer)
     if lock is not None:
         conversation = Guarded(conversation, lock)
@@ -147,7 +147,7 @@ def _serve(options: Options, ends: Ends, runner: Runner, tracer: "Tracer | None"
 
 
 def log(text: str) -> None:
-    """A line for people on stderr, if there still is one."""
+    """Write a line for people to stderr; ignored where stderr is closed."""
     from choreo.trace.visible import visible_lines
 
     text = visible_lines(text)
@@ -160,7 +160,7 @@ def _notice(text: str) -> None:
 
 
 class Traced:
-    """A session whose trace is written before its replies, so that whoever reads a reply can read its trace."""
+    """Session that writes its trace before its replies: when a client reads a reply, its trace is already readable."""
 
     def __init__(self, session: Session, tracer: "Tracer") -> None:
         self._session = session
@@ -187,7 +187,7 @@ class Traced:
 
 
 class Guarded:
-    """A conversation that ends when the journal is not any more the file that it was; no reply leaves then."""
+    """Conversation that ends when the journal file was replaced or removed; no reply is sent from then on."""
 
     def __init__(self, conversation: Conversation, lock: "Lock") -> None:
         self._conversation = conversation
@@ -221,11 +221,11 @@ class Guarded:
 
 
 class NoTrace(Exception):
-    """The trace cannot be written where it was asked for."""
+    """Raised where the trace cannot be written to the requested file."""
 
 
 def _open_tracer(options: Options) -> "Tracer | None":
-    """Raises `NoTrace`."""
+    """Open the tracer that the options request; None without one. Raises `NoTrace`."""
     if options.trace is None:
         return None
     try:

@@ -1,9 +1,9 @@
-"""Framing: cuts the input into texts, each a complete JSON value, and finds the next one after something unreadable.
+"""Framing: cuts the input into texts, each a complete JSON value, and resynchronizes after unreadable input.
 
-Laws: knows JSON's grammar and nothing of sagas; no I/O. Every byte is read once, whatever the input, and what is held
-is bounded.
+Laws: knows JSON's grammar and nothing of sagas; no I/O. Every byte is read once, whatever the input, and the buffer is
+bounded.
 
-A message on a line of its own, the normal case, needs none of this: see `session.py`.
+A message on a line of its own, the normal case, bypasses this module: see `session.py`.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 DEPTH_MAX = 1000
-"""About as deep as Python's own JSON parser goes."""
+"""Maximum depth of nesting, close to that of Python's own JSON parser."""
 
 DEBRIS_DEPTH_MAX = 1_000_000
 
@@ -25,7 +25,7 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 CUT_OFF = re.compile(rb"""(?:"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+\\?|[^ \t\r\n"{}\[\],:]++)\Z""")
-"""What may go on in the rest of its line."""
+"""Start of a token that may continue in the rest of its line."""
 
 WORD = re.compile(rb"""[^ \t\r\n"{}\[\],:]++""")
 BRACKET = re.compile(rb'"(?:[^"\\\r\n]++|\\.)*+("?)|[{}\[\]]')
@@ -33,13 +33,14 @@ OBJECT = re.compile(rb"\{(?=[ \t\r\n]*+(?:[\"}]|\Z))")
 NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 CONTINUATION = re.compile(rb'[ \t\r\n"}\],]|(?:\[\]?|[-+.0-9eE]++|true|false|null),?[ \t\r]*+\n')
 INDENTED = re.compile(rb"[ \t]++[^\r\n{]")
-"""How a line begins that belongs to the unreadable text before it, while its brackets are open, and after that."""
+"""Start of a line that still belongs to the unreadable text before it: `CONTINUATION` while brackets of that text are
+open, `INDENTED` once they are closed.
+"""
 
 OPENING = {b"{": "end in {", b"[": "end in ["}
 PARTNER = {b"}": b"{", b"]": b"["}
 
-# What may come next, by what came before: {state: {first byte of a token: next state}}. "close" leaves the innermost
-# bracket.
+# Transition table of the grammar: {state: {first byte of a token: next state}}. "close" leaves the innermost bracket.
 VALUE = {b"{": "first key", b"[": "first item"} | {bytes([first]): "end" for first in b'"-0123456789tfn'}
 GRAMMAR: dict[str, dict[bytes, str]] = {
     "value": VALUE,
@@ -66,14 +67,16 @@ EXCERPT_BYTES = 160
 
 
 class Text(Struct, frozen=True):
-    """One complete JSON value, as it came. An inner one stood in something unreadable, and may be a part of it."""
+    """One complete JSON value as received. `is_inner` marks a value found inside unreadable text, which may be a part
+    of it.
+    """
 
     data: bytes
     is_inner: bool = False
 
 
 class Unreadable(Struct, frozen=True):
-    """A stretch of input that is no JSON, and what is wrong with it."""
+    """Stretch of input that is not JSON, with the error."""
 
     why: str
 
@@ -82,7 +85,7 @@ Frame = Text | Unreadable
 
 
 class Broken(Exception):
-    """The text can no longer become a JSON value."""
+    """Raised when the text can no longer become a JSON value."""
 
     def __init__(self, why: str, offset: int) -> None:
         super().__init__(why)
@@ -90,26 +93,26 @@ class Broken(Exception):
 
 
 class TooLarge(Broken):
-    """The text may be JSON, but there is too much of it."""
+    """Raised when the text may be JSON, but exceeds the limit of size."""
 
 
 class Framer:
-    """Holds the text that is not complete yet. Feed it lines with their newline; a very long one may come in pieces."""
+    """Buffers the incomplete text. Feed it lines with their newline; a very long line may come in pieces."""
 
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._value = Value(message_bytes_max)
         self._debris: Debris | None = None
-        self._cut_off = b""  # of a piece that ends in the middle of a line: what is not a token yet
-        self._column_one = 0  # where the next piece has column one of its line, if it has it
+        self._cut_off = b""  # incomplete token at the end of a piece that ends in the middle of a line
+        self._column_one = 0  # offset of column one in the next piece, if it has one
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is pending: neither an unfinished value nor the rest of an unreadable one."""
+        """Return whether the buffer is empty: no unfinished value, and no rest of an unreadable one."""
         return self._debris is None and not self._value.text and not self._cut_off
 
     def feed(self, piece: bytes) -> Iterator[Frame]:
-        """The frames that this completes."""
+        """Yield the frames that this piece completes."""
         piece, self._cut_off = self._cut_off + piece, b""
         if self._debris is not None and self._column_one == 0 and not self._debris.goes_on(piece):
             self._debris = None
@@ -132,7 +135,7 @@ class Framer:
         self._column_one = 0 if piece.endswith(b"\n") else NOWHERE
 
     def give_up(self) -> Iterator[Frame]:
-        """Nothing can complete what is pending: say so."""
+        """Yield the pending text as unreadable, at the end of the input."""
         value, debris, cut_off = self._value, self._debris, self._cut_off
         self._value, self._debris, self._cut_off = Value(self._message_bytes_max), None, b""
         if debris is None and (value.text or cut_off):
@@ -145,11 +148,11 @@ class Framer:
         text = Text(bytes(self._value.text))
         self._value = Value(self._message_bytes_max)
         if not text.data.startswith(b"{"):
-            self._debris = Debris()  # no message; what follows on its line is none either
+            self._debris = Debris()  # not a message; the rest of its line is none either
         return text
 
     def _recover(self, broken: Broken, piece: bytes) -> Iterator[Frame]:
-        """Find out where, after the break, the next value begins."""
+        """Resynchronize: find the beginning of the next value after the error."""
         value = self._value
         if isinstance(broken, TooLarge) and value.leave_outer():
             return
@@ -169,20 +172,21 @@ class Framer:
 
 
 class Value:
-    """One JSON value, read line after line, or piece after piece of a line. No token of JSON spans two lines.
+    """One JSON value, read line by line, or in pieces of a line. No token of JSON spans two lines.
 
-    A `{` in column one may go on with the value, or begin the next message after this one was cut off. So what begins
-    there is remembered by its offset, until it is known.
+    A `{` in column one may belong to the value, or begin the next message after this one was cut off. Its offset is
+    kept until one of the two is certain.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self.text = bytearray()
         self._bytes_max = bytes_max
         self._state = "value"
-        # Of each open bracket: the state after a value in there, and the offset, if it stands in column one.
+        # For each open bracket: the state after a value in it, and its offset, if it is an object that begins in column
+        # one.
         self._open: list[tuple[str, int]] = []
-        self._inner: tuple[int, int] | None = None  # what began in column one, if nothing has come after it
-        self._origin = 0  # the offset of the text
+        self._inner: tuple[int, int] | None = None  # span of the last object begun in column one, until a token follows
+        self._origin = 0  # offset of the text in the input
 
     @property
     def is_complete(self) -> bool:
@@ -193,13 +197,15 @@ class Value:
         return b"".join(state[-1:].encode() for state, _ in self._open)
 
     def inner(self) -> Iterator[Text]:
-        """The message that this unfinished value has swallowed last, if any."""
+        """Yield the last complete message inside this unfinished value, if any."""
         begin, end = self._inner or (0, 0)
         if 0 < end - begin <= self._bytes_max:
             yield Text(bytes(self.text[begin - self._origin : end - self._origin]), is_inner=True)
 
     def leave_outer(self) -> bool:
-        """Go on with the outermost message that may have begun inside. Whether there is one."""
+        """Drop the outer value and continue with the outermost message that began inside it. Return whether there is
+        one.
+        """
         for depth, (_, begin) in enumerate(self._open):
             if begin > self._origin:
                 del self.text[: begin - self._origin], self._open[:depth]
@@ -208,7 +214,7 @@ class Value:
         return False
 
     def read(self, piece: bytes, offset: int, column_one: int) -> int:
-        """Go on at `offset`. Returns the end of the value, or of what can be read of it so far. Raises `Broken`."""
+        """Continue at `offset`. Return the end of the value, or of the part readable so far. Raises `Broken`."""
         if not self.text:
             offset = _next_not_blank(piece, offset)
         begin, shift = offset, self._origin + len(self.text) - offset
@@ -225,7 +231,7 @@ class Value:
         return offset
 
     def _take(self, piece: bytes, start: int, end: int, shift: int, is_column_one: bool) -> None:
-        """One token, known by its first byte."""
+        """Handle one token, identified by its first byte."""
         token = piece[start : start + 1]
         state = GRAMMAR[self._state].get(token)
         if state is None:
@@ -244,7 +250,7 @@ class Value:
         self._state = self._open[-1][0] if state == "end" and self._open else state
 
     def _rest(self, piece: bytes, offset: int) -> int:
-        """Where the piece has been read to, if no token follows any more."""
+        """Return the offset up to which the piece was read, once no complete token follows."""
         rest = _next_not_blank(piece, offset)
         if rest < len(piece) and not (_is_cut_off(piece) and CUT_OFF.match(piece, rest)):
             word = WORD.match(piece, rest)
@@ -261,21 +267,23 @@ class Value:
 
 
 class Debris:
-    """Unreadable text. It ends where its brackets are closed and an object begins, or a line that is none of it."""
+    """Unreadable text. It ends where its brackets are closed and an object begins, or at a line that does not belong to
+    it.
+    """
 
     def __init__(self, open_brackets: bytes = b"") -> None:
         self.is_over = False
-        self.cut_off = b""  # the begin of a string that goes on in the next piece
+        self.cut_off = b""  # beginning of a string that continues in the next piece
         self._open = bytearray(open_brackets)
-        self._is_past_end = False  # its brackets were closed in a line before
+        self._is_past_end = False  # its brackets were closed in an earlier line
 
     def goes_on(self, line: bytes) -> bool:
-        """Whether this line, which comes next, belongs to it."""
+        """Return whether the next line, given here, belongs to the unreadable text."""
         self._is_past_end = not self._open
         return (INDENTED if self._is_past_end else CONTINUATION).match(line) is not None
 
     def skip(self, piece: bytes, offset: int) -> int:
-        """Where it ends, or the end of the piece."""
+        """Return the offset at which the unreadable text ends, or the end of the piece."""
         self.cut_off = b""
         offset = self._close(piece, offset)
         begin = None if self._open or self._is_past_end else OBJECT.search(piece, offset)
@@ -300,14 +308,16 @@ class Debris:
         return len(piece)
 
     def _leave(self, partner: bytes) -> None:
-        """Back to the bracket that is closed, whatever is still open inside. One that closes nothing is skipped."""
+        """Close the innermost bracket of this kind, and every bracket open inside it. Without such a bracket, do
+        nothing.
+        """
         opened = self._open.rfind(partner, -DEPTH_MAX)
         if opened != NOWHERE:
             del self._open[opened:]
 
 
 def _is_cut_off(piece: bytes) -> bool:
-    """Whether more of its line is to come."""
+    """Return whether the line continues in the next piece."""
     return not piece.endswith(b"\n")
 
 

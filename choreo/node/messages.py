@@ -1,8 +1,8 @@
-"""What the node understands and what it answers: the types of the messages, their decoding and the text of the replies.
+"""Messages of the node: their types, their decoding, and the text of the replies.
 
 Laws: one schema, the types below. Two fast decoders, for a message with its envelope and for a bare body, read it
-straight from the bytes; no text is both. Whatever they do not take is decoded again with care, checked against the same
-types, and refused with the field, what was expected and what came.
+straight from the bytes; no text is valid for both. A text that both reject is decoded again with care, checked against
+the same types, and refused with the field, the expected value and the received one.
 """
 
 import json
@@ -33,9 +33,9 @@ COMPLETED = State.COMPLETED
 
 
 class Execute(Struct, gc=False, tag_field="type", tag="execute"):
-    """A saga to run. A nested tuple among the steps is a group that runs in parallel.
+    """Request to run a saga. A nested tuple among the steps is a group that runs in parallel.
 
-    `body`, here and below, is no field of a body: it makes the fast decoder refuse an envelope that looks like one.
+    `body`, here and below, is no field of a body: it makes the fast decoder reject an envelope that looks like a body.
     """
 
     saga_id: str | int
@@ -49,7 +49,7 @@ class Execute(Struct, gc=False, tag_field="type", tag="execute"):
 
 
 class Init(Struct, tag_field="type", tag="init"):
-    """Maelstrom's handshake: who we are."""
+    """Maelstrom's handshake: assigns the node its id."""
 
     node_id: str
     msg_id: int | UnsetType = UNSET
@@ -58,7 +58,7 @@ class Init(Struct, tag_field="type", tag="init"):
 
 
 class Status(Struct, gc=False, tag_field="type", tag="status"):
-    """What has become of a saga? Asked of a node that remembers."""
+    """Request for the status of a saga; needs a node with a memory of past runs."""
 
     saga_id: str | int
     msg_id: int | UnsetType = UNSET
@@ -70,7 +70,7 @@ Body = Execute | Init | Status
 
 
 class Message(Struct, gc=False):
-    """A body with its envelope; a bare body is a message without addresses."""
+    """Body with its envelope; a bare body is a message without addresses."""
 
     body: Body
     src: str | None = None
@@ -78,7 +78,9 @@ class Message(Struct, gc=False):
 
 
 class Malformed(Exception):
-    """A message that cannot be carried out: the code and text of the error, and as much of the address as came."""
+    """Raised for a message that cannot be executed: the code and text of the error, and the readable part of the
+    address.
+    """
 
     msg_id: int | None = None
     src: str | None = None
@@ -103,7 +105,7 @@ class Malformed(Exception):
 
 
 class Number(Struct, frozen=True):
-    """A number too large for Python to read: no field takes it, and an error text shows it as it came."""
+    """Number too large for Python to parse: no field accepts it, and an error text shows it as received."""
 
     digits: str
 
@@ -141,7 +143,7 @@ def decode_bare(data: bytes) -> Message:
 
 
 def decode_with_care(data: bytes) -> Message:
-    """Decode what the fast decoders refused: odd but legal JSON, or a mistake. Raises `Malformed`."""
+    """Decode a text that the fast decoders rejected: unusual but legal JSON, or a mistake. Raises `Malformed`."""
     outer = _json_object(data)
     envelope, body = _parts(outer)
     if not isinstance(body, dict):
@@ -159,7 +161,7 @@ def decode_with_care(data: bytes) -> Message:
 
 
 def looks_like_message(line: bytes) -> bool:
-    """Whether the line is a message of its own, be it right or wrong in its fields."""
+    """Return whether the line is a complete message, with valid or invalid fields."""
     line = line.strip(BLANKS)
     if not (line.startswith(b"{") and line.endswith(b"}")):
         return False
@@ -170,7 +172,7 @@ def looks_like_message(line: bytes) -> bool:
 
 
 def _parts(outer: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The envelope and the body. The envelope of a bare body is empty."""
+    """Split a message into envelope and body. The envelope of a bare body is empty."""
     if "body" in outer or ("src" in outer and "type" not in outer):
         return outer, outer.get("body")
     return {}, outer
@@ -185,7 +187,7 @@ def _string_or_none(value: object) -> str | None:
 
 
 def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> Body:
-    """The body, of the fields that we know."""
+    """Convert the body to its type, from the known fields only."""
     fields = {name: body[name] for name in kind.__struct_fields__ if name in body and name != "body"}
     try:
         return msgspec.convert(fields, kind)
@@ -230,7 +232,7 @@ _json_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, pars
 
 
 def _in_our_words(error: str, body: dict[str, Any]) -> str:
-    """From msgspec's words, which name the place, to ours, which show what stood there."""
+    """Translate an error text of msgspec, which names only the field, to one that also shows the received value."""
     if missing := MISSING_FIELD.search(error):
         return _mismatch(missing[1], None, came=False)
     found = ERROR_PATH.search(error)
@@ -252,7 +254,7 @@ def _mismatch(path: str, value: object, came: bool = True) -> str:
 
 
 def _suggestion(word: str, among: Iterable[str]) -> str:
-    """`; did you mean "x"?`, or nothing where no word is close."""
+    """Return `; did you mean "x"?`; empty where no word is close."""
     near = nearest(word, among)
     return "" if near is None else f"; did you mean {json.dumps(near)}?"
 
@@ -266,25 +268,25 @@ def _shown(value: object) -> str:
 
 
 quote = encode_basestring_ascii
-"""A string as JSON, the way `json.dumps` writes it."""
+"""Encode a string as JSON, exactly as `json.dumps` does."""
 
 
 def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
-    """The reply, as `json.dumps` would write it, only faster."""
+    """Encode the reply exactly as `json.dumps` would, only faster."""
     if outcome.state is COMPLETED:
         return f'{{"type": "saga_completed", {_head(saga_id, msg_id)}{_completed_text(outcome)}}}'
-    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: what the client was told
+    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: repeat its reply
         return error_text(msg_id, CRASH, outcome.defect)
     return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
 
 
 def status_text(saga_id: str | int, msg_id: int | None, outcome: Outcome | None) -> str:
-    """The reply to a question: what a saga has come to, or that it runs."""
+    """Encode the reply to a status request: the outcome of a saga, or that it is running."""
     return _status_text(saga_id, msg_id, '"state": "running"' if outcome is None else _state_text(outcome))
 
 
 def held_status_text(saga_id: str | int, msg_id: int | None, step: str | None, reason: str) -> str:
-    """The reply to a question about a saga that is held, and why."""
+    """Encode the reply to a status request for a held saga, with the reason."""
     at = "" if step is None else f'"held_step": {quote(step)}, '
     return _status_text(saga_id, msg_id, f'"state": "held", {at}"reason": {quote(reason)}')
 
@@ -312,7 +314,7 @@ def _completed_text(outcome: Outcome) -> str:
 
 
 def _raised_text(step: str, outcome: Outcome) -> str:
-    """What is to be told where a service raised something other than a refusal."""
+    """Return the fields that report an exception of a service other than a refusal."""
     in_doubt = f', "in_doubt_steps": {_names(outcome.in_doubt_steps)}' if outcome.in_doubt_steps else ""
     return f'{in_doubt}, "failed_step": {quote(step)}, "reason": {quote(outcome.defect or "")}'
 

@@ -1,6 +1,6 @@
-"""The command line of the node.
+"""Command line of the node.
 
-Laws: light. A node without options needs the defaults only; the option parser is imported when it is needed.
+Laws: light. A node without options needs the defaults only; the option parser is imported on demand.
 """
 
 import re
@@ -18,7 +18,7 @@ TO_STDERR = "-"
 
 
 class Options:
-    """The values of the options; these are the defaults."""
+    """Values of the options; the defaults are given here."""
 
     trace: str | None = None
     trace_format = "json"

@@ -1,8 +1,8 @@
 """One conversation: bytes in, bytes out.
 
-Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. Nothing that
-comes in raises: a mistake becomes an error reply, and so does a run that cannot be brought to an outcome. Only
-`Unavailable` leaves, for then nothing can be promised any more.
+Laws: no I/O. Every request that can be addressed gets exactly one reply, in the order of the requests. No input raises:
+a mistake becomes an error reply, and so does a run that cannot reach an outcome. Only `Unavailable` is raised: from
+then on no promise can be kept.
 """
 
 import re
@@ -52,10 +52,10 @@ CLOSING = re.compile(rb"[ \t\r]*+[}\]]")
 
 
 class Session:
-    """Feed it what was read; it returns what is to be written.
+    """Handles the bytes read, and returns the bytes to write.
 
-    `log` takes a line for people, where there is nobody to reply to. `replied` is shown the body of every reply; where
-    runs take place side by side, also the event that brought it about.
+    `log` takes a line for people, where there is no client to reply to. `replied` receives the body of every reply;
+    where runs are concurrent, also the event that caused it.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Session:
         self._node_id: str | None = None
         self._envelope = envelope
         self._message_bytes_max = message_bytes_max
-        self._decode: Callable[[bytes], Message] = decode  # or `decode_bare`: a conversation seldom has both forms
+        self._decode: Callable[[bytes], Message] = decode  # or `decode_bare`: a conversation seldom mixes both forms
         self._framer = Framer(message_bytes_max)
         self._is_framing = False
         self._tail: list[bytes] = []  # the last line, which has no newline yet
         self._tail_size = 0
-        self._is_mid_line = False  # the framer has the begin of that line already
+        self._is_mid_line = False  # the framer already has the beginning of that line
         self._replies: list[str] = []
-        self._owed: list[Callable[[], None]] = []  # replies that wait for the end of a run, and what comes after them
+        self._owed: list[Callable[[], None]] = []  # replies pending on the end of a run, and all replies behind them
 
     def feed(self, data: bytes) -> bytes:
         """Handle the lines that `data` completes, and return their replies."""
@@ -99,15 +99,15 @@ class Session:
         return self._flush()
 
     def recover(self) -> Iterator[bytes]:
-        """Bring to its end what an earlier process had begun, and reply to whoever is still waiting."""
+        """Recover the runs of an earlier process: finish them, and reply to clients that still wait."""
         for owed in self._runner.recover():
             for request, sender, under_way in owed:
-                if under_way.held is None:  # else its client waits on, and an operator is told
+                if under_way.held is None:  # its client keeps waiting; an operator is told
                     self._pay(request.saga_id, sender, under_way)
             yield self._taken()
 
     def attend(self) -> None:
-        """Time to see to what operators have asked for; called now and then."""
+        """Handle pending requests of operators; called at intervals."""
         self._runner.attend()
 
     def _flush(self) -> bytes:
@@ -142,10 +142,12 @@ class Session:
             if _is_utf8(line):
                 self._handle_lines([line])
             else:
-                self._frame(line + b"\n")  # the fast decoder does not see it everywhere
+                self._frame(line + b"\n")  # the fast decoder does not detect it in every position
 
     def _handle_lines(self, lines: list[bytes]) -> None:
-        """The fast path: a line that is a valid message, in the form of the last one. The rest is taken with care."""
+        """Fast path: handle lines that are valid messages in the same form as the last one. Other lines are decoded
+        with care.
+        """
         for line in lines:
             try:
                 message = self._decode(line)
@@ -169,7 +171,7 @@ class Session:
         self._frame(line + b"\n")
 
     def _in_either_form(self, text: bytes) -> Message | None:
-        """A valid message, whose form is tried first from now on."""
+        """Decode a valid message of either form; its form is tried first from now on."""
         for form in (decode, decode_bare):
             try:
                 message = form(text)
@@ -180,7 +182,7 @@ class Session:
         return None
 
     def _keep(self, data: bytes) -> None:
-        """Hold a line that has no newline yet, as long as there is a reason to."""
+        """Buffer a line without its newline; pass it to the framer when it is too long or may be complete."""
         self._tail.append(data)
         self._tail_size += len(data)
         if self._tail_size > self._message_bytes_max or self._may_be_complete(data):
@@ -189,7 +191,10 @@ class Session:
             self._tail, self._tail_size = [], 0
 
     def _may_be_complete(self, data: bytes) -> bool:
-        """Whether the last line may end a message, and not be one of its own, in the middle of an unfinished one."""
+        """Return whether the last line may end a message.
+
+        Inside an unfinished message, only a line that closes it counts, not one that may be a message of its own.
+        """
         if not data.endswith(b"}"):
             return False
         return not self._is_framing or (not self._is_mid_line and CLOSING.match(self._tail[0]) is not None)
@@ -222,7 +227,7 @@ class Session:
     def _answer(self, message: Message) -> None:
         body = message.body
         if self._envelope and body.in_reply_to is not UNSET:
-            return  # itself a reply: answering it would be answered in turn
+            return  # it is a reply: answering it would be answered in turn
         msg_id = None if body.msg_id is UNSET else body.msg_id
         sender = Sender(message.src, msg_id, self._reply_as(message.dest) if self._envelope else None)
         if isinstance(body, Execute):
@@ -250,7 +255,7 @@ class Session:
                 self._owed.append(partial(self._pay, request.saga_id, sender, answer))
 
     def _pay(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
-        """The reply to a request whose run was under way, once it has come to rest."""
+        """Send the reply to a request whose run was in progress, once the run has ended or stopped."""
         if under_way.outcome is not None:
             self._write(reply_text(saga_id, sender.msg_id, under_way.outcome), sender, under_way.event)
         elif under_way.held is not None:
@@ -283,14 +288,14 @@ class Session:
         self._write(status_text(saga_id, sender.msg_id, under_way.outcome), sender, None)
 
     def _introduce(self, request: Init, sender: Sender) -> None:
-        """From now on replies carry an envelope; so does this one, unless the request came without."""
+        """Add an envelope to every reply from now on, and to this one unless the request had none."""
         self._node_id = request.node_id
         self._envelope = self._envelope or sender.src is not None
         self._reply(init_ok_text(sender.msg_id), replace(sender, reply_as=self._reply_as(None)))
         self._envelope = True
 
     def _reply_as(self, dest: str | None) -> str | None:
-        """The name that a reply is sent under, where it has an envelope."""
+        """Return the sender name of a reply, where it has an envelope."""
         return (self._node_id or dest or "choreo") if self._envelope else None
 
     def _refuse(self, malformed: Malformed) -> None:
@@ -303,7 +308,7 @@ class Session:
         self._reply(error_text(malformed.msg_id, malformed.code, str(malformed)), sender)
 
     def _reply(self, text: str, sender: Sender) -> None:
-        """In its turn: after whatever is still owed to earlier requests."""
+        """Send the reply in its turn: after the replies pending for earlier requests."""
         if self._owed:
             self._owed.append(partial(self._write, text, sender, None))
         else:

@@ -1,7 +1,8 @@
-"""The node's two streams: reads what is there, writes the replies before it waits for more.
+"""Streams of the node: reads the available input, and writes the replies before it waits for more.
 
-Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of what
-was read. A reader that goes away ends the node quietly, and one that does not read cannot keep it from ending.
+Laws: knows file descriptors and signals, and nothing of messages. A signal ends the reading, never the handling of
+input already read. When the reader of the replies is gone, the node ends quietly; a reader that is stalled cannot keep
+it from ending.
 """
 
 import os
@@ -15,11 +16,11 @@ from typing import Protocol
 
 CHUNK_BYTES = 64 * 1024
 GRACE_S, LOOK_S = 5.0, 0.1
-"""So long a node that was told to stop waits for the reader of its replies, and so often it looks."""
+"""Grace period for the reader of the replies after a signal, and the interval of checks during it."""
 
 
 class Conversation(Protocol):
-    """What `serve` feeds: bytes in, bytes out."""
+    """Interface that `serve` drives: bytes in, bytes out."""
 
     def recover(self) -> Iterator[bytes]: ...
 
@@ -31,20 +32,20 @@ class Conversation(Protocol):
 
 
 class RepliesNotRead(Exception):
-    """After a signal the reader has not taken the replies within the grace."""
+    """Raised when the reader has not taken the replies within the grace period after a signal."""
 
 
 def serve(
     conversation: Conversation, source: int, sink: int, line_by_line: bool = False, attend_s: float | None = None
 ) -> None:
-    """Go on with what an earlier process had begun; then read from `source` until it ends or a signal says stop.
+    """Recover the runs of an earlier process; then read from `source` until it ends or a signal comes.
 
     Replies are written to `sink`.
 
-    `line_by_line` writes the replies to each line before the next is handled, at the price of a system call a line.
-    With `attend_s` the conversation may attend to other things after so many seconds, whether or not something comes.
-    After a signal the conversation is not told of an end: what is cut off then is no mistake of the sender. Raises
-    `RepliesNotRead` where nobody reads the replies for `GRACE_S` seconds after a signal.
+    `line_by_line` writes the replies to each line before the next line is handled, which costs a system call a line.
+    With `attend_s` the conversation is called at this interval, with or without input. After a signal the conversation
+    is not told of an end of input: a message cut off then is no mistake of the sender. Raises `RepliesNotRead` where
+    the replies are not read for `GRACE_S` seconds after a signal.
     """
     out = Sink(sink)
     try:
@@ -61,13 +62,13 @@ def serve(
             if data is not None:
                 out.write(conversation.end())
     except ConnectionError:
-        pass  # nobody reads the replies any more
+        pass  # the reader of the replies is gone
     finally:
         out.release()
 
 
 class Sink:
-    """Where replies are written; after a signal it waits for its reader for no longer than the grace."""
+    """Writes the replies; after a signal it waits for its reader no longer than the grace period."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -77,7 +78,7 @@ class Sink:
         self._until_s: float | None = None
 
     def stop(self) -> None:
-        """A signal has come, perhaps in the middle of a write that waits for a reader: from now on none waits.
+        """Stop waiting for the reader: a signal has come, perhaps during a blocked write.
 
         Called by a signal handler, between any two instructions of `write`.
         """
@@ -86,7 +87,7 @@ class Sink:
             os.set_blocking(self._descriptor, False)
 
     def release(self) -> None:
-        """Leave the descriptor as it was: others may have it too."""
+        """Restore the mode of the descriptor: other processes may share it."""
         if self._is_stopped and self._was_blocking:
             with suppress(OSError):
                 os.set_blocking(self._descriptor, True)
@@ -104,7 +105,7 @@ class Sink:
         self._is_writing = False
 
     def _wait(self, left: int) -> None:
-        """Until there is room. A signal interrupts nothing, so it is looked for now and then."""
+        """Wait until the descriptor is writable. A signal does not interrupt the wait, so it is polled for."""
         while not select.select([], [self._descriptor], [], LOOK_S)[1]:
             if not self._is_stopped:
                 continue
@@ -115,7 +116,7 @@ class Sink:
 
 @contextmanager
 def stop_signals(stop: Callable[[], None] = lambda: None) -> Iterator[int]:
-    """SIGINT and SIGTERM make the yielded descriptor readable and call `stop`, and do nothing else in the block."""
+    """Within the block, SIGINT and SIGTERM only make the yielded descriptor readable and call `stop`."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -135,7 +136,7 @@ def stop_signals(stop: Callable[[], None] = lambda: None) -> Iterator[int]:
 
 
 def _read(conversation: Conversation, source: int, stopped: int, attend_s: float | None) -> bytes | None:
-    """What is there; nothing at the end of the input; None after a signal."""
+    """Return the available input; empty at the end of the input; None after a signal."""
     while True:
         ready, _, _ = select.select([source, stopped], [], [], attend_s)
         if stopped in ready:
@@ -148,7 +149,7 @@ def _read(conversation: Conversation, source: int, stopped: int, attend_s: float
         except BlockingIOError:
             continue
         if not data and _is_ready(stopped):
-            return None  # the signal came before the end, and after it was waited for
+            return None  # the signal came before the end of the input, during the wait
         return data
 
 

@@ -1,1 +1,1 @@
-"""Sequence diagrams and everything else that is drawn with Rich, for every face."""
+"""Sequence diagrams and all other output drawn with Rich, for every face."""

@@ -1,6 +1,6 @@
-"""Lines of a drawing: characters with styles, put down column by column.
+"""Lines of a drawing: styled characters, placed by column.
 
-Laws: a glyph is one column wide; a text from outside is put down by its width.
+Laws: a glyph is one column wide; a text from outside takes its display width.
 """
 
 from itertools import groupby
@@ -11,13 +11,13 @@ from rich.text import Text
 
 
 class Line:
-    """One line, as wide as it must be."""
+    """Line of a drawing that grows with its content."""
 
     def __init__(self) -> None:
         self._cells: list[tuple[str, str]] = []
 
     def put(self, column: int, text: str, style: str = "") -> None:
-        """Write over what stands there. A wide character takes two columns, a combining one none."""
+        """Overwrite the cells from `column` on. A wide character takes two columns, a combining one none."""
         for character in text:
             width = cell_len(character)
             if width == 0 and 0 < column <= len(self._cells):

@@ -1,4 +1,4 @@
-"""The picture of a run in whichever form fits the width: lifelines beside each other, or steps below each other."""
+"""Diagram of a run in the form that fits the width: lifelines side by side, or steps one below the other."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from choreo.render.steps import draw_steps
 
 
 def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = False) -> list[Text]:
-    """The run as lines of at most `width` columns. With `show_all` also who heard something and did nothing."""
+    """Draw the run in lines of at most `width` columns. With `show_all`, include subscribers that ignored an event."""
     messages = recording.messages()
     if not show_all:
         messages = [replace(message, ignored=()) for message in messages]
@@ -44,13 +44,13 @@ def _signs(recording: Recording, screen: Screen, has_arrows: bool, show_all: boo
 
 
 def _simulated(recording: Recording, screen: Screen, width: int) -> list[Text]:
-    """The steps that no service of the author's serves."""
+    """Name the simulated steps, which none of the author's services serves."""
     told = told_of(recording.simulated, screen.name)
     return screen.wrapped(Text(f"  {told}", FAINT), 4, width) if told else []
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
-    """The full names of those who were cut short."""
+    """List the full names of abbreviated labels."""
     lines = []
     for name, label in zip(names, labels, strict=True):
         if name != label:

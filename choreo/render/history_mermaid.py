@@ -1,7 +1,7 @@
 """One history of the lab as a Mermaid sequence diagram (https://mermaid.js.org/syntax/sequenceDiagram.html).
 
-Laws: pure text from trace records alone; whatever a name is made of, it stays one text of one line. The arrows
-are numbered as their records are.
+Laws: pure text from trace records alone. Every name is escaped to one text on one line, whatever characters it has. The
+arrows are numbered as their records are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from choreo.trace.record import Record
 
 
 def history_mermaid(records: Sequence[Record], show_all: bool = False) -> str:
-    """The history as text. Crossed arrows: lost, or its hearer did not survive it; dotted ones: nothing came of it."""
+    """Render the history. Crossed arrows: the event was lost, or its subscriber crashed. Dotted arrows: no effect."""
     return "\n".join(["sequenceDiagram", *(f"    {line}" for line in _lines(records, show_all))])
 
 

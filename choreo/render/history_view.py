@@ -1,7 +1,7 @@
-"""The picture of one history of the lab: a lifeline for everybody, and a line for each thing that happened.
+"""Diagram of one history of the lab: a lifeline for each participant, a line for each happening.
 
-Laws: drawn from trace records alone; every line fits the width. An event is drawn when it arrives, from who published
-it to who heard it. A lifeline is heavy while its step's local transaction is in force in the run of that line, and a
+Laws: drawn from trace records alone; every line fits the width. An event is drawn at its delivery, from its publisher
+to its subscriber. A lifeline is heavy while its step's local transaction is in force in the run of that line, and a
 question mark while it is in doubt.
 """
 
@@ -34,21 +34,21 @@ BAD = "bold red"
 STYLE_OF_FACT = {str(fact): style for fact, style in STYLES.items()}
 FACT_MAX, RUN_MAX, WHO_MAX = 24, 12, 24
 WORDS_WIDTHS = (40, 28, 20, 16)
-"""Columns for what is said at the right of the lifelines: the first of these widths with which everything fits."""
+"""Widths, in columns, of the text at the right of the lifelines; the first one that fits is used."""
 
 SEPARATOR = ", "
 AFTER_LANES = 3
-"""Where the words begin, right of the last lifeline."""
+"""Columns between the last lifeline and the text at its right."""
 
 REPEATS_MIN, REPEATS_SHOWN, PERIOD_MAX = 4, 2, 6
-"""Of so many repetitions only some are drawn; a longer period is not looked for."""
+"""Smallest number of repetitions that is abridged, repetitions shown then, and longest period searched for."""
 
 HAPPENINGS_MAX, HAPPENINGS_FIRST, HAPPENINGS_LAST = 150, 60, 40
-"""Of more than this only the first and the last are drawn."""
+"""Longest history drawn in full, and the number of first and last happenings drawn of a longer one."""
 
 
 def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_all: bool = False) -> list[Text]:
-    """The history as lines of at most `width` columns. With `show_all` also deliveries of which nothing came."""
+    """Draw the history in lines of at most `width` columns. With `show_all`, include deliveries without effect."""
     history = happenings(records, screen.name, show_all)
     if not history:
         return []
@@ -61,12 +61,12 @@ def history_diagram(records: Sequence[Record], screen: Screen, width: int, show_
 
 
 class Scene(Struct, frozen=True):
-    """Who takes part: participants from left to right, their names as shown, and the runs with theirs."""
+    """Cast of a history: participants from left to right, their display names, and the runs."""
 
     participants: tuple[str, ...]
     names: tuple[str, ...]
     tag_of: Mapping[str, str]
-    """By run, what it is called here; empty where there is but one run."""
+    """By run: its label in the diagram; empty for a single run."""
     number_width: int
 
     @property
@@ -83,13 +83,13 @@ class Scene(Struct, frozen=True):
 
 
 class Layout(Struct, frozen=True):
-    """Where everything stands: the columns of the lifelines with their labels, and the words at the right."""
+    """Layout of a diagram: columns and labels of the lifelines, width of the text at the right."""
 
     columns: tuple[int, ...]
     labels: tuple[str, ...]
     words_width: int
     is_narrow: bool = False
-    """The names stand above each other like stairs, and what was heard stands at the right."""
+    """Names are stacked like stairs, and the events stand in the text at the right."""
 
     @property
     def words_column(self) -> int:
@@ -110,17 +110,17 @@ def _scene(history: Sequence[Happening], records: Sequence[Record], screen: Scre
     )
 
 
-# Where everything stands
+# Layout
 
 
 def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: int) -> Layout | None:
-    """Names as long, and words as wide, as fits; or narrow; or None where not even that fits."""
+    """Fit the longest names and the widest text into the width; else the narrow layout; else None."""
     ellipsis = screen.glyphs.ellipsis
     needed = max(Text(SEPARATOR).join(_sayings(each, screen)).cell_len for each in history)
     spans = _spans(history, scene, ellipsis)
     widths = dict.fromkeys(min(needed, each) for each in WORDS_WIDTHS)
     rooms = list(product(widths, LABEL_SPACES))
-    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # rather few words a line than no dash to see
+    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # more lines of text beat an invisible shaft
     for name_width, (words_width, space) in product(NAME_WIDTHS, rooms):
         labels = _labels(scene, name_width, ellipsis)
         columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
@@ -132,7 +132,7 @@ def _lay_out(history: Sequence[Happening], scene: Scene, screen: Screen, width: 
 
 
 def _labels(scene: Scene, width: int, ellipsis: str) -> tuple[str, ...]:
-    """The names of the steps cut to the width; the others are short, and known to everybody."""
+    """Shorten the names of the steps to the width; roles have short, well-known names and stay whole."""
     named = list(zip(scene.names, scene.is_step, strict=True))
     cut_names = iter(cut_apart([name for name, step in named if step], width, ellipsis))
     return tuple(next(cut_names) if step else name for name, step in named)
@@ -149,7 +149,7 @@ def _lay_out_narrow(scene: Scene, width: int, ellipsis: str) -> Layout | None:
 
 
 def _spans(history: Sequence[Happening], scene: Scene, ellipsis: str) -> list[tuple[int, int, int]]:
-    """What a label must fit between: a lane, a lane further right, and the length of the label."""
+    """Return the space that each label needs: left lane, right lane, length of the label."""
     lane_of = {participant: lane for lane, participant in enumerate(scene.participants)}
     last = len(lane_of) - 1
     longest: dict[tuple[int, int], int] = {}
@@ -171,7 +171,7 @@ def _fact(happening: Happening, ellipsis: str) -> str:
 
 
 def _sayings(happening: Happening, screen: Screen, has_lifelines: bool = True) -> list[Text]:
-    """What is said of a happening; without lifelines also what they would show."""
+    """Return the texts of a happening; without lifelines, include those that the lifelines would show."""
     publishes = screen.glyphs.source if has_lifelines else "publishes"
     return [_saying(word, publishes) for word in happening.words if word.tone is not Tone.SEEN or not has_lifelines]
 
@@ -183,7 +183,7 @@ def _saying(word: Word, publishes: str) -> Text:
 
 
 def _packed(parts: Iterable[Text], separator: str, screen: Screen, width: int) -> list[Text]:
-    """As many parts in a line as fit; a part is broken only where it is longer than a line."""
+    """Pack as many parts into a line as fit; break a part only where it is longer than a line."""
     lines: list[Text] = []
     for part in parts:
         if lines and lines[-1].cell_len + len(separator) + part.cell_len <= width:
@@ -198,7 +198,7 @@ def _heard(happening: Happening) -> Text:
 
 
 def _style(happening: Happening) -> str:
-    """What an arrow looks like: by what arrived, and red where it did not."""
+    """Return the style of an arrow: by its event, or red where the delivery failed."""
     return BAD if happening.is_bad else STYLE_OF_FACT.get(happening.fact, "")
 
 
@@ -206,7 +206,7 @@ def _style(happening: Happening) -> str:
 
 
 class _Pen:
-    """Draws one line after the other."""
+    """Draws a history line by line."""
 
     def __init__(self, scene: Scene, layout: Layout, screen: Screen, width: int) -> None:
         self._scene, self._layout, self._screen, self._width = scene, layout, screen, width
@@ -239,7 +239,7 @@ class _Pen:
         yield self._lifelines({}).text()
 
     def _signs(self, happening: Happening) -> dict[str, str]:
-        """How the lifelines of steps that are in force, or in doubt, are drawn."""
+        """Return the signs of the lifelines whose steps are in force or in doubt."""
         in_force = dict.fromkeys(happening.in_force, self._glyphs.in_force)
         return in_force | dict.fromkeys(happening.in_doubt, self._glyphs.in_doubt)
 
@@ -269,7 +269,7 @@ class _Pen:
             yield self._beside(self._lifelines(lifelines), more)
 
     def _words(self, happening: Happening) -> list[Text]:
-        """What stands at the right, in lines; where arrows have no labels, that is said as well."""
+        """Return the lines of text at the right; they include the event where arrows have no labels."""
         sayings = _sayings(happening, self._screen)
         if happening.form is not Form.SPOT and not self._has_labels:
             sayings.insert(0, _heard(happening))
@@ -298,7 +298,9 @@ class _Pen:
             put_label(line, (source, target), self._layout.columns, _fact(happening, glyphs.ellipsis), style)
 
     def _at_one_lifeline(self, line: Line, happening: Happening) -> None:
-        """A sign on a lifeline, or the arrowhead of a timer beside it; the label of the last one stands at its left."""
+        """Draw a sign on a lifeline, or a timer's arrowhead beside it; the label of the last lifeline stands at its
+        left.
+        """
         style, column = _style(happening), self._column_of[happening.who]
         side = -1 if self._has_labels and column == self._layout.columns[-1] else 1
         line.put(column, self._sign(happening), style)
@@ -324,11 +326,11 @@ class _Pen:
         return (self._glyphs.ignored if happening.arrival is Arrival.IGNORED else self._glyphs.heads)[side < 0]
 
 
-# Where no lifelines fit
+# Layout without lifelines
 
 
 class _List:
-    """A line for each happening: its number, who, what, and from whom they heard it."""
+    """A line for each happening: its number, participant, text, and the event that caused it."""
 
     def __init__(self, scene: Scene, screen: Screen, width: int) -> None:
         self._scene, self._screen, self._width = scene, screen, width
@@ -364,7 +366,7 @@ class _List:
 
 
 def _shortened(history: Sequence[Happening], screen: Screen) -> Iterator[Happening | Text]:
-    """The happenings, and notes in place of those that are left out: repetitions, and the middle of very many."""
+    """Yield the happenings, with a note in place of omitted ones: repetitions, and the middle of a long history."""
     shortened = list(_without_repetitions(history, screen))
     left_out = len(shortened) - HAPPENINGS_FIRST - HAPPENINGS_LAST
     if len(shortened) <= HAPPENINGS_MAX:
@@ -390,7 +392,7 @@ def _without_repetitions(history: Sequence[Happening], screen: Screen) -> Iterat
 
 
 def _repetition(looks: Sequence[Happening], first: int) -> tuple[int, int]:
-    """Of what stands there and repeats itself: how long it is, and how often it is there."""
+    """Return the period and the count of the repetition that begins at `first`; (1, 1) where there is none."""
     for period in range(1, PERIOD_MAX + 1):
         times = 1
         while looks[first : first + period] == looks[first + times * period : first + (times + 1) * period]:
@@ -404,11 +406,11 @@ def _note(text: str, screen: Screen) -> Text:
     return Text(f"   {screen.glyphs.ellipsis} {text} {screen.glyphs.ellipsis}", FAINT)
 
 
-# What the signs mean
+# Legend
 
 
 def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Text]:
-    """The signs that are drawn, and what they mean."""
+    """Explain the signs that the diagram uses."""
     glyphs = screen.glyphs
     arrivals = {each.arrival for each in history}
     signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
@@ -422,7 +424,7 @@ def _signs(history: Sequence[Happening], screen: Screen, width: int) -> list[Tex
 
 
 def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
-    """The full names of those who were cut short."""
+    """List the full names of abbreviated labels."""
     lines = []
     for name, label in zip(names, labels, strict=True):
         if name != label:

@@ -1,7 +1,7 @@
-"""The sequence diagram with a lifeline for everybody, beside each other.
+"""Sequence diagram with one lifeline for each participant, side by side.
 
-Laws: a message is one line: a dot where it was published, an arrowhead where it was heard. The lifeline of a step is
-heavy while its local transaction is in force, and a row of question marks from when it is in doubt.
+Laws: a message is one line, with a dot at its publisher and an arrowhead at each subscriber. The lifeline of a step is
+heavy while its local transaction is in force, and a row of question marks from the moment it is in doubt.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,23 +19,23 @@ from choreo.render.screen import FAINT, ROLE, TITLE, Glyphs, Screen, style_of
 from choreo.render.words import who_and_what
 
 NAME_WIDTHS = (28, 20, 16, 12, 10, 8)
-"""How much of a name the header shows: the first of these widths with which everything fits."""
+"""Widths of the names in the header, in columns; the first one that fits is used."""
 
 LABEL_SPACES = (6, 4, 2)
-"""Columns that an arrow takes beside its label: with much dash to see, with little, with none."""
+"""Columns of an arrow's shaft beside its label: long, short, none."""
 
 GAP_MIN, NARROW_GAP, NARROW_LABEL = 5, 4, 24
 NARROW_LANES_MAX = 20
 
 
 class Lanes(Struct, frozen=True):
-    """Who stands in which column: `seats` from left to right with the columns of their lifelines and their names."""
+    """Columns of the participants: `seats` from left to right, with the columns of their lifelines and their names."""
 
     seats: tuple[int, ...]
     columns: tuple[int, ...]
     names: tuple[str, ...]
     is_narrow: bool = False
-    """The names stand above each other like stairs, and what happened stands at the right."""
+    """Names are stacked like stairs, and the events stand in the text at the right."""
 
     @property
     def column_of(self) -> dict[int, int]:
@@ -43,12 +43,14 @@ class Lanes(Struct, frozen=True):
 
     @property
     def roles(self) -> tuple[int, ...]:
-        """The seats that are no steps."""
+        """Return the seats of the roles, which are no steps."""
         return tuple(seat for seat in self.seats if seat >= len(self.seats) - 2)
 
 
 def seats_in_order(recording: Recording) -> tuple[int, ...]:
-    """The client, the steps and the coordinator; the orchestrator stands beside the client, before its steps."""
+    """Return the client, the steps and the coordinator, in this order; the orchestrator stands between client and
+    steps.
+    """
     table, steps = recording.table, tuple(range(len(recording.plan.steps)))
     if recording.style == "orchestration":
         return (table.client, recording.reporter, *steps)
@@ -58,10 +60,10 @@ def seats_in_order(recording: Recording) -> tuple[int, ...]:
 def lay_out(
     seats: Sequence[int], names: Sequence[str], messages: Sequence[Message], width: int, ellipsis: str
 ) -> Lanes | None:
-    """The lifelines, labelled arrows and all, within the width; or narrow; or None where not even that fits."""
+    """Fit the lifelines and labelled arrows into the width; else the narrow layout; else None."""
     margin = len(str(len(messages))) + 3
     spans = _label_spans(seats, messages)
-    for name_width, space in product(NAME_WIDTHS, LABEL_SPACES):  # rather a short arrow than a short name
+    for name_width, space in product(NAME_WIDTHS, LABEL_SPACES):  # a short arrow beats a short name
         labels = _labels(seats, names, name_width, ellipsis)
         columns = columns_of(margin, [cell_len(label) for label in labels], spans, space)
         if columns[-1] + (cell_len(labels[-1]) + 1) // 2 < width:
@@ -70,7 +72,7 @@ def lay_out(
 
 
 def _labels(seats: Sequence[int], names: Sequence[str], width: int, ellipsis: str) -> tuple[str, ...]:
-    """The names of the steps cut to the width; the others are short, and known to everybody."""
+    """Shorten the names of the steps to the width; roles have short, well-known names and stay whole."""
     is_step = [seat < len(seats) - 2 for seat in seats]
     cut_names = iter(cut_apart([name for name, step in zip(names, is_step, strict=True) if step], width, ellipsis))
     return tuple(next(cut_names) if step else name for name, step in zip(names, is_step, strict=True))
@@ -87,7 +89,7 @@ def _lay_out_narrow(seats: Sequence[int], names: Sequence[str], margin: int, wid
 
 
 def _label_spans(seats: Sequence[int], messages: Iterable[Message]) -> list[tuple[int, int, int]]:
-    """What a label must fit between: a lane, a lane further right, and the length of the label; no span twice."""
+    """Return the space that each label needs: left lane, right lane, length of the label; each span once."""
     lane_of = {seat: lane for lane, seat in enumerate(seats)}
     longest: dict[tuple[int, int], int] = {}
     for message in messages:
@@ -99,12 +101,12 @@ def _label_spans(seats: Sequence[int], messages: Iterable[Message]) -> list[tupl
 
 
 def spans_of(longest: Mapping[tuple[int, int], int]) -> list[tuple[int, int, int]]:
-    """By two lanes the longest label between them, as spans: the narrow ones first, as they leave no choice."""
+    """Convert the longest label between each two lanes to spans. Narrow spans come first: they leave no choice."""
     return sorted(((a, b, length) for (a, b), length in longest.items() if a < b), key=lambda span: span[1] - span[0])
 
 
 def label_target(source: int, targets: Sequence[int]) -> int:
-    """The lane up to which the label may reach: the nearest one to the left, else to the right, else none."""
+    """Return the lane up to which a label may extend: the nearest target to the left, else to the right, else none."""
     left = [target for target in targets if target < source]
     right = [target for target in targets if target > source]
     return max(left) if left else min(right, default=source)
@@ -115,7 +117,7 @@ def label_of(event: Event) -> str:
 
 
 def columns_of(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int, int]], space: int) -> tuple[int, ...]:
-    """The lifelines' columns: names do not touch, and each label fits between its lanes."""
+    """Return the columns of the lifelines: names do not touch, and each label fits between its lanes."""
     gaps = [max(GAP_MIN, (a + 1) // 2 + b // 2 + 2) for a, b in pairwise(names)]
     for left, right, length in spans:
         missing = length + space - sum(gaps[left:right])
@@ -125,13 +127,13 @@ def columns_of(margin: int, names: Sequence[int], spans: Sequence[tuple[int, int
 
 
 Arrow = tuple[int, int]
-"""The columns of two lifelines: where an arrow begins, and where it ends."""
+"""Columns of the lifelines at which an arrow begins and ends."""
 
 
 def put_shaft(
     line: Line, arrow: Arrow, columns: Iterable[int], signs: Mapping[int, str], glyphs: Glyphs, style: str
 ) -> None:
-    """The shaft of an arrow, across the lifelines on its way; `signs` has those that are no usual ones, by column."""
+    """Draw the shaft of an arrow across the lifelines between its ends. `signs` has the special signs, by column."""
     source, target = arrow
     direction = 1 if target > source else -1
     for column in range(source + direction, target, direction):
@@ -144,7 +146,7 @@ def put_shaft(
 
 
 def put_label(line: Line, arrow: Arrow, columns: Iterable[int], label: str, style: str) -> None:
-    """A label on the shaft of an arrow, with blanks around it where they fit."""
+    """Put a label on the shaft of an arrow, with blanks around it where they fit."""
     source, length = arrow[0], cell_len(label)
     end = _label_end(arrow, columns, length)
     room = abs(end - source) - 2
@@ -154,7 +156,7 @@ def put_label(line: Line, arrow: Arrow, columns: Iterable[int], label: str, styl
 
 
 def _label_end(arrow: Arrow, columns: Iterable[int], length: int) -> int:
-    """The lifeline up to which a label is centred: the next one, or else the target, over what is in between."""
+    """Return the lifeline up to which a label is centred: the next one if the label fits, else the arrow's target."""
     source, target = arrow
     between = [column for column in columns if (column - source) * (target - source) > 0]
     beside = min(between, key=lambda column: abs(column - source))
@@ -162,22 +164,22 @@ def _label_end(arrow: Arrow, columns: Iterable[int], length: int) -> int:
 
 
 def draw(messages: Sequence[Message], lanes: Lanes, screen: Screen, width: int) -> list[Text]:
-    """The header, a line for each message, and the lifelines running out."""
+    """Draw the header, a line for each message, and the ends of the lifelines."""
     pen = _Pen(lanes, screen, len(str(len(messages))), width)
     return [*pen.header(), *map(pen.message, messages), pen.lifelines().text()]
 
 
 class _Pen:
-    """Draws one line after the other; knows which local transactions are in force, or in doubt, by now."""
+    """Draws messages line by line; tracks which local transactions are in force or in doubt."""
 
     def __init__(self, lanes: Lanes, screen: Screen, number_width: int, width: int) -> None:
         self._lanes, self._screen, self._glyphs, self._width = lanes, screen, screen.glyphs, width
         self._column_of = lanes.column_of
         self._number_width = number_width + 1
         self._state: dict[int, str] = {}
-        """By seat, the style of what became of its step."""
+        """By seat: the style of its step's state."""
         self._sign_of: dict[int, str] = {}
-        """By seat, how its lifeline is drawn, where its step is in force or in doubt."""
+        """By seat: the sign of its lifeline while its step is in force or in doubt."""
 
     def header(self) -> list[Text]:
         lanes = self._lanes
@@ -229,7 +231,7 @@ class _Pen:
             self._sign_of[seat] = self._glyphs.in_doubt
 
     def _arrow(self, line: Line, message: Message, source: int, direction: int, style: str) -> None:
-        """From the publisher to everybody who hears it on one side."""
+        """Draw the arrow from the publisher to all subscribers on one side."""
         glyphs, column_of = self._glyphs, self._column_of
         heads = {column_of[seat]: glyphs.ignored for seat in message.ignored}
         heads |= {column_of[seat]: glyphs.heads for seat in message.reacted}

@@ -1,6 +1,6 @@
-"""A run as a Mermaid sequence diagram (https://mermaid.js.org/syntax/sequenceDiagram.html).
+"""One run as a Mermaid sequence diagram (https://mermaid.js.org/syntax/sequenceDiagram.html).
 
-Laws: pure text, a line for each arrow; whatever a name is made of, it stays one text of one line.
+Laws: pure text, a line for each arrow. Every name is escaped to one text on one line, whatever characters it has.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from choreo.render.words import state_of, story_of
 BACKWARD = (Fact.FAILED, Fact.CANCELLED, Fact.COMPENSATED, Fact.COMPENSATION_FAILED, Fact.STUCK)
 
 PLAIN = frozenset(" !'()*,./?_|-")
-"""What stands for itself in a Mermaid text, beside letters and digits."""
+"""Characters that need no escape in a Mermaid text, beside letters and digits."""
 
 
 def mermaid(recording: Recording, show_all: bool = False) -> str:
-    """The diagram as text; what went backward stands on red. Dotted arrows: heard, and nothing came of it."""
+    """Render the run; backward recovery has a red background. Dotted arrows: delivered without effect."""
     return "\n".join(["sequenceDiagram", *(f"    {line}" for line in _lines(recording, show_all))])
 
 
 def escaped(text: str) -> str:
-    """A text that Mermaid shows as it is: everything else as an entity code, and so is the word that ends a block."""
+    """Escape a text for Mermaid: other characters become entity codes, and so does the keyword `end`."""
     characters = "".join(c if c.isalnum() or c in PLAIN else f"#{ord(c)};" for c in shown(text))
     words = (f"#{ord(word[0])};{word[1:]}" if word.lower() == "end" else word for word in characters.split(" "))
     return " ".join(words)

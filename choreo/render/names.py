@@ -1,6 +1,7 @@
-"""Names from outside, made fit for a terminal.
+"""Names from outside, made safe for a terminal.
 
-Laws: whatever a name is made of, it moves no cursor, changes no colour, and takes as many columns as are counted here.
+Laws: a name moves no cursor and changes no colour, whatever characters it has. It takes exactly the columns counted
+here.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from choreo.trace.visible import visible as visible
 
 
 def shown(name: str, ascii_only: bool = False) -> str:
-    """A name on its own: in quotes where its ends could not be seen otherwise."""
+    """Return a name for display; in quotes where it is empty or begins or ends with a space."""
     text = visible(name, ascii_only)
     return text if text and text == text.strip(" ") else f"'{text}'"
 
 
 def cut(text: str, width: int, ellipsis: str) -> str:
-    """As much of a visible text as fits into `width` columns; the ellipsis tells where there was more."""
+    """Return the longest prefix that fits into `width` columns, with an ellipsis where the text was longer."""
     if cell_len(text) <= width:
         return text
     room = width - cell_len(ellipsis)
@@ -25,7 +26,7 @@ def cut(text: str, width: int, ellipsis: str) -> str:
 
 
 def cut_apart(names: Sequence[str], width: int, ellipsis: str) -> list[str]:
-    """Each visible name cut in its middle; what would look the same once it is cut is numbered."""
+    """Shorten each visible name in its middle; number the names that would become equal."""
     seen: dict[str, int] = {}
     labels = []
     for name in names:
@@ -42,7 +43,7 @@ def _cut_in_the_middle(text: str, width: int, ellipsis: str) -> str:
         return text
     room = max(width - cell_len(ellipsis), 0)
     tail = _head(text[::-1], room // 3)[::-1]
-    while tail and cell_len(tail[0]) == 0:  # a mark without what it stood on
+    while tail and cell_len(tail[0]) == 0:  # a combining mark without its base character
         tail = tail[1:]
     return _head(text, room - cell_len(tail)) + ellipsis + tail
 

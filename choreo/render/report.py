@@ -1,7 +1,7 @@
-"""What an exploration or a campaign found, for people.
+"""Report of an exploration or a campaign, as text.
 
-Laws: says what was looked at and what was not; a violation comes with its picture, and with the command that shows it
-again.
+Laws: states what was examined and what was not. A violation comes with its diagram and with the command that reproduces
+it.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from choreo.render.served import told_of
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"
 TRACEBACKS = 2
-"""So many are shown: of a step that is in doubt, of its local transaction and its compensation."""
+"""Number of tracebacks shown: one for the local transaction and one for the compensation of a step in doubt."""
 TRACEBACK_LINES = (4, 20)
-"""Of a traceback so many lines are shown from its beginning, and from its end."""
+"""Lines shown of a long traceback: from its beginning, and from its end."""
 
 
 def show_report(screen: Screen, name: str, report: Report, budget: int | None, again: str) -> None:
-    """The verdict, the violation if there is one, and the figures. `again` is the command that shows the same."""
+    """Print the verdict, the violation if there is one, and the figures. `again` is the command that reproduces it."""
     screen.one_line(
         (f"{screen.name(name)}, {report.style}", TITLE), ": ", (str(report.verdict), STYLES[report.verdict])
     )
@@ -40,7 +40,7 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
 
 
 def _show_tracebacks(screen: Screen, found: Counterexample) -> None:
-    """Those of the exceptions that services raised last, each once."""
+    """Print the tracebacks of the last exceptions that services raised, each once."""
     calls = (record for record in found.records if record.action in CALLS)
     texts = dict.fromkeys(record.traceback for record in calls if record.traceback is not None)
     for text in list(texts)[-TRACEBACKS:]:
@@ -48,7 +48,7 @@ def _show_tracebacks(screen: Screen, found: Counterexample) -> None:
 
 
 def _show_traceback(screen: Screen, text: str) -> None:
-    """Of a long one the beginning and the end."""
+    """Print a traceback; of a long one, the beginning and the end."""
     lines = text.splitlines()
     if len(lines) < TRACEBACK_LINES[0] + TRACEBACK_LINES[1]:
         first, last = lines, []
@@ -59,7 +59,7 @@ def _show_traceback(screen: Screen, text: str) -> None:
 
 
 def show_counterexample(screen: Screen, report: Report) -> None:
-    """The faults and choices that lead there, and the picture."""
+    """Print the faults and choices that lead to the violation, and the diagram."""
     found = report.counterexample
     if found is None:
         return

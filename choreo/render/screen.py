@@ -1,7 +1,7 @@
-"""Where everything is printed: a terminal in colour, or a pipe in plain text.
+"""Output to stdout: coloured on a terminal, plain text in a pipe.
 
-Laws: nothing printed is read as markup. Without colour there is not one escape sequence. An encoding without box
-characters gets a drawing without them.
+Laws: output is never read as markup. Without colour there are no escape sequences. An encoding without box characters
+gets ASCII drawings.
 """
 
 import json
@@ -19,11 +19,11 @@ from choreo.runtime.process import output
 
 WIDTH_MIN, WIDTH_DEFAULT, WIDTH_MAX = 40, 80, 400
 READER_GONE = 141
-"""The exit status when nobody reads any more: what a shell reports for SIGPIPE."""
+"""Exit status when the reader of the pipe is gone, as a shell reports SIGPIPE."""
 
 
 class Glyphs(Struct, frozen=True):
-    """The characters that a drawing is made of, each one column wide; `ellipsis` may be wider."""
+    """Characters of a drawing, each one column wide; `ellipsis` may be wider."""
 
     lifeline: str
     in_force: str
@@ -33,9 +33,9 @@ class Glyphs(Struct, frozen=True):
     cross_in_force: str
     source: str
     heads: tuple[str, str]
-    """Of an arrow to the left, and to the right."""
+    """Arrowheads to the left and to the right."""
     ignored: tuple[str, str]
-    """The same, where the hearer did nothing."""
+    """Arrowheads of a delivery that the subscriber ignored."""
     up: str
     down: str
     failed: str
@@ -66,12 +66,12 @@ ROLE, FAINT, TITLE = "italic", "dim", "bold"
 
 
 def style_of(event: Event) -> str:
-    """What it looks like, by what happened."""
+    """Return the style of an event, by its fact or command."""
     return STYLES[event.topic.fact]
 
 
 class Screen(Console):
-    """stdout: its width, its colours, its characters."""
+    """stdout with its width, colours and characters."""
 
     def __init__(self) -> None:
         file = output()
@@ -91,20 +91,20 @@ class Screen(Console):
         self.glyphs = ASCII if self.options.ascii_only else BOXES
 
     def one_line(self, *parts: "str | tuple[str, str]") -> None:
-        """A line of text and of (text, style), as it is: neither wrapped nor cut."""
+        """Print a line of text and of (text, style) as it is: neither wrapped nor cut."""
         self.lines([Text.assemble(*parts)])
 
     def lines(self, lines: list[Text]) -> None:
-        """Many lines at once, as they are."""
+        """Print many lines at once, as they are."""
         if lines:
             self.print(Text("\n").join(lines), soft_wrap=True)
 
     def sentence(self, *parts: "str | tuple[str, str]", indent: int = 0) -> None:
-        """Prose, wrapped at the width."""
+        """Print prose, wrapped at the width."""
         self.lines(self.wrapped(Text.assemble(*parts), indent))
 
     def table(self, table: Table) -> None:
-        """A table, without blanks around it."""
+        """Print a table without blank lines or padding around it."""
         lines = []
         for segments in self.render_lines(table, pad=False):
             line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
@@ -114,42 +114,42 @@ class Screen(Console):
         self.lines(lines)
 
     def wrapped(self, text: Text, indent: int = 0, width: int | None = None) -> list[Text]:
-        """The lines of a text; all but the first are indented."""
+        """Wrap a text; indent all lines but the first."""
         lines = list(text.wrap(self, (width or self.width) - indent))
         for line in lines:
             line.rstrip()
         return [lines[0], *(Text(" " * indent) + line for line in lines[1:])]
 
     def json(self, value: Any) -> None:
-        """One JSON object on one line, in ASCII."""
+        """Print one JSON object on one line, in ASCII."""
         self.out(json.dumps(value), highlight=False)
 
     def plain(self, text: str) -> None:
-        """A text for programs, as it is."""
+        """Print machine-readable text as it is."""
         self.out(text, highlight=False)
 
     def name(self, name: str) -> str:
-        """A name from outside, fit for this screen."""
+        """Make a name from outside safe for this screen."""
         return shown(name, self.options.ascii_only)
 
     def prose(self, text: str) -> str:
-        """A text from outside, fit for this screen."""
+        """Make a text from outside safe for this screen."""
         return visible(text, self.options.ascii_only)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Whoever read has gone: nothing is left to say."""
+        """Exit quietly: the reader of stdout is gone."""
         self.quiet = True
         fall_silent()
         raise SystemExit(READER_GONE)
 
 
 def fall_silent() -> None:
-    """Nothing can be written to stdout any more; what is still in its buffer must not be tried at exit."""
+    """Redirect stdout to the null device, so that the buffered rest is not written to a closed pipe at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), output().fileno())
 
 
 def _width() -> int:
-    """Of the terminal, if stdout is one; COLUMNS goes first, as everywhere."""
+    """Return the width of the terminal; COLUMNS, if set, takes precedence."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and columns.isascii():
         width = int(columns[:6])

@@ -1,7 +1,7 @@
-"""The services of one run of the command line, and which of its steps are simulated.
+"""Services of one run of the command line, and which of its steps are simulated.
 
-Laws: a step is simulated where the catalogue's stand-in, or none of its services, serves it; whoever shows the run says
-so.
+Laws: a step is simulated where the catalogue's stand-in, or none of its services, serves it. Every display of the run
+names the simulated steps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from choreo.saga.service import Service
 
 
 class Simulated:
-    """Stands in where the services given have no stand-in of their own; holds nothing and never refuses."""
+    """Stand-in service where the given services have none: keeps no state and never refuses."""
 
     def execute(self, reference: str) -> None: ...
 
@@ -19,7 +19,7 @@ class Simulated:
 
 
 class Served:
-    """Finds the service of a step; `simulated` names the steps that none of the services given serves."""
+    """Returns the service of a step; `simulated` names the steps that none of the given services serves."""
 
     def __init__(self, services: Mapping[str, Service], simulated: Sequence[str]) -> None:
         self.services = services
@@ -30,10 +30,10 @@ class Served:
 
 
 def simulated_of(service_of: object) -> tuple[str, ...]:
-    """The simulated steps of these services, where that is known."""
+    """Return the simulated steps of these services; empty where they are unknown."""
     return service_of.simulated if isinstance(service_of, Served) else ()
 
 
 def told_of(simulated: Sequence[str], show: Callable[[str], str]) -> str:
-    """`simulated: a and b`, each name as it is to be shown; nothing, where every step has a service."""
+    """Return `simulated: a and b`, each name as `show` displays it; empty where every step has a service."""
     return f"simulated: {enumerated(list(map(show, simulated)))}" if simulated else ""

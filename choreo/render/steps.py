@@ -1,6 +1,7 @@
-"""The compact picture of a run, for more steps than a width has room for: below each other, read down and up again.
+"""Compact diagram of a run with more steps than fit side by side: one step below the other.
 
-Laws: one line a step, whatever happened to it; forward down the left column, backward up the right one.
+Laws: one line a step, whatever happened to it. Forward execution is read down the left column, backward recovery up the
+right one.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,14 @@ NAME_COLUMN, NAME_MIN, SPACE = 5, 8, 2
 NOT_BEGUN = "not begun"
 
 Piece = tuple[str, str]
-"""A text with its style."""
+"""Text with its style."""
 
 
 def draw_steps(recording: Recording, names: Sequence[str], screen: Screen, width: int) -> tuple[list[Text], list[str]]:
-    """A line for the client, each step, and the coordinator or orchestrator; and the names as they stand there.
+    """Draw a line for the client, each step, and the coordinator or orchestrator; return the lines and the labels in
+    them.
 
-    `names` has the name of each seat, fit for the screen.
+    `names` has the name of each seat, safe for the screen.
     """
     count, glyphs = len(recording.plan.steps), screen.glyphs
     columns = _columns(recording, glyphs)
@@ -69,7 +71,7 @@ def _heading(places: tuple[int, int]) -> Text:
 
 
 def _columns(recording: Recording, glyphs: Glyphs) -> tuple[list[list[Piece]], list[list[Piece]]]:
-    """What is said of each seat, on the way forward and on the way backward."""
+    """Return the entries of each seat: those of forward execution, and those of backward recovery."""
     forward: list[list[Piece]] = [[] for _ in recording.table.cells]
     backward: list[list[Piece]] = [[] for _ in recording.table.cells]
     digits = len(str(len(recording.events)))
@@ -86,7 +88,7 @@ def _columns(recording: Recording, glyphs: Glyphs) -> tuple[list[list[Piece]], l
 
 
 def _mark(event: Event, glyphs: Glyphs) -> str:
-    """Which way it goes on from here."""
+    """Return the mark for the direction in which the run continues after the event."""
     marks = {
         Fact.SUCCEEDED: glyphs.down,
         Fact.FAILED: glyphs.failed,
@@ -102,7 +104,7 @@ def _width(pieces: list[Piece]) -> int:
 
 
 def _brackets(plan: Plan, glyphs: Glyphs) -> list[str]:
-    """What holds the members of a group together."""
+    """Return the brackets that join the members of a parallel group."""
     first, middle, last = glyphs.group
     brackets: list[str] = []
     for _, group in groupby(zip(plan.predecessors, plan.successors, strict=True)):

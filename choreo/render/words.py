@@ -1,6 +1,6 @@
-"""What happened, in words: of an event, of a run.
+"""Descriptions of an event and of a run.
 
-Laws: pure; names pass through `show` before they become part of a text. Says what is known of a run, and no more.
+Laws: pure; names pass through `show` before they become part of a text. States only known facts of a run.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ NO_OUTCOME = "no outcome"
 
 
 def what(event: Event, show: Show) -> str:
-    """`succeeded`, `execute book_hotel`, `saga completed`: what the event says, without who says it."""
+    """Describe an event without its publisher: `succeeded`, `execute book_hotel`, `saga completed`."""
     topic = event.topic
     if topic.step is None:
         return f"saga {topic.fact}"
@@ -24,7 +24,7 @@ def what(event: Event, show: Show) -> str:
 
 
 def who_and_what(event: Event, show: Show) -> str:
-    """`book_hotel succeeded`, `execute book_hotel`, `saga completed`."""
+    """Describe an event with its publisher: `book_hotel succeeded`, `execute book_hotel`, `saga completed`."""
     topic = event.topic
     if topic.step is None or isinstance(topic.fact, Command):
         return what(event, show)
@@ -36,7 +36,7 @@ def state_of(recording: Recording) -> str:
 
 
 def story_of(recording: Recording, show: Show) -> str:
-    """How the run ended, in a sentence or two: what failed, what was undone, what is still in force."""
+    """Describe the end of a run in a sentence or two: failures, compensations, steps still in force."""
     state = None if recording.outcome is None else recording.outcome.state
     if state is State.COMPLETED:
         return _completed(recording)
@@ -48,7 +48,7 @@ def story_of(recording: Recording, show: Show) -> str:
 
 
 def no_effect_of(recording: Recording, fail_compensation: str | None, show: Show) -> str | None:
-    """What to say of a compensation that was to fail and was never tried."""
+    """Return the notice that a compensation that was to fail was never called; None where it was called."""
     if fail_compensation is None:
         return None
     tried = recording.having(Fact.COMPENSATED, Fact.COMPENSATION_FAILED)
@@ -58,7 +58,7 @@ def no_effect_of(recording: Recording, fail_compensation: str | None, show: Show
 
 
 def names_of(recording: Recording, positions: list[int], show: Show) -> str:
-    """The steps at these positions, by name; the second one of a name has its number behind it."""
+    """Name the steps at these positions; the second of two equal names has its number appended."""
     names = numbered(recording.plan.steps)
     return enumerated([show(names[position]) for position in positions])
 
@@ -93,7 +93,7 @@ def _undone(recording: Recording, show: Show) -> str:
 
 
 def _in_doubt(recording: Recording, show: Show) -> str:
-    """What became of the steps whose answer was unknown."""
+    """Describe the steps whose answer was unknown."""
     in_doubt = recording.in_doubt()
     if in_doubt:
         return f"in doubt, and perhaps in force: {names_of(recording, in_doubt, show)}"

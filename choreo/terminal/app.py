@@ -1,7 +1,7 @@
-"""The commands of the command line.
+"""Commands of the command line.
 
-Laws: reads what was asked for, has it done, shows it, and exits with a status; everything else is done elsewhere.
-Exit status: 0 fine; 1 a finding; 2 wrong use.
+Laws: a command reads its arguments, delegates the work, prints the result, and exits with a status; all other work is
+done elsewhere. Exit status: 0 fine; 1 a finding; 2 wrong use.
 """
 
 import sys
@@ -111,7 +111,7 @@ def _options(version: Version = False) -> None: ...
 
 
 class Form(Enum):
-    """For whom a run is printed."""
+    """Output format of a run."""
 
     PEOPLE = "people"
     JSON = "json"

@@ -1,6 +1,6 @@
-"""What differs between the styles, in numbers.
+"""Comparison of the styles in numbers.
 
-Laws: pure. Every number is counted from a recorded run or from a compiled table; nothing is known beforehand.
+Laws: pure. Every number is counted from a recorded run or from a compiled table; none is known beforehand.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from choreo.terminal.views.records import Record, differing_records
 NEW_STEP = "new_step"
 
 Longer = tuple[Plan, int]
-"""A plan with a step more, and the position of that step."""
+"""Plan with one more step, and the position of that step."""
 
 
 class NoService:
-    """Stands where a service would, in a table that is read and never run."""
+    """Placeholder for a service in a table that is read and never run."""
 
     def execute(self, reference: str) -> None: ...
 
@@ -35,7 +35,7 @@ NO_SERVICE = NoService()
 
 
 class Acquaintance(Struct, frozen=True):
-    """What one hearer must know: the topics that it hears, and who publishes them."""
+    """Coupling of one subscriber: the topics that it subscribes to, and their publishers."""
 
     hearer: str
     topics: tuple[str, ...]
@@ -43,7 +43,7 @@ class Acquaintance(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """What one hearer's cell held during the run, and what it holds after it, by the names of the fields."""
+    """Fields of one subscriber's cell that were set during the run, and those set after it, by name."""
 
     hearer: str
     during: tuple[str, ...]
@@ -51,14 +51,14 @@ class Memory(Struct, frozen=True):
 
 
 class Addition(Struct, frozen=True):
-    """What one step more would change: whose subscriptions, and how many the new step has itself."""
+    """Impact of one more step: the participants whose subscriptions change, and the number of its own subscriptions."""
 
     touched: tuple[str, ...]
     subscriptions: int
 
 
 class Absence(Struct, frozen=True):
-    """What still happened while the coordinator or the orchestrator heard nothing."""
+    """Effects of a run while the coordinator or the orchestrator received no event."""
 
     hearer: str
     executed: tuple[str, ...]
@@ -68,7 +68,7 @@ class Absence(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """One style of a comparison. `hops` counts the messages one after the other from the start to the outcome."""
+    """Metrics of one style. `hops` is the number of messages on the causal path from the start to the outcome."""
 
     events: int
     commands: int
@@ -89,12 +89,12 @@ class Figures(Struct, frozen=True):
 
     @property
     def keepers(self) -> tuple[str, ...]:
-        """Who kept something of the run while it went on; the client keeps its answer only, and is left out."""
+        """Participants that stored state of the run during the run; without the client, which stores its reply only."""
         return tuple(memory.hearer for memory in self.memories[:-1] if memory.during)
 
 
 class Comparison(Struct, frozen=True):
-    """One saga in two styles: both runs, what was counted of each, and in which steps' records they differ."""
+    """One saga in two styles: both runs, the metrics of each, and the steps whose service records differ."""
 
     recordings: tuple[Recording, Recording]
     figures: tuple[Figures, Figures]
@@ -111,10 +111,10 @@ class Comparison(Struct, frozen=True):
 
 
 def compare(saga: Scenario, separate_services: Sequence[ServiceOf]) -> Comparison:
-    """Run the saga in both styles, each with services of its own, and count. Raises `PlanTooLarge`.
+    """Run the saga in both styles, each with separate services, and measure. Raises `PlanTooLarge`.
 
-    The saga must have room for one step more. The first two sets of services are for the runs, the other two for the
-    same again with somebody down.
+    The saga must have room for one more step. The first two sets of services are for the runs. The other two are for
+    the same runs with the coordinator or orchestrator down.
     """
     longer = [longer_by_one(saga, place) for place in (len(saga.itinerary) // 2, len(saga.itinerary))]
     for_runs, for_absences = separate_services[:2], separate_services[2:]
@@ -126,7 +126,7 @@ def compare(saga: Scenario, separate_services: Sequence[ServiceOf]) -> Compariso
 
 
 def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -> Figures:
-    """Count. `absent` is the same saga while the reporter was down; `longer` has the plans with a step more."""
+    """Compute the metrics. `absent` is the run with the reporter down; `longer` has the plans with one more step."""
     commands = sum(isinstance(event.topic.fact, Command) for event in recording.events)
     return Figures(
         events=len(recording.events) - commands,
@@ -145,17 +145,17 @@ def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -
 
 
 def record_absent(saga: Scenario, style: str, service_of: ServiceOf) -> Recording:
-    """The saga while the style's coordinator or orchestrator is down."""
+    """Record the saga while the style's coordinator or orchestrator is down."""
     return record(saga, style, service_of, down=compiled(saga.plan, style).hearers[-2])
 
 
 def is_same_outcome(one: Outcome | None, other: Outcome | None) -> bool:
-    """Whether a client would be told the same. A reason is told in the trace, not to the client."""
+    """Return whether a client would receive the same outcome. The reason is in the trace only, not in the reply."""
     return one is not None and other is not None and _told(one) == _told(other)
 
 
 def hops(recording: Recording) -> int:
-    """How many messages follow on one another from the start of the saga to its outcome, both included."""
+    """Return the number of messages on the causal path from the start of the saga to its outcome, both included."""
     depth: dict[str, int] = {}
     deepest = 0
     for event in recording.events:
@@ -166,12 +166,12 @@ def hops(recording: Recording) -> int:
 
 
 def compiled(plan: Plan, style: str) -> Table:
-    """The style's table for a plan, to be read and not to be run."""
+    """Compile the style's table for a plan; for reading only, not for a run."""
     return STYLES[style](plan, lambda step: NO_SERVICE)
 
 
 def acquaintances(table: Table) -> tuple[Acquaintance, ...]:
-    """Who hears what of whom, seat by seat."""
+    """Return the coupling of each subscriber, seat by seat."""
     names = numbered(table.hearers)
     topics: list[dict[str, str]] = [{} for _ in table.cells]
     for row in table.subscriptions:
@@ -183,7 +183,7 @@ def acquaintances(table: Table) -> tuple[Acquaintance, ...]:
 
 
 def longer_by_one(saga: Scenario, place: int) -> Longer:
-    """The plan with a step more at that place of the itinerary, and the position of the new step."""
+    """Return the plan with one more step at that place of the itinerary, and the position of the new step."""
     name = NEW_STEP
     while name in saga.plan.steps:
         name += "_"
@@ -192,7 +192,7 @@ def longer_by_one(saga: Scenario, place: int) -> Longer:
 
 
 def addition(recording: Recording, longer: Longer) -> Addition:
-    """Whose subscriptions a new step would change."""
+    """Return the participants whose subscriptions a new step would change."""
     longer_plan, position = longer
     before = acquaintances(recording.table)
     after = list(acquaintances(compiled(longer_plan, recording.style)))
@@ -211,7 +211,7 @@ def _memories(recording: Recording) -> tuple[Memory, ...]:
 
 
 def _held_alone(recording: Recording) -> tuple[str, ...]:
-    """The fields that the reporter's cell held, and no step's."""
+    """Return the fields that were set in the reporter's cell, and in no step's cell."""
     among_steps = [field for held in recording.held[: recording.reporter] for field in held]
     return tuple(field for field in recording.held[recording.reporter] if field not in among_steps)
 

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixture `choreo`, with which a test explores or simulates a saga and asserts that it is safe.
 
-Laws: found by pytest through an entry point, and light until it is used. A failure tells the counterexample, its
-picture and the command that shows it again, and nothing of choreo's own stack.
+Laws: found by pytest through an entry point, and light until it is used. A failure shows the counterexample, its
+diagram and the command that reproduces it, without choreo's own stack.
 """
 
 from __future__ import annotations
@@ -30,25 +30,27 @@ WIDTH = 100
 
 
 class NotSafe(AssertionError):
-    """A saga that is not safe; the text tells why, with the counterexample."""
+    """A saga that is not safe; the text has the reason and the counterexample."""
 
 
 class Checked:
-    """What was found, in one style or two; `reports` for whoever wants to look closer."""
+    """Results for one style or both; `reports` has the details."""
 
     def __init__(self, reports: Sequence[Report], told: str) -> None:
         self.reports = tuple(reports)
         self.told = told
 
     def assert_safe(self) -> None:
-        """Raises `NotSafe` where an invariant breaks, where not everything was seen, or where a fault never fired."""
+        """Raise `NotSafe` where an invariant is violated, the search is incomplete, or a fault never fired."""
         __tracebackhide__ = True
         if any(report.is_finding for report in self.reports):
             raise NotSafe(self.told)
 
 
 class Choreo:
-    """What a test may ask for. `folder` is where definitions are kept for a command; `test` is the id of the test."""
+    """Explores and simulates sagas for a test. `folder` keeps the definitions for commands; `test` is the id of the
+    test.
+    """
 
     def __init__(self, folder: Path, test: str) -> None:
         self._folder = folder
@@ -65,13 +67,13 @@ class Choreo:
         without: Sequence[str] = (),
         style: str = "both",
     ) -> Checked:
-        """Look at every state that the saga can reach.
+        """Explore every reachable state of the saga.
 
-        `saga`: a definition, what names one on the command line, or step names; a list within is a group in parallel.
-        `services`: a module with `catalogue()`, a function from name to service, or services by name; where some are
-        given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
-        `max_faults` as for `choreo explore`; by default what the definition says. Raises `WrongDefinition` for whatever
-        of that makes no sense.
+        `saga`: a definition, a name of one as on the command line, or step names; a nested list is a group in parallel.
+        `services`: a module with `catalogue()`, a function from name to service, or services by name. Where services
+        are given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
+        `max_faults` as for `choreo explore`; by default those of the definition. Raises `WrongDefinition` for invalid
+        arguments.
         """
         from choreo.lab.explore.explorer import Explorer
 
@@ -99,7 +101,7 @@ class Choreo:
         without: Sequence[str] = (),
         style: str = "both",
     ) -> Checked:
-        """Play the histories of the seeds from 1 on. `faults`: the rate of each kind, such as `{"drop": 0.1}`."""
+        """Simulate one history for each seed from 1 on. `faults`: the rate of each kind, such as `{"drop": 0.1}`."""
         from choreo.lab.simulate.campaign import simulate
 
         definition = _defined(saga, without, services)
@@ -132,17 +134,17 @@ class Choreo:
         is_repeatable: bool,
     ) -> Checked:
         if any(report.stopped == INTERRUPTED for report in reports):
-            raise KeyboardInterrupt  # it is for pytest to say so
+            raise KeyboardInterrupt  # pytest reports it
         if not any(report.is_finding for report in reports):
             return Checked(reports, "")
-        if not is_repeatable:  # no command opens services that a test has made
+        if not is_repeatable:  # services made by the test cannot be opened by a command
             return Checked(reports, _told(definition, reports, budget, lambda report: ["pytest", self._test]))
         source = saga if isinstance(saga, str) else self._keep(definition)
         again = ["choreo", command, source, *words]
         return Checked(reports, _told(definition, reports, budget, lambda report: [*again, *_of_report(report)]))
 
     def _keep(self, definition: Definition) -> str:
-        """Where the definition is written, so that a command can read it: a file of this test alone."""
+        """Write the definition to a file of this test alone, so that a command can read it."""
         from choreo.saga.file.writing import as_toml
 
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +169,7 @@ def choreo(request: pytest.FixtureRequest) -> Choreo:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
-    """Of a saga that is not safe, or makes no sense, that is told, without a stack of choreo's."""
+    """Report an unsafe saga or a wrong definition as text, without choreo's own stack."""
     report = yield
     if call.excinfo is not None:
         if call.excinfo.errisinstance(NotSafe):
@@ -182,19 +184,19 @@ def _is_ours(excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
 
 
 def _where(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-    """The line of the test that asked."""
+    """Return the line of the test that made the call."""
     entries = list(takewhile(lambda entry: Path(entry.path) != Path(__file__), excinfo.traceback))
     entry = entries[-1] if entries else excinfo.traceback[-1]
     return f"{Path(entry.path).name}:{entry.lineno + 1}"
 
 
 def _bare(name: str) -> str:
-    """As much of a name as any file system takes."""
+    """Convert a name to characters and a length that any file system accepts."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_MAX]
 
 
 def _of_report(report: Report) -> list[str]:
-    """What shows this report again, and no other."""
+    """Return the options that reproduce this report and no other."""
     found = report.counterexample
     seed = ["--seed", str(found.seed)] if found is not None and found.seed is not None else []
     return [*seed, "--style", report.style]
@@ -235,7 +237,7 @@ def _defined(saga: Saga, without: Sequence[str], services: object) -> Definition
 
 
 def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
-    """The steps of these names; those of a list within run in parallel, as in a message to the node."""
+    """Build a definition from step names; a nested list runs in parallel, as in a message to the node."""
     from choreo.saga.definition import Definition, SagaName, Step
     from choreo.saga.file import WrongDefinition
 
@@ -266,7 +268,9 @@ def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
 
 @contextmanager
 def _as_wrong_definition() -> Iterator[None]:
-    """What the command line would call wrong use; and a `KeyboardInterrupt` that a service raises is no Ctrl-C."""
+    """Convert errors that the command line treats as wrong use to `WrongDefinition`. A `KeyboardInterrupt` raised by a
+    service is not treated as Ctrl-C.
+    """
     from choreo.api import NoServices
     from choreo.runtime.process import ctrl_c_told_apart
     from choreo.saga.calling import UnfitService
@@ -307,7 +311,7 @@ def _option(name: str, value: object) -> list[str]:
 
 
 def _without(names: Sequence[str], saga: object) -> list[str]:
-    """Of a definition that was written to a file the guarantees are in the file."""
+    """Return the options for `without`; empty where the definition was written to a file, which has the guarantees."""
     return [word for name in names for word in ("--without", name)] if isinstance(saga, str) else []
 
 

@@ -1,1 +1,1 @@
-"""Evidence for the durable node: it is killed again and again, and what it has promised is held against its journal."""
+"""Crash tests of the durable node: it is killed again and again, and its promises are checked against its journal."""

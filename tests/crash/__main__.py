@@ -1,4 +1,4 @@
-"""`python -m tests.crash`: besiege one journal, with as many deaths as are asked for, and print what became of it."""
+"""`python -m tests.crash`: besiege one journal with the given number of deaths, and print the result."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -19,11 +19,11 @@ from tests.crash.wreck import Where
 
 KILLS = 400
 SHOWN_MAX = 20
-WIDTH = 110  # of the tables, where there is no terminal that has one
+WIDTH = 110  # of the tables, where stdout is no terminal with a width
 
 
 def main() -> int:
-    """0 where everything held, 1 where it did not."""
+    """Return 0 where every check passed, 1 otherwise."""
     options = parse()
     directory = Path(options.directory or mkdtemp(prefix="choreo-crash-"))
     report = besiege(directory, options)
@@ -50,7 +50,7 @@ def besiege(directory: Path, options: Namespace) -> Report:
 
 
 def deaths_table(report: Report) -> Table:
-    """Where the deaths hit, as the journal shows it, and which way of dying led there."""
+    """Table of the deaths: state of the journal by way of dying."""
     table = Table(title=f"{len(report.deaths)} deaths by SIGKILL, seed {report.seed}")
     for name in ("what the journal shows", "deaths", "runs cut", "their deliveries on disk", "asked, not answered"):
         table.add_column(name, justify="left" if not table.columns else "right")
@@ -93,7 +93,7 @@ def figures_table(report: Report) -> Table:
 
 
 def sagas_table(report: Report) -> Table:
-    """How the sagas went, as they were asked for, and how their runs ended, as the journal has it."""
+    """Table of the sagas: requested ways, and outcomes of their runs in the journal."""
     table = Table(title="sagas by how they went, and runs by how they ended")
     for name in ("", *STYLES):
         table.add_column(name, justify="right" if name else "left")

@@ -1,6 +1,6 @@
-"""The client of a node that dies again and again: it asks until it is answered, and forgets no reply.
+"""Client of a node that crashes repeatedly: it retries until it is answered, and remembers every reply.
 
-Laws: knows what it asked and what it was told, and nothing of the journal.
+Laws: knows its requests and the replies, and has no access to the journal.
 """
 
 import json
@@ -15,7 +15,7 @@ NOT_SUPPORTED, PRECONDITION_FAILED = 10, 22
 
 
 class Ask(NamedTuple):
-    """One message. `is_other` asks for a saga that is recorded, with other content."""
+    """One message. `is_other` marks a request with the id of a recorded saga and different content."""
 
     msg_id: int
     saga: Saga
@@ -27,7 +27,7 @@ class Ask(NamedTuple):
 
 
 class Client:
-    """`findings` are the replies that should not have come."""
+    """`findings` are the unexpected replies."""
 
     def __init__(self, random: Random) -> None:
         self.asks: dict[int, Ask] = {}
@@ -47,16 +47,18 @@ class Client:
 
     @property
     def answered(self) -> list[Saga]:
-        """The sagas of which some request was answered."""
+        """Return the sagas with at least one answered request."""
         return list(dict.fromkeys(self.asks[msg_id].saga for msg_id in self.replies))
 
     def next_asks(self, sagas: Iterable[Saga], repeated: int) -> list[Ask]:
-        """What has no answer yet, some of what has, some with other content, and these: in any order."""
+        """Return, in random order: unanswered requests, some answered ones, some with different content, and the given
+        sagas.
+        """
         random = self._random
         pending = self.unanswered
         known = random.sample(sorted(self.replies), min(repeated, len(self.replies)))
         again = [*pending, *(self.asks[msg_id] for msg_id in known)]
-        again += [self._ask(ask.saga) for ask in random.sample(again, min(2, len(again)))]  # under a number of its own
+        again += [self._ask(ask.saga) for ask in random.sample(again, min(2, len(again)))]  # with a new message id
         other = [self._ask(self.asks[msg_id].saga, is_other=True) for msg_id in known if random.random() < 0.1]
         new = [self._ask(saga) for saga in sagas]
         twice = [ask for ask in new if random.random() < 0.1]
@@ -75,12 +77,12 @@ class Client:
         return b"".join(lines)
 
     def barrier(self) -> tuple[int, bytes]:
-        """A message that is refused: whoever reads its reply has read those to everything before it."""
+        """Return an invalid message: once its error reply arrives, all earlier replies have arrived too."""
         msg_id = next(self._numbers)
         return msg_id, json.dumps({"type": "barrier", "msg_id": msg_id}).encode() + b"\n"
 
     def hear(self, line: str) -> int:
-        """One reply; the number of the message that it answers."""
+        """Record one reply; return the number of the message that it answers."""
         body = json.loads(line)
         msg_id: int = body["in_reply_to"]
         ask = self.asks.get(msg_id)

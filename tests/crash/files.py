@@ -1,4 +1,6 @@
-"""A journal as it lies on disk: the file and its write-ahead log, and nothing that a living process needs besides."""
+"""Files of a journal on disk: the database and its write-ahead log, without the files that only a running process
+needs.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 Files = Mapping[str, bytes]
-"""What is in them, by what their names end with."""
+"""Contents of the files, by suffix of their names."""
 
 NO_FILES: Files = {}
 
@@ -16,7 +18,7 @@ def files_of(path: Path) -> Files:
 
 
 def put_back(path: Path, files: Files) -> None:
-    """These, and no others."""
+    """Restore these files, and remove all others."""
     for end in ("", "-wal", "-shm"):
         Path(f"{path}{end}").unlink(missing_ok=True)
     for end, data in files.items():
@@ -25,7 +27,7 @@ def put_back(path: Path, files: Files) -> None:
 
 @contextmanager
 def in_memory() -> Iterator[Path]:
-    """A directory in memory where that can be had, otherwise any: for whoever is not interested in the disk."""
+    """Yield a directory in memory where the system has one, else on disk; for tests that do not depend on the disk."""
     memory = Path("/dev/shm")  # noqa: S108  # whether it is there is asked
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         yield Path(directory)

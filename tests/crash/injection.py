@@ -1,7 +1,8 @@
-"""Death at a certain point: before and after every statement, every delivery, every call of a service, every reply.
+"""Crash injection at every point: before and after every statement, every delivery, every call of a service, every
+reply.
 
-Laws: a death is real, that of a process that was forked for it. Points are counted, so that each is reached. Whoever
-recovers has nothing but the file, and what the process had told anybody while it lived.
+Laws: a crash is real: a forked process is killed. Points are counted, so that each is reached. Recovery has only the
+file, and the output that the process sent before the crash.
 """
 
 import gc
@@ -28,10 +29,10 @@ from tests.crash.workload import Saga
 
 MSG_ID = 1
 NEVER = 0
-"""The point at which nobody dies."""
+"""Number of no point: the process survives."""
 
 QUESTION = 1
-"""The first that an operator has asked."""
+"""Number of the first request of an operator."""
 
 KINDS = {
     "publishing": "publish",
@@ -41,13 +42,13 @@ KINDS = {
     "the": "reply",
     "close": "close",
 }
-"""The kinds of points, by the word behind before or after; all others are statements."""
+"""Kinds of points, by the word after "before" or "after"; all others are statements."""
 
 DELIVERING, REPLIED = "before delivering ", "after the reply "
 
 
 class Points:
-    """Counts the points that a process comes by, tells them, and kills it at the one that is `fatal`."""
+    """Counts and logs the points that a process reaches, and kills the process at the point `fatal`."""
 
     def __init__(self, fatal: int, log: int) -> None:
         self._fatal, self._log = fatal, log
@@ -66,7 +67,7 @@ class Points:
         self.reach(f"after {what}")
 
     def statements(self) -> type[sqlite3.Connection]:
-        """A connection with a point before and after every statement."""
+        """Return a connection class with a point before and after every statement."""
         around = self.around
 
         class Deadly(sqlite3.Connection):
@@ -85,16 +86,16 @@ class Points:
         return Deadly
 
     def services(self, service_of: ServiceOf) -> ServiceOf:
-        """Services with a point before and after every call."""
+        """Wrap services with a point before and after every call."""
         return lambda step: Deadly(service_of(step), step, self)
 
     def deliveries(self) -> None:
-        """From now on, in this process, a bus with a point before and after every delivery."""
+        """Patch the bus of this process: a point before and after every delivery."""
         emit, around = Bus.emit, self.around
 
         def emit_or_die(bus: Bus, address: str, *arguments: Any) -> bool:
             if "<" not in address:
-                return emit(bus, address, *arguments)  # pyee tells of itself while it is wired
+                return emit(bus, address, *arguments)  # pyee emits its own events while listeners are added
             with around(f"delivering {address}"):
                 return emit(bus, address, *arguments)
 
@@ -102,7 +103,7 @@ class Points:
 
 
 class Deadly:
-    """A service with a point before and after every call."""
+    """Service with a point before and after every call."""
 
     def __init__(self, service: Any, step: str, points: Points) -> None:
         self._service, self._step, self._points = service, step, points
@@ -117,23 +118,23 @@ class Deadly:
 
 
 class Death(NamedTuple):
-    """The points that a process came by, the last of which was its end; `has_died` is false for one that had none."""
+    """Points that a process reached, the last of which killed it; `has_died` is false for a process that survived."""
 
     reached: list[str]
     has_died: bool
 
     @property
     def told(self) -> str | None:
-        """The reply that it has written, if there was time."""
+        """Return the reply that the process wrote before the crash, if any."""
         return next((what.removeprefix(REPLIED) for what in self.reached if what.startswith(REPLIED)), None)
 
 
 Act = Callable[[Session], Iterator[bytes]]
-"""What a process does with its journal once it has opened it: the replies that it writes, as they come."""
+"""Work of a process on its opened journal; yields the replies that it writes."""
 
 
 def asks_for(saga: Saga) -> Act:
-    """Resume what is unfinished, and take that request."""
+    """Recover unfinished runs, then handle the request."""
 
     def act(session: Session) -> Iterator[bytes]:
         yield from session.recover()
@@ -143,13 +144,13 @@ def asks_for(saga: Saga) -> Act:
 
 
 def attend(session: Session) -> Iterator[bytes]:
-    """Resume what is unfinished, and what operators have asked for."""
+    """Recover unfinished runs, then handle the requests of operators."""
     yield from session.recover()
     session.attend()
 
 
 def die(path: Path, act: Act, fatal: int) -> Death:
-    """A process that opens the journal, and dies at the point `fatal`."""
+    """Run a process that opens the journal and is killed at the point `fatal`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -165,7 +166,7 @@ def die(path: Path, act: Act, fatal: int) -> Death:
 
 
 def _live(path: Path, act: Act, points: Points) -> NoReturn:
-    """From the opening of the journal to its closing."""
+    """Run the process from the opening of the journal to its closing."""
     status = 1
     try:
         points.deliveries()
@@ -185,7 +186,7 @@ def _write(points: Points, replies: bytes) -> None:
 
 @contextmanager
 def process(path: Path, points: Points | None = None) -> Iterator[Session]:
-    """A conversation with a node on that journal."""
+    """Open a node's conversation on that journal."""
     deadly: dict[str, Any] = {}
     if points is not None:
         deadly = {"observe": lambda event: points.reach(f"before publishing {event.id}"), "around": points.services}
@@ -203,20 +204,22 @@ def _words(sql: str) -> str:
 
 
 class Sweep(NamedTuple):
-    """Every point once: how many there are of each kind, and what was found, by the number and name of the point."""
+    """Result of one crash at every point: the number of points of each kind, and the findings by number and name of the
+    point.
+    """
 
     points: Counter[str]
     findings: dict[tuple[int, str], list[str]]
 
 
 Find = Callable[[Path, Death], list[str]]
-"""What is wrong with a journal after a death."""
+"""Check of a journal after a crash; returns the findings."""
 
 
 def sweep(path: Path, act: Act, find: Find, begin: Files = NO_FILES, stops_early: bool = False) -> Sweep:
-    """A process for each point, which dies there; the journal begins as `begin`, or is made."""
+    """Run one process for each point and kill it there. The journal starts as `begin`, or is created."""
     findings: dict[tuple[int, str], list[str]] = {}
-    gc.freeze()  # so that a fork copies less
+    gc.freeze()  # makes each fork copy less
     for fatal in count(1):
         put_back(path, begin)
         death = die(path, act, fatal)
@@ -231,7 +234,7 @@ def sweep(path: Path, act: Act, find: Find, begin: Files = NO_FILES, stops_early
 def _found(find: Find, path: Path, death: Death) -> list[str]:
     try:
         return find(path, death)
-    except Exception as error:  # a planted bug may raise anything
+    except Exception as error:  # a planted bug may raise any exception
         return [f"{type(error).__name__}: {error}"]
 
 
@@ -239,18 +242,18 @@ def _kind(what: str) -> str:
     return KINDS.get(what.split()[1], "statement")
 
 
-# What is to hold after each
+# Checks after each crash
 
 
 class Remains(NamedTuple):
-    """What a death leaves on disk: the state of the run, if there is one, and what it has published."""
+    """Content of the disk after a crash: the state of the run, if any, and its published events."""
 
     state: str | None
     published: set[str]
 
 
 def remains_of(path: Path) -> Remains:
-    """From a look that leaves everything as it is for the next process."""
+    """Read the journal after a crash, and restore its files for the next process."""
     files = files_of(path)
     try:
         with closing(sqlite3.connect(path)) as connection:
@@ -265,7 +268,7 @@ def remains_of(path: Path) -> Remains:
 
 
 def promises_of(saga: Saga) -> Find:
-    """Recover, ask again, ask once more after another start: it is as if nothing had been."""
+    """Check that recovery and two retries, with a restart between them, end as if no crash had happened."""
 
     def find(path: Path, death: Death) -> list[str]:
         remains = remains_of(path)
@@ -279,7 +282,9 @@ def promises_of(saga: Saga) -> Find:
 
 
 def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
-    """Recover: what an operator has asked for is done, once, and the client is told what it was told before."""
+    """Check after recovery that the operator's request was executed once, and that the client receives the same reply
+    as before.
+    """
 
     def find(path: Path, death: Death) -> list[str]:
         with process(path) as session:
@@ -300,11 +305,11 @@ def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
 
 
 def _heard_too_early(saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
-    """No service is called, and no client answered, on the word of an event that is not on disk."""
+    """Yield violations of write-ahead: an event was delivered, or a reply sent, before the event was on disk."""
     steps = plan(saga.steps).steps
     for what in death.reached:
         seat, _, topic = what.removeprefix(DELIVERING).partition("<")
-        if what.startswith(DELIVERING) and int(seat) != len(steps):  # there sits whoever only listens
+        if what.startswith(DELIVERING) and int(seat) != len(steps):  # a participant that only listens
             scope, *rest = topic.split("/")
             word = rest[0] if scope == "saga" else f"{rest[1]}:{steps.index(rest[0])}"
             if word not in remains.published:

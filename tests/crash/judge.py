@@ -1,6 +1,6 @@
-"""The verdict on a journal, once nothing is left to do: what the services hold, what is recorded, the invariants.
+"""Verdict on a journal without unfinished work: records of the services, recorded outcomes, and invariants.
 
-Laws: what is expected comes from the requests alone. The services are given back what they held, as a node would do it.
+Laws: the expected state follows from the requests alone. The services are restored from their records, as a node does.
 """
 
 import json
@@ -31,11 +31,11 @@ HELD: Mapping[str, Callable[[Any], int]] = {
     "ship": lambda shipping: sum(shipping.parcels),
     "reserve": lambda stock: stock.reserved,
 }
-"""How many bookings a real service holds."""
+"""Functions that count the bookings of each real service."""
 
 
 class Judgement(NamedTuple):
-    """`runs` counts them by outcome and style, `effects` what took place, `deviations` those from the invariants."""
+    """`runs` counts the runs by outcome and style, `effects` the effects, `deviations` the violations of invariants."""
 
     runs: Counter[tuple[str, str]]
     effects: int
@@ -44,7 +44,7 @@ class Judgement(NamedTuple):
 
 
 def judge(path: Path, sagas: Iterable[Saga]) -> Judgement:
-    """Hold the journal against what was asked for."""
+    """Check the journal against the requests."""
     sagas = list(sagas)
     with closing(sqlite3.connect(path)) as connection:
         damage = [told for (told,) in connection.execute("PRAGMA integrity_check") if told != "ok"]
@@ -73,7 +73,7 @@ def _wrong_runs(sagas: list[Saga], run_of: dict[str, list[int]], states: dict[in
 
 
 def broken_invariants(path: Path) -> list[str]:
-    """S1 to S12 and L1 to L5, over the rows of the journal; and what there is to say of these rows."""
+    """Return violations of S1 to S12 and L1 to L5 in the rows of the journal, and notes about these rows."""
     with closing(Journal.open_to_read(str(path))) as journal:
         try:
             judgement = judge_journal(journal, is_at_rest=True)
@@ -84,7 +84,7 @@ def broken_invariants(path: Path) -> list[str]:
 
 
 class Effects:
-    """What the services say that took effect: `marks` by step and reference, `held` by the real services."""
+    """Effects recorded by the services: `marks` by step and reference, `held` by the real services."""
 
     def __init__(self, path: Path, open_catalogue: Callable[[], ServiceOf] = catalogue) -> None:
         with closing(Journal.open_to_read(str(path))) as journal:
@@ -107,7 +107,7 @@ class Effects:
             self.marks[reference] = self.marks.get(reference, "") + each
 
     def wrong(self, sagas: Iterable[Saga], run_of: Mapping[str, list[int]]) -> Iterator[str]:
-        """Where that differs from what was asked for."""
+        """Yield the differences between the effects and the requests."""
         expected: dict[str, str] = {}
         held = dict.fromkeys(REAL, 0)
         for saga in sagas:

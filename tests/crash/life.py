@@ -1,6 +1,6 @@
-"""One process of the durable node, from its start to its death.
+"""One process of the durable node, from its start to its crash.
 
-Laws: nobody sleeps; whoever waits reads from a pipe, or looks at the clock for less than a moment.
+Laws: no sleeping. A wait reads from a pipe, or spins on the clock for a few milliseconds.
 """
 
 import os
@@ -26,7 +26,7 @@ NOTHING: Mapping[str, str] = {}
 class Life:
     """`python main.py --journal FILE` with these services. Leaving the block kills it.
 
-    `under` is a command under which it runs.
+    `under` is a wrapper command for the process.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Life:
 
     @property
     def stderr(self) -> str:
-        """What it had for people."""
+        """Return its log lines."""
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")
 
     def send(self, data: bytes) -> None:
-        """As much as it takes before it dies."""
+        """Send data until all is sent or the process dies."""
         with suppress(BrokenPipeError):
             self._stdin.write(data)
             self._stdin.flush()
@@ -81,11 +81,11 @@ class Life:
             self._stdin.close()
 
     def status(self) -> int:
-        """Wait until it ends by itself; its exit status."""
+        """Wait until it exits by itself; return its exit status."""
         return self.process.wait(TIMEOUT_S)
 
     def until_it_has_the_journal(self) -> None:
-        """Look at the lock until this process stands in it."""
+        """Poll the lock until this process holds it."""
         mine, until = f"{self.process.pid}\n", perf_counter() + OPENING_S_MAX
         while perf_counter() < until and self.process.poll() is None:
             with suppress(OSError):
@@ -93,7 +93,7 @@ class Life:
                     return
 
     def lines(self) -> Iterator[str]:
-        """The lines of its stdout, as they come, until it is closed."""
+        """Yield the lines of its stdout as they arrive, until it is closed."""
         while True:
             while b"\n" in self._received:
                 line, _, self._received = self._received.partition(b"\n")
@@ -107,13 +107,13 @@ class Life:
             self._received += data
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.process.kill()
         self.process.wait(TIMEOUT_S)
 
 
 def spin(seconds: float) -> None:
-    """Let so much time go by."""
+    """Busy-wait for this time."""
     until = perf_counter() + seconds
     while perf_counter() < until:
         pass

@@ -1,7 +1,6 @@
-"""Bugs to plant in the durable node, each as a patch; and, as a module of services, a node that has one of them.
+"""Bugs to plant in the durable node, each as a patch; as a module of services, a node that has one of them.
 
-Laws: a bug changes one thing. A guarantee that is switched off is the first kind; what a tired colleague might write is
-the second.
+Laws: a bug changes one thing. The first kind disables a guarantee; the second kind is a plausible coding mistake.
 """
 
 import os
@@ -38,7 +37,7 @@ def bug(plant: Bug) -> Bug:
 
 
 def without(patch: Patch, guarantee: str) -> None:
-    """A guarantee is switched off, for every runner that is made."""
+    """Disable a guarantee for every runner created from now on."""
     made = DurableRunner.__init__
 
     def make(self: DurableRunner, *arguments: Any, **options: Any) -> None:
@@ -68,7 +67,7 @@ def without_recorded_outcome(patch: Patch) -> None:
 
 
 def commits(patch: Patch, change: Callable[..., None]) -> None:
-    """A commit that hands what it has to `change` first: the original, the journal, and the four kinds of rows."""
+    """Make each commit call `change` first, with the original commit, the journal, and the four kinds of rows."""
     original = Journal.commit
     patch.setattr(Journal, "commit", lambda self, *rows: change(original, self, *map(list, rows)))
 
@@ -122,7 +121,7 @@ def the_outcome_is_written_one_transaction_early(patch: Patch) -> None:
 
 @bug
 def everything_is_written_one_transaction_late(patch: Patch) -> None:
-    """What is told is on its way to the disk, and that was all."""
+    """A reply is sent before its transaction is durable."""
     late: dict[Journal, Any] = {}
     close = Journal.close
 
@@ -159,7 +158,7 @@ def receipts_are_not_kept(patch: Patch) -> None:
 
 @bug
 def everything_is_delivered_again(patch: Patch) -> None:
-    """A run is resumed from its first event, as if nothing had been handled."""
+    """Recovery delivers a run from its first event, as if no event had been handled."""
     original = Replayer.replay
     patch.setattr(Replayer, "replay", lambda self, row, deliveries: original(self, row, ()))
 
@@ -177,12 +176,12 @@ def numbers_of_runs_begin_again(patch: Patch) -> None:
 
 @bug
 def origins_are_not_written(patch: Patch) -> None:
-    """A run that is resumed goes on under other keys than it was begun under."""
+    """A resumed run uses other idempotency keys than it began with."""
     patch.setattr(Journal, "keep_origin", lambda self, first_run, origin: None)
 
 
 def catalogue() -> ServiceOf:
-    """The services of the siege, in a node that has the bug."""
+    """Return the services of the siege, in a node that has the bug."""
     if (name := os.environ.get(PLANTED)) is not None:
         BUGS[name](pytest.MonkeyPatch())
     return services.catalogue()

@@ -1,7 +1,7 @@
-"""Services for the node that is killed: each keeps in its own records what took effect, reference by reference.
+"""Services for the crash tests: each records its effects by reference.
 
-Laws: a mark is made for every effect, `+` for a local transaction and `-` for a compensation, so what was done twice
-shows. What was handed out as a receipt must come back. A call may be the last thing that the process does.
+Laws: every effect leaves a mark, `+` for a local transaction and `-` for a compensation, so that a repeated effect is
+visible. Each receipt must be returned unchanged. A call may kill the process.
 """
 
 import os
@@ -13,7 +13,9 @@ from choreo.saga.service import Refused, Service, ServiceOf
 from services import catalogue as real_catalogue
 
 LAST_CALL = "CHOREO_CRASH_LAST_CALL"
-"""The environment says in which call the process dies, counted from 1: before it has an effect, or after (`7+`)."""
+"""Environment variable with the number of the call, counted from 1, in which the process dies: before its effect, or
+after it (`7+`).
+"""
 
 WHY_BROKEN = "the machine is broken"
 
@@ -43,7 +45,7 @@ LAST = LastCall(os.environ.get(LAST_CALL, ""))
 
 
 class Ledger:
-    """Holds nothing but texts, a field for each reference: a row of the journal that people can read."""
+    """Stores only texts, a field for each reference: a readable row of the journal."""
 
     def execute(self, reference: str) -> str:
         LAST.before()
@@ -64,7 +66,7 @@ class Ledger:
 
 
 class Shelf:
-    """Shares what it holds with the other shelves, and hands out receipts that are more than a text."""
+    """Shares its record with the other shelves, and returns receipts that are structured values."""
 
     def __init__(self, marks: Marks) -> None:
         self.marks = marks
@@ -91,7 +93,7 @@ class SoldOut(Ledger):
 
 
 class Broken(Ledger):
-    """Takes effect, and its answer is lost."""
+    """Takes effect, then raises: the answer is unknown."""
 
     def execute(self, reference: str) -> str:
         super().execute(reference)
@@ -104,7 +106,7 @@ class Broken(Ledger):
 
 
 class Clinging(Ledger):
-    """What it has done stays done."""
+    """Refuses every compensation."""
 
     def compensate(self, reference: str, receipt: object) -> None:
         LAST.before()
@@ -112,7 +114,7 @@ class Clinging(Ledger):
 
 
 class Jammed(Ledger):
-    """The same, by a defect."""
+    """Raises an exception in every compensation."""
 
     def compensate(self, reference: str, receipt: object) -> None:
         LAST.before()
@@ -120,7 +122,7 @@ class Jammed(Ledger):
 
 
 class SecondTry(Ledger):
-    """Refuses each compensation once, and remembers that it did."""
+    """Refuses each compensation once, and records that it did."""
 
     def compensate(self, reference: str, receipt: object) -> None:
         fields = vars(self)
@@ -141,7 +143,7 @@ SHELVES = ("shelf_a", "shelf_b")
 
 
 def catalogue() -> ServiceOf:
-    """A service of its own for each of these names and for every `ledger…`; for all others the real ones."""
+    """Return a special service for each of these names and for every `ledger…`; the real service for all others."""
     real = real_catalogue()
     shared: Marks = {}
     own: dict[str, Service] = {name: kind() for name, kind in SPECIAL.items()}

@@ -1,6 +1,7 @@
-"""A siege: one journal, and one node after the other that is killed on it, each in another way and at another moment.
+"""Siege: one journal, and a series of nodes that are killed on it, each in a different way and at a different moment.
 
-Laws: the seed draws what is asked, and how and about when each node dies; when exactly is the machine's to decide.
+Laws: the seed determines the requests, and how and about when each node is killed; the exact moment depends on the
+machine.
 """
 
 import json
@@ -21,24 +22,24 @@ from tests.crash.workload import Workload
 from tests.crash.wreck import NOTHING_SEEN, Seen, Where, look, where
 
 PLANTED = "CHOREO_CRASH_PLANTED"
-"""The environment says which bug the node has; see `planted.py`."""
+"""Environment variable with the bug planted in the node; see `planted.py`."""
 
 DIED_IN_A_CALL = " has ended the process "
 
 WINDOW_LIVES = 10
-"""After so many lives the sagas move on to new ledgers."""
+"""Number of node lives after which the sagas use new ledgers."""
 
 ASKED_TOGETHER = 100
-"""So many requests the client sends at once when it asks for everything again."""
+"""Requests sent together when the client repeats all of them."""
 
 FINDINGS_MAX = 20
 
 LEAVING_S = 0.005
-"""Within this time a node that has nothing more to do has ended."""
+"""Time within which an idle node that was told to stop has ended."""
 
 
 class Way(StrEnum):
-    """How a node dies."""
+    """Way in which a node is killed."""
 
     STARTING = "while it starts and recovers"
     REPLYING = "after so many replies"
@@ -51,14 +52,14 @@ class Way(StrEnum):
 
 WEIGHTS = {Way.STARTING: 2, Way.REPLYING: 4, Way.HANDLING: 8, Way.CALLING: 5, Way.LEAVING: 2, Way.IDLE: 1}
 WEIGHTS_OF_RECOVERY = {Way.STARTING: 8, Way.RECOVERING: 10}
-"""Where there is something to recover."""
+"""Weights that apply where runs are left to recover."""
 
 FIRST_WAYS = (Way.IDLE, Way.CALLING, Way.STARTING, Way.REPLYING, Way.HANDLING, Way.LEAVING)
-"""However short a siege is, these come first."""
+"""Ways that come first, in every siege, however short."""
 
 
 class Death(NamedTuple):
-    """How a node died, what the journal shows of it, and how many requests of that life were not answered."""
+    """One death: its way, the state of the journal, and the number of unanswered requests of that life."""
 
     way: Way
     where: Where
@@ -68,7 +69,7 @@ class Death(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Of a whole siege."""
+    """Result of a whole siege."""
 
     seed: int
     deaths: list[Death]
@@ -82,7 +83,7 @@ class Report(NamedTuple):
 
 
 class Siege:
-    """One journal in `directory`, and nodes that may have a bug. It is given up after so many findings."""
+    """Siege of one journal in `directory`, whose nodes may have a bug. Ends after `findings_max` findings."""
 
     def __init__(
         self, directory: Path, seed: int, new: int = 12, planted: str | None = None, findings_max: int = FINDINGS_MAX
@@ -101,7 +102,7 @@ class Siege:
         self._starting_s, self._handling_s = 0.02, 0.02
 
     def run(self, kills: int, tell: Callable[[Death], None] = lambda death: None) -> Report:
-        """So many deaths; then a node that lives, and one more that is asked for everything again."""
+        """Kill `kills` nodes; then run one node to its end, and one more that receives every request again."""
         for number in range(kills):
             way = FIRST_WAYS[number] if number < len(FIRST_WAYS) else self._drawn_way()
             self._live(way)
@@ -123,7 +124,7 @@ class Siege:
             self._die(life, way, asks)
             life.kill()
             if self._random.random() < 0.3 and way is not Way.REPLYING:
-                list(self._replies(life))  # what was written before the death, and not read yet
+                list(self._replies(life))  # read the output written before the death
             self._note_stderr(life)
         self._look()
         self.deaths.append(self._death(way, asks, before))
@@ -139,7 +140,7 @@ class Siege:
         return f"{self._random.randint(1, calls)}{self._random.choice(('', '+'))}" if calls else ""
 
     def _die(self, life: Life, way: Way, asks: list[Ask]) -> None:
-        """Go with a node up to where it is to be killed."""
+        """Drive a node to the point where it is to be killed."""
         random = self._random
         match way:
             case Way.STARTING:
@@ -173,7 +174,7 @@ class Siege:
         self._look()
 
     def _ask_all(self, life: Life, asks: Sequence[Ask] = (), replies_max: int | None = None) -> None:
-        """Ask, and read until everything is answered, or so many replies have come, or the node dies."""
+        """Send requests, and read until all are answered, `replies_max` replies have come, or the node dies."""
         barrier, line = self.client.barrier()
         is_first, answered = not life.has_replied, []
         life.send(self.client.bytes_of(asks) + line)
@@ -198,7 +199,7 @@ class Siege:
             self._handling_s = seconds
 
     def _judge_replies(self, is_first: bool, asks: Iterable[Ask], answered: list[int]) -> None:
-        """Every request has a reply; before all others come those to what an earlier node had begun."""
+        """Check that every request has a reply, and that replies to recovered runs come before all others."""
         passed_over = {ask.msg_id for ask in asks} - set(answered)
         if passed_over:
             self.findings.append(f"asked and passed over: {passed_over}")
@@ -221,7 +222,9 @@ class Siege:
         return self._random.choices(list(weights), list(weights.values()))[0]
 
     def _note_stderr(self, life: Life) -> None:
-        """Of a death in a call of a service the next node tells; nothing else is to be told, not even a run held."""
+        """Check stderr: the next node reports a death in a call of a service; any other line is a finding, even a held
+        run.
+        """
         told = [line for line in life.stderr.splitlines() if DIED_IN_A_CALL not in line]
         if told:
             self.findings.append(f"the node had for people: {told[-5:]}")
@@ -229,7 +232,7 @@ class Siege:
     # After a death
 
     def _look(self) -> None:
-        """At a copy of the journal: what was told is on disk, and the file is whole."""
+        """Check a copy of the journal: every reply sent is on disk, and the file is intact."""
         self._seen = seen = look(self.journal, self._copy)
         self.findings += seen.damage
         for saga in self.client.answered:

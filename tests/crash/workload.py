@@ -1,6 +1,7 @@
-"""What the client asks for: sagas of all outcomes, in both styles, drawn from a seed; and what must come of each.
+"""Requests of the client: sagas of all outcomes, in both styles, drawn from a seed; and their expected results.
 
-Laws: an expectation follows from the request alone, by the yardstick of `tests/stories.py`, which knows no events.
+Laws: an expectation follows from the request alone, by the reference model of `tests/stories.py`, which knows no
+events.
 """
 
 import json
@@ -24,11 +25,11 @@ WAYS = (
     *("told to be stuck",) * 2,
     *("clinging", "jammed"),
 )
-"""How sagas go, as often as they do."""
+"""Courses of a saga, repeated by frequency."""
 
 
 class Saga(NamedTuple):
-    """A request without its sender. `way` is how it goes."""
+    """Request without its sender. `way` is its course."""
 
     saga_id: str | int
     steps: Itinerary
@@ -47,30 +48,30 @@ class Saga(NamedTuple):
 
     @property
     def how(self) -> str:
-        """The way, and where a step was told to refuse, which."""
+        """Return the course, with the step that was told to refuse."""
         position = None if self.fail_step is None else plan(self.steps).position_of(self.fail_step)
         return self.way if position is None else f"{self.way}, step {position + 1} refuses"
 
     @property
     def effects(self) -> list[Entry]:
-        """A broken step takes effect as well, and is undone since nobody knows that."""
+        """Return the expected effects. A broken step takes effect too, and is undone because its answer is unknown."""
         broken = [(step, position) for position, step in enumerate(plan(self.steps).steps) if step == "broken"]
         in_doubt = [(*each, verb) for each in broken for verb in ("execute", "compensate")]
         return [*self.expected.effects, *in_doubt]
 
     @property
     def ending(self) -> str:
-        """How the run ends, as the journal calls it."""
+        """Return the outcome of the run, as the journal names it."""
         return str(self.expected.state)
 
     def line(self, msg_id: int) -> bytes:
-        """The request as a message."""
+        """Return the request as a message."""
         body = {"type": "execute", "msg_id": msg_id, "saga_id": self.saga_id, "steps": self.steps, "style": self.style}
         mishaps = {"fail_step": self.fail_step, "fail_compensation": self.fail_compensation}
         return json.dumps(body | {name: step for name, step in mishaps.items() if step is not None}).encode() + b"\n"
 
     def reply(self, msg_id: int) -> str:
-        """The reply to it, character for character."""
+        """Return the expected reply, character for character."""
         expected = self.expected
         told: dict[str, object] = {"compensated_steps": expected.compensated_steps}
         if expected.state == "completed":
@@ -90,12 +91,12 @@ class Saga(NamedTuple):
         return "broken" if self.way == "broken" else None
 
     def with_other_content(self) -> "Saga":
-        """Of the same id, and another saga: the node must refuse it."""
+        """Return another saga of the same id, which the node must refuse."""
         return self._replace(steps=(*self.steps, "one_more"))
 
 
 class Workload:
-    """Draws sagas, the same for the same random numbers. Every `window` has ledgers of its own, which stay short."""
+    """Draws sagas, deterministic for the same random numbers. Every `window` has separate ledgers, which stay short."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -124,7 +125,7 @@ class Workload:
         return saga
 
     def _saga_id(self) -> str | int:
-        """Among them 5 and "5", which are two, and what JSON must spell with care."""
+        """Return a saga id; among them 5 and "5", which are different, and texts that need JSON escapes."""
         number = self._count
         if number % 10 == 0:
             return number
@@ -140,7 +141,7 @@ class Workload:
         return names
 
     def _grouped(self, steps: list[str]) -> Itinerary:
-        """Some of them side by side."""
+        """Group some of the steps to run in parallel."""
         groups: list[str | tuple[str, ...]] = []
         rest = list(steps)
         while rest:

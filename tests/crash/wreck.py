@@ -1,6 +1,6 @@
-"""What a death leaves behind: the journal as the next node will find it, and what the dead one was at.
+"""State after a crash: the journal as the next node finds it, and the activity of the node when it died.
 
-Laws: the journal is looked at only as a copy, so that the next node finds it untouched.
+Laws: only a copy of the journal is opened, so that the next node finds the original untouched.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.crash.files import files_of, put_back
 
 
 class Where(StrEnum):
-    """What the journal shows of the moment of a death."""
+    """Activity at the moment of a crash, as the journal shows it."""
 
     BEFORE_BEGIN = "requests sent, not on disk"
     BEGUN = "runs begun, no service called"
@@ -28,9 +28,9 @@ class Where(StrEnum):
 
 
 class Seen(NamedTuple):
-    """What a copy of the journal shows: unfinished runs with the number of their deliveries, and all outcomes.
+    """Content of a copy of the journal: unfinished runs with the number of their deliveries, and all outcomes.
 
-    A node that died in a call of one of the `suspects` may bring it to its end after all others.
+    A run among the `suspects` was in a call when a node died; it may end after all others.
     """
 
     unfinished: dict[int, int]
@@ -42,12 +42,14 @@ class Seen(NamedTuple):
 
     @property
     def standing(self) -> tuple[int, int]:
-        """How many runs are unfinished, and how many deliveries of theirs were handled."""
+        """Return the number of unfinished runs, and of their handled deliveries."""
         return len(self.unfinished), sum(self.unfinished.values())
 
 
 def where(asks: Sequence[Ask], unheard: Sequence[Ask], before: Seen, after: Seen) -> Where:
-    """Of a node that was asked for this, and left so much unanswered: what it was at when it died."""
+    """Classify the activity of a node at its death, from its requests, its unanswered requests, and the journal before
+    and after.
+    """
     old = before.unfinished.keys() & after.unfinished.keys()
     if old:
         has_begun = (
@@ -62,7 +64,7 @@ def where(asks: Sequence[Ask], unheard: Sequence[Ask], before: Seen, after: Seen
 
 
 def look(journal: Path, copy: Path) -> Seen:
-    """What a copy of the journal shows; the next node finds the journal itself untouched."""
+    """Read a copy of the journal; the journal itself stays untouched for the next node."""
     put_back(copy, files_of(journal))
     with closing(sqlite3.connect(copy)) as connection:
         if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]:

@@ -1,6 +1,6 @@
-"""`choreo check`: S1-S12 and L1-L5 over a trace, whoever wrote it, or over the journal of a node.
+"""`choreo check`: S1-S12 and L1-L5 over a trace of any origin, or over the journal of a node.
 
-Laws: reads files, and shows what was found; what is read and judged how is `choreo.conformance`'s.
+Laws: reads files and prints the violations; parsing and checking belong to `choreo.conformance`.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def _check(
 
 
 def _only(*others: tuple[str, str | None]) -> None:
-    """A journal comes alone."""
+    """Refuse `--journal` combined with any other input."""
     for where, value in others:
         if value is not None:
             raise UsageError(where, f"expected it without --journal, got {value!r}")
@@ -148,11 +148,11 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
         raise UsageError("--mapping", f"expected a file that can be read, got {path!r} ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise UsageError("--mapping", f"{path}: expected text in UTF-8, but byte {error.start} is none") from None
-    except ValueError as error:  # no path at all: a zero byte
+    except ValueError as error:  # not a path: it has a zero byte
         raise UsageError("--mapping", f"expected a file that can be read, got {path!r} ({error})") from None
 
 
-# For people
+# Text
 
 
 def _show(screen: Screen, told: Told, verdict: Judgement, definition: Definition | None) -> None:
@@ -175,7 +175,7 @@ def _ended(outcome: str) -> str:
 
 
 def _notes(told: Told, definition: Definition | None) -> Iterator[str]:
-    """What the verdict rests on, and what was not looked at."""
+    """Yield the basis of the verdict, and the checks that were not made."""
     for disorder in told.disorder[:1]:
         others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
         yield f"{disorder}{others}"
@@ -202,7 +202,7 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: -pair[1])
 
 
-# For programs
+# JSON
 
 
 def _plain(trace: str, told: Told, verdict: Judgement, definition: Definition | None) -> dict[str, Any]:

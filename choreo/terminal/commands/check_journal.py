@@ -1,6 +1,6 @@
-"""`choreo check --journal`: the whole journal of a node against the invariants, its rows, and the file itself.
+"""`choreo check --journal`: checks the whole journal of a node, its rows and the file itself, against the invariants.
 
-Laws: looks, and changes nothing, also while a node runs. Memory is what a batch of runs takes.
+Laws: read-only, also while a node runs. Memory is bounded by one batch of runs.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ UNDER_WAY = "none"
 
 
 def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bool:
-    """Whether there is a finding. Raises `UsageError` for a journal that cannot be read."""
+    """Check the journal; return whether there is a finding. Raises `UsageError` for a journal that cannot be read."""
     damage: list[str] = []
     verdict = Judgement(0, {}, (), ())
     expect_descriptors()
@@ -35,7 +35,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
                 damage += [*journal.damage(), *journal.wrong_cells()]
                 total = sum(journal.counts().values())
                 verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
-        except DamagedJournal as error:  # it cannot be read on
+        except DamagedJournal as error:  # the rest cannot be read
             damage.append(str(error))
     if json:
         screen.json(_plain(path, verdict, damage, is_at_rest))
@@ -65,7 +65,7 @@ def _ended(outcome: str) -> str:
 
 
 def _notes(verdict: Judgement, damage: list[str], is_at_rest: bool) -> Iterator[str]:
-    """What the verdict rests on, and what was not looked at."""
+    """Yield the basis of the verdict, and the checks that were not made."""
     if not damage:
         yield "the file is sound"
     under_way = verdict.outcomes.get(UNDER_WAY, 0)

@@ -1,6 +1,7 @@
 """`choreo explore` and `choreo simulate`: the laboratory from the command line.
 
-Laws: reads what was asked for, has it done, shows it. Ctrl-C stops it cleanly, with what was found so far.
+Laws: reads the arguments, delegates the work, prints the result. Ctrl-C stops the work cleanly and keeps the results so
+far.
 """
 
 import shlex
@@ -161,7 +162,7 @@ def _simulate(
         again = _again("simulate", definition, name, *options)
         history = None if seed is None else Lab(read, name, open_services(module), wanted).play(seed)
         if history is not None:
-            report = replace(report, never_fired=())  # one history was asked for, and is shown
+            report = replace(report, never_fired=())  # the one requested history is shown
             reports[-1] = report
             if trace is not None:
                 trace.write_bytes(b"".join(encode_record(record) + b"\n" for record in history.records))
@@ -209,7 +210,7 @@ def _show_history(screen: Screen, history: Counterexample, mermaid: bool) -> Non
 
 @contextmanager
 def _copied() -> Iterator[None]:
-    """A receipt that cannot be copied turns up only when it is handed back."""
+    """Report a receipt that cannot be copied as wrong use; it is discovered only when a call returns it."""
     try:
         yield
     except NoCopy as error:
@@ -235,7 +236,7 @@ def _seeds(seeds: int | None, seed: int | None) -> range:
 
 
 def _again(command: str, definition: str, style: str, *options: tuple[str, object]) -> str:
-    """The command that shows the same again: with these options, where they are not as they are by default."""
+    """Return the command that reproduces the result: only options that differ from their defaults are included."""
     words = ["choreo", command, definition]
     for name, value in (("--style", style), *options):
         if value is True:

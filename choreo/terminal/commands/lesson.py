@@ -1,7 +1,7 @@
-"""`choreo lesson`: the curriculum, told and shown.
+"""`choreo lesson`: the curriculum, as text and live runs.
 
-Laws: what a lesson claims is found and proven while the reader looks on, never taken from the text. The question is
-asked where somebody can answer it.
+Laws: the explorer proves the claims of a lesson while the command runs; they are never taken from the text. The
+question is asked only where a person can answer it.
 """
 
 import sys
@@ -81,7 +81,7 @@ def _list(screen: Screen, json: bool) -> None:
 
 
 class Pair:
-    """A saga with its bug and without, and what the explorer finds in both."""
+    """Results of the explorer for a saga with its bug and without."""
 
     def __init__(self, broken: Definition, mended: Definition, style: str) -> None:
         self.broken = _explore(broken, style)
@@ -89,13 +89,13 @@ class Pair:
         self.budget = mended.faults.budget if mended.faults.kinds else 0
 
     def is_as_told(self, invariants: tuple[str, ...]) -> bool:
-        """Whether the bug is found as what the lesson says it is, and mended by what it says mends it."""
+        """Return whether the explorer finds the bug as the stated violations, and none after the stated fix."""
         is_found = set(invariants) <= {broken.code for broken in self.broken.broken}
         return is_found and self.mended.verdict is Conclusion.SAFE
 
 
 class Taught:
-    """A lesson, and what the explorer finds in it: in its own style, in the other, and in its twin."""
+    """Results of the explorer for a lesson: in its own style, in the other style, and for its variant."""
 
     def __init__(self, found: Lesson) -> None:
         self.lesson = found
@@ -105,7 +105,7 @@ class Taught:
 
     @property
     def is_as_told(self) -> bool:
-        """Whether everything is as the lesson says."""
+        """Return whether all results match the text of the lesson."""
         words, twin = self.lesson.words, self.lesson.twin
         is_other = self.other.broken.verdict == words.other_style and self.other.is_as_told(())
         is_twin = self.twin is None or twin is None or self.twin.is_as_told(twin.invariants)
@@ -155,7 +155,7 @@ class Taught:
 
 
 def _compared(found: Lesson) -> tuple[Scenario, Comparison]:
-    """Both styles side by side, where the last step refuses."""
+    """Compare both styles on a run whose last step refuses."""
     steps = [step.name for step in found.broken.steps]
     saga = read_saga(steps, [steps[-1]], ())
     return saga, compare(saga, open_separately(SERVICES, steps, 2 * len(STYLES)))
@@ -172,7 +172,7 @@ def _explore(definition: Definition, style: str) -> Report:
 
 
 def _ask(screen: Screen, found: Lesson) -> None:
-    """The question; where somebody sits at a terminal, the answer is waited for."""
+    """Ask the question; on a terminal, wait for the answer."""
     words = found.words
     _heading(screen, "What do you expect?")
     screen.sentence(words.question)
@@ -193,7 +193,7 @@ def _heading(screen: Screen, text: str) -> None:
 
 
 def _paragraph(screen: Screen, text: str) -> None:
-    """A text of a lesson, as wide as the screen."""
+    """Print a text of a lesson at the width of the screen."""
     screen.lines(screen.wrapped(Text(" ".join(text.split()))))
 
 

@@ -1,4 +1,4 @@
-"""`choreo lint`: the wiring of a definition alone, nothing is run."""
+"""`choreo lint`: checks the wiring of a definition without a run."""
 
 import typer
 

@@ -1,7 +1,7 @@
-"""`choreo prune`: forgets runs that ended long ago.
+"""`choreo prune`: deletes runs that ended long ago.
 
-Laws: never one that is unfinished or stuck. A few at a time, each few in one transaction, with time for a node in
-between; so it may be stopped at any moment, and be called again.
+Laws: never deletes an unfinished or stuck run. Deletes in small batches, one transaction each, and pauses in between so
+that a node can write. It may be stopped at any moment and run again.
 """
 
 import time
@@ -35,13 +35,13 @@ PRUNE_EPILOG = """[bold]Examples[/]
 
 BATCH = 200
 REST_S_MIN = 0.01
-"""After each few a node gets as much time as they took, and at least so much."""
+"""Minimum pause after a batch; the pause is as long as the batch took, and at least this."""
 
 
 class Pruned(Struct):
-    """How many runs went, and how many could not that were begun before: unfinished, or stuck.
+    """Number of runs deleted, and of old runs kept because they are unfinished or stuck.
 
-    `failure` says why the journal could not be written any more.
+    `failure` is the reason why the journal could not be written any more.
     """
 
     count: int
@@ -83,13 +83,13 @@ def _prune(
 
 
 def _forget(path: str, before_ms: int, total: int, kept: int) -> Pruned:
-    """A few at a time. Raises `JournalError`."""
+    """Delete in batches. Raises `JournalError`."""
     pruned = Pruned(0, kept)
     journal = Journal.open(path)
     try:
         with progress_bar("pruning") as bar:
             _forget_all(journal, before_ms, total, pruned, bar)
-    except KeyboardInterrupt:  # what went is gone, and the rest is there
+    except KeyboardInterrupt:  # committed batches stay deleted, all other runs stay
         pruned.is_stopped = True
     except JournalFails as error:
         pruned.is_stopped, pruned.failure = True, str(error)

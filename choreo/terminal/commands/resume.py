@@ -1,7 +1,8 @@
-"""`choreo resume`: an operator's word that a stuck run is to go on.
+"""`choreo resume`: resumes a stuck run on an operator's request.
 
-Laws: only who has the journal's lock drives a run. If that is a node, it is asked, through the journal; if there is
-none, the run is driven here; if the node dies before it has answered, too. What is not stuck stays as it is.
+Laws: only the holder of the journal's lock drives a run. If a node holds it, the request goes to the node through the
+journal. If no process holds it, or the node dies before it has answered, the command drives the run itself. A run that
+is not stuck stays as it is.
 """
 
 import time
@@ -47,7 +48,7 @@ TIMEOUT_S, POLL_S = 30.0, 0.05
 
 
 class Done(Struct):
-    """What came of it: `by` is who drove the run, if anybody did; `failure` says why it could not go on."""
+    """Result of a resumption: `by` is the process that drove the run, if any; `failure` is the error."""
 
     row: RunRow
     by: str | None = None
@@ -94,7 +95,7 @@ def _resume(
 
 
 class Resumption:
-    """Has one run go on, by whoever may drive it."""
+    """Resumes one run, in this process or in the node that holds the journal."""
 
     def __init__(self, path: str, row: RunRow, services: str | None, timeout_s: float, is_held: bool) -> None:
         self._path = path
@@ -104,16 +105,16 @@ class Resumption:
         self._is_held = is_held
 
     def make(self) -> Done:
-        """Raises `JournalError`, and `UsageError` where the services cannot be opened."""
+        """Resume the run. Raises `JournalError`, and `UsageError` where the services cannot be opened."""
         lock = self._lock()
         if lock is not None:
             return self._drive(lock)
         if self._row.state == RUNNING and not self._is_held:
-            return Done(self._row)  # whoever has the journal sees to it
+            return Done(self._row)  # the holder of the journal drives it
         return self._ask()
 
     def _lock(self) -> Lock | None:
-        """The right to drive runs; None where a node has it."""
+        """Acquire the lock that permits driving runs; None where a node holds it."""
         try:
             return Lock(self._path)
         except JournalInUse:
@@ -138,7 +139,7 @@ class Resumption:
             return Done(row, "another process")
         runner = self._runner(journal)
         if question is not None and (failure := journal.answered(question)[1]) is not None:
-            return _done(journal, row, "the node", failure)  # the node has died of it once too often
+            return _done(journal, row, "the node", failure)  # the node crashed over it too often
         failure = why_not(runner.resume(row))
         runner.commit()
         if question is not None:
@@ -152,7 +153,7 @@ class Resumption:
             raise UsageError("--services", str(error).removeprefix("services: ")) from None
 
     def _ask(self) -> Done:
-        """The node that has the journal; and go on in its place, should it die over it."""
+        """Ask the node that holds the journal; if the node dies over the run, drive it here."""
         journal = Journal.open(self._path)
         try:
             question = journal.ask_to_resume(self._row.number, now_ms())
@@ -166,14 +167,14 @@ class Resumption:
                     return self._drive(lock, question)
                 time.sleep(POLL_S)
             return Done(_again(journal, self._row), is_answered=False, is_held=self._is_held)
-        except KeyboardInterrupt:  # the question stays
+        except KeyboardInterrupt:  # the request stays in the journal
             return Done(_again(journal, self._row), is_answered=False, is_held=self._is_held)
         finally:
             journal.close()
 
 
 def _again(journal: Journal, row: RunRow) -> RunRow:
-    """The run as it is now. Raises `UsageError` where it was pruned meanwhile."""
+    """Read the run again. Raises `UsageError` where it was pruned meanwhile."""
     found = journal.run(row.number)
     if found is None:
         raise UsageError("SAGA_ID", f"run-{row.number} was there a moment ago, and is gone")
@@ -186,11 +187,11 @@ def _done(journal: Journal, row: RunRow, by: str, failure: str | None) -> Done:
 
 
 def _state(journal: Journal, row: RunRow) -> str:
-    """The state of a run, as it is listed."""
+    """Return the state of a run as `choreo sagas` lists it."""
     return HELD if row.state == RUNNING and held_run(journal, row.number) is not None else row.state
 
 
-# For people
+# Text
 
 
 def _show(screen: Screen, was: str, done: Done) -> None:
@@ -226,7 +227,7 @@ def _sentences(screen: Screen, was: str, done: Done) -> list[str]:
     return told
 
 
-# For programs
+# JSON
 
 
 def _plain(was: str, done: Done) -> dict[str, Any]:

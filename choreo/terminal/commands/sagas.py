@@ -1,6 +1,6 @@
 """`choreo sagas`: the runs of a journal, the newest last.
 
-Laws: looks, and changes nothing, also while a node runs. Memory is what a batch of runs takes.
+Laws: read-only, also while a node runs. Memory is bounded by one batch of runs.
 """
 
 import json as json_module
@@ -46,7 +46,7 @@ SAGAS_EPILOG = """[bold]Examples[/]
 LIMIT, BATCH = 20, 500
 SAGA_MAX, SAGA_MIN = 32, 12
 STATES = {RUNNING: "cyan", HELD: "bold red", "completed": "green", "compensated": "yellow", "stuck": "bold red"}
-"""What each state looks like."""
+"""Style of each state."""
 
 HEAD = ("run", "saga", "state", "age", "expected next")
 
@@ -88,7 +88,7 @@ def _sagas(
 
 
 class Seen(Struct, frozen=True):
-    """One run: its number, and its row, or why that cannot be read."""
+    """One run: its number, and its row, or the reason why the row cannot be read."""
 
     number: int
     row: RunRow | None
@@ -98,7 +98,7 @@ class Seen(Struct, frozen=True):
 
 
 def _batches(journal: Journal, state: str | None, limit: int) -> Iterator[list[Seen]]:
-    """The newest runs, all without a limit; the oldest of them first."""
+    """Yield the newest runs in batches, oldest first; all runs without a limit."""
     prospects = Prospects(journal)
     after = journal.before_newest(limit, state) if limit else 0
     while True:
@@ -120,11 +120,11 @@ def _seen(journal: Journal, columns: Sequence[Any], prospects: Prospects, held: 
     return Seen(row.number, row, prospects.of(row), held=held if row.state == RUNNING else None)
 
 
-# For people
+# Text
 
 
 class _List:
-    """A line a run; every line fits the width."""
+    """One line for each run; every line fits the width."""
 
     def __init__(self, screen: Screen, journal: Journal, state: str | None, limit: int) -> None:
         self._screen = screen
@@ -189,7 +189,7 @@ class _List:
         return f"{total:,} {'run' if total == 1 else 'runs'}: {each}"
 
 
-# For programs
+# JSON
 
 
 def _plain(seen: Seen) -> dict[str, Any]:
@@ -213,5 +213,5 @@ def _plain(seen: Seen) -> dict[str, Any]:
 
 
 def held_as_json(held: HeldRow | None) -> dict[str, Any] | None:
-    """At which step a run is held, why, and since when."""
+    """Return the step at which a run is held, the reason, and the time."""
     return None if held is None else {"step": held.step, "reason": held.reason, "since": time_text(held.at_ms)}

@@ -1,6 +1,6 @@
 """`choreo show`: one run of a journal, drawn.
 
-Laws: looks, and changes nothing, also while a node runs.
+Laws: read-only, also while a node runs.
 """
 
 import json as json_module
@@ -79,7 +79,7 @@ def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Accou
         return account_of(row, deliveries)
     except JournalError:
         raise
-    except Exception as error:  # a request that no node has written can be anything
+    except Exception as error:  # a request not written by a node may fail in any way
         why = f"run {row.number} cannot be told ({type(error).__name__}: {error})"
         raise JournalError(f"expected a journal that is sound, got {path!r}: {why}") from error
 
@@ -120,7 +120,7 @@ def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) ->
 
 
 def _reply(row: RunRow) -> Any:
-    """The body that the client was sent, and is sent again when it asks again."""
+    """Return the body of the reply to the client, which a retry receives again."""
     from choreo.node.messages import reply_text
 
     if row.outcome is None:

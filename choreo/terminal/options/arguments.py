@@ -1,6 +1,6 @@
-"""From the words of the command line to a saga.
+"""Conversion of command-line arguments to a saga.
 
-Laws: wrong use is told apart here, before anything is run; what is wrong is said with what was expected and what came.
+Laws: wrong use is detected here, before any run; an error names the expected and the received value.
 """
 
 import json
@@ -25,11 +25,11 @@ SIMULATED = "simulated"
 
 
 class Failure(Exception):
-    """What was asked for is right, and cannot be done now: the machine fails."""
+    """Raised when the arguments are right, but the machine fails: the command cannot be executed now."""
 
 
 def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
-    """The saga that the arguments describe. Raises `UsageError`."""
+    """Build the saga that the arguments describe. Raises `UsageError`."""
     itinerary = tuple(read_group(word, f"STEP {number}") for number, word in enumerate(steps, start=1))
     try:
         compiled = plan(itinerary)
@@ -44,7 +44,7 @@ def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequ
 
 
 def read_group(word: str, where: str) -> str | tuple[str, ...]:
-    """A step, or the group of `a+b` or of a JSON array. Raises `UsageError`."""
+    """Parse a step, or a group written as `a+b` or as a JSON array. Raises `UsageError`."""
     if word.startswith("["):
         return _read_array(word, where)
     if "+" not in word:
@@ -59,7 +59,7 @@ def read_group(word: str, where: str) -> str | tuple[str, ...]:
 
 
 def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None:
-    """The step that an option names, if it does. Raises `UsageError` for several, and for one that is unknown."""
+    """Return the step that an option names, or None. Raises `UsageError` for several or unknown steps."""
     if len(names) > 1:
         raise UsageError(where, f"expected at most one step, got {len(names)}")
     for name in names:
@@ -73,7 +73,7 @@ def one_of(steps: Sequence[str], names: Sequence[str], where: str) -> str | None
 def open_separately(
     module: str | None, steps: Sequence[str], count: int, service_names: Mapping[str, str] = MappingProxyType({})
 ) -> list[Served]:
-    """So many separate sets of services from the module, each with a service for every step. Raises `UsageError`."""
+    """Open `count` separate sets of services from the module, each serving every step. Raises `UsageError`."""
     sets = [_open(module, steps, service_names) for _ in range(count)]
     for step in steps if count > 1 else ():
         if sets[0](step) is sets[1](step) and record_of(sets[0](step)):
@@ -98,7 +98,7 @@ def _open(module: str | None, steps: Sequence[str], service_names: Mapping[str, 
 def _services(
     service_of: ServiceOf, steps: Sequence[str], service_names: Mapping[str, str], module: str | None
 ) -> dict[str, Service]:
-    """The service of each step but those that a definition has simulated. Raises `UsageError`."""
+    """Return the service of each step, except steps that a definition simulates. Raises `UsageError`."""
     named = {step: service_names[step] for step in steps if service_names.get(step, SIMULATED) != SIMULATED}
     services = {step: _service(service_of, step, module) for step in steps if step not in service_names}
     try:
@@ -109,18 +109,18 @@ def _services(
 
 
 def in_module(module: str | None) -> str:
-    """In which module a service was looked for, and how to have another."""
+    """Name the module in which a service was looked up, and the option that selects another."""
     more = "; --services names another" if module is None else ""
     return f" (in module {SERVICES if module is None else module!r}{more})"
 
 
 def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
-    """The service of a step, or what stands in for it."""
+    """Return the service of a step, or its stand-in."""
     try:
         return service_of(step)
     except UnfitService as error:
         raise UsageError("--services", f"{error}{in_module(module)}") from None
-    except Exception as error:  # whatever somebody else's module raises
+    except Exception as error:  # a user's module may raise any exception
         expected = f"expected a service with execute() and compensate() for {quoted(step)}"
         raise UsageError("--services", f"{expected}, got {in_a_line(error)}") from None
 

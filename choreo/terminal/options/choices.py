@@ -1,6 +1,6 @@
 """Options that take one of a few words.
 
-Laws: another word is refused with the words expected and the nearest of them; the shell completes the words.
+Laws: any other word is refused with the expected words and the nearest of them; the shell completes the words.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What every command has in common: its options, its exit status, and how wrong use is told.
+"""Common behaviour of all commands: their options, their exit status, and the report of wrong use.
 
 Exit status: 0 fine; 1 a finding; 2 wrong use.
 """
@@ -25,18 +25,18 @@ STATUS = "\n\n[bold]Exit status[/]\n  0  {0}\n  1  {1}\n  2  wrong use"
 
 
 HELP = ("--help", "-h")
-"""The names of the help option of every command, in the order in which help and errors show them."""
+"""Names of the help option of every command, in the order in which help and errors show them."""
 
 
 class Help:
-    """What the help of every command has in common."""
+    """Help behaviour common to all commands."""
 
     def get_help_option_names(self, ctx: Any) -> list[str]:
         """Return the names in the same order in every process; those of the library stand in a set."""
         return list(HELP)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters; an option without a value shows none."""
+        """Return the parameters; an option without a value shows no metavar."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the command that this is mixed into
         for each in parameters:
             if getattr(each, "is_flag", False) and each.metavar is None:
@@ -45,10 +45,10 @@ class Help:
 
 
 class Command(Help, TyperCommand):
-    """A command whose usage reads as it is typed: without braces around what is required."""
+    """Command whose usage line shows required arguments without braces, as they are typed."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command: stdout is its own, whatever services print, and Ctrl-C stops it."""
+        """Run the command. Output of services does not reach its stdout, and Ctrl-C stops it."""
         with own_output(), ctrl_c_told_apart():
             return super().invoke(ctx)
 
@@ -70,7 +70,7 @@ class NodeCommand(TyperCommand):
 
 
 class Completion(NamedTuple):
-    """A word that the shell offers."""
+    """Word that the shell offers as completion."""
 
     value: str
     type: str = "plain"
@@ -96,7 +96,7 @@ Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON for p
 
 @contextmanager
 def wrong_use() -> Iterator[None]:
-    """What the arguments got wrong, as an error of the command line."""
+    """Convert errors in the arguments to errors of the command line."""
     try:
         yield
     except Failure as error:

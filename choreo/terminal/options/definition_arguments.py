@@ -1,7 +1,7 @@
-"""A definition where a command takes steps: as the itinerary of its first run, for the in-process runner.
+"""Definition in place of steps: converted to the itinerary of its first run, for the in-process runner.
 
-Laws: that runner has neither time, faults nor free choices, and no point of no return. What it cannot do as the
-definition says is wrong use, and whoever asks is sent to `choreo simulate`.
+Laws: that runner has neither time, faults nor free choices, and no point of no return. A definition that it cannot run
+as written is wrong use; the error points to `choreo simulate`.
 """
 
 import json
@@ -22,7 +22,7 @@ DEFINITION = "DEFINITION"
 
 
 def open_definition(source: str) -> Definition:
-    """The definition that the command line names. Raises `UsageError`."""
+    """Open the definition that the command line names. Raises `UsageError`."""
     try:
         return read_definition(source)
     except WrongDefinition as error:
@@ -32,7 +32,7 @@ def open_definition(source: str) -> Definition:
 def read_steps(
     words: list[str], fail: Sequence[str], fail_compensation: Sequence[str], services: str | None = None
 ) -> Scenario:
-    """The saga of these steps; a single word that has the form of a definition names one. Raises `UsageError`.
+    """Build the saga of these steps; a single word in the form of a definition names one. Raises `UsageError`.
 
     Where `services` are given, a step of a definition that names no service has the one of its own name.
     """
@@ -63,7 +63,9 @@ def _saga(definition: Definition, fail: Sequence[str], fail_compensation: Sequen
 
 
 def itinerary_of(graph: Plan) -> Itinerary:
-    """The steps in groups, each after all of the group before. Raises `UsageError` where they have no such order."""
+    """Sort the steps into groups, each after all steps of the group before. Raises `UsageError` where no such order
+    exists.
+    """
     levels: list[list[int]] = [[] for _ in range(max(graph.depths, default=-1) + 1)]
     for position, depth in enumerate(graph.depths):
         levels[depth].append(position)
@@ -88,14 +90,14 @@ def _not_levelled(graph: Plan, position: int, before: Sequence[int]) -> str:
 
 
 def _first_failing(steps: Mapping[str, Step], levels: Mapping[str, int]) -> str | None:
-    """The step at which the saga turns back; a single one, for the runner makes no more of them fail."""
+    """Return the step at which the saga turns back; a single one, since the runner lets only one fail."""
     failing = [name for name, step in steps.items() if _always(step.fails, _tries(step))]
     level = min((levels[name] for name in failing), default=0)
     return _single([name for name in failing if levels[name] == level], "that always fails")
 
 
 def _first_stubborn(steps: Mapping[str, Step], levels: Mapping[str, int], fail_step: str) -> str | None:
-    """The step at which going back ends."""
+    """Return the step at which compensation stops."""
     begun = [name for name in steps if levels[name] <= levels[fail_step] and name != fail_step]
     stubborn = [name for name in begun if _always(steps[name].compensation_fails, steps[name].attempts)]
     level = max((levels[name] for name in stubborn), default=0)

@@ -1,7 +1,7 @@
-"""A journal that a command looks at, and the run in it that a command is about.
+"""Journal that a command reads, and the run in it that the command is about.
 
-Laws: whatever is wrong with the file is wrong use of `--journal`, told in the journal's own words. Where a command that
-writes finds no room, a disk that fails, or a lock that is not let go, it has failed, which is no mistake of its use.
+Laws: an unusable journal file is wrong use of `--journal`, reported with the journal's own error text. A full disk, a
+failing disk or a lock that is not released is a failure of a command that writes, not wrong use.
 """
 
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ SagaId = Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's nam
 OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run, where the saga has several.")]
 
 LOOKED_AT_MAX = 2000
-"""So many runs are looked through for a name that is like the one that there is not."""
+"""Number of runs searched for a name similar to an unknown one."""
 
 
 @contextmanager
 def journal_errors(writes: bool = False) -> Iterator[None]:
-    """What is wrong with the journal, as wrong use; to a command that writes, what fails is a failure."""
+    """Report errors of the journal as wrong use; in a command that writes, report failed writes as failures."""
     try:
         yield
     except JournalError as error:
@@ -42,7 +42,7 @@ def journal_errors(writes: bool = False) -> Iterator[None]:
 
 
 def expect_descriptors() -> None:
-    """Raises `UsageError` where not even the files that belong to a journal can be opened."""
+    """Raise `UsageError` where too few descriptors are left to open the files of a journal."""
     missing = missing_descriptors(DESCRIPTORS_OF_JOURNAL)
     if missing is not None:
         raise UsageError("--journal", missing)
@@ -50,7 +50,7 @@ def expect_descriptors() -> None:
 
 @contextmanager
 def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
-    """The journal, for whoever only looks, or looks before it writes. Raises `UsageError`, and `Failure`."""
+    """Open the journal for reading, also before a write. Raises `UsageError`, and `Failure`."""
     expect_descriptors()
     with journal_errors(writes):
         journal = Journal.open_to_read(path)
@@ -61,7 +61,7 @@ def journal_to_read(path: str, writes: bool = False) -> Iterator[Journal]:
 
 
 def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
-    """The newest run of the saga, or the one that is named. Raises `UsageError` where there is none."""
+    """Return the newest run of the saga, or the named one. Raises `UsageError` where there is none."""
     runs = [found for name in names_of(saga_id) if (found := journal.find(name)) is not None]
     if run is not None:
         return _named(journal, run, names_of(saga_id))
@@ -78,7 +78,7 @@ def find_run(journal: Journal, saga_id: str, run: str | None = None) -> RunRow:
 
 
 def names_of(saga_id: str) -> list[str | int]:
-    """What may be meant by a name that was typed: a text, or a number."""
+    """Return the saga ids that a typed name may mean: a text, or a number."""
     try:
         number = int(saga_id)
     except ValueError:

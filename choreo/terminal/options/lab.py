@@ -1,6 +1,6 @@
-"""What the commands of the laboratory are asked for: which faults, how many, and which guarantees to go without.
+"""Options of the laboratory's commands: the kinds of faults, their number, and the guarantees to disable.
 
-Laws: what is wrong is said with what was expected and what came, before anything runs.
+Laws: an error names the expected and the received value, before any run.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ WithOption = Annotated[
 
 @contextmanager
 def progress_bar(what: str) -> Iterator["Bar"]:
-    """A bar on stderr, where somebody looks at it."""
+    """Progress bar on stderr; only on a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -31,7 +31,7 @@ def progress_bar(what: str) -> Iterator["Bar"]:
 
 @contextmanager
 def state_counter(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on stderr, where somebody looks at it: how far it has come, since nobody knows how far it is."""
+    """Counter on stderr, only on a terminal: states explored so far. The total is unknown in advance."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda looked, known: None
@@ -41,7 +41,7 @@ def state_counter(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Bar:
-    """Moves the bar; what there is in all may grow."""
+    """Moves the bar; the total may grow."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

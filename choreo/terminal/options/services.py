@@ -1,7 +1,7 @@
-"""Which services a command calls: those of `--services`, or those that come with choreo.
+"""Services that a command calls: those of `--services`, or the built-in ones.
 
 Laws: where services are given, every step is looked up in them, by `service` or by its own name; where none are, a step
-without `service` is simulated. What nobody serves is wrong use, told with the nearest name, before anything runs.
+without `service` is simulated. An unknown service is wrong use, reported with the nearest name, before any run.
 """
 
 from typing import Annotated
@@ -32,7 +32,7 @@ OPTION = "--services"
 
 
 def open_given(module: str | None) -> ServiceOf:
-    """Fresh services of the module, or those that come with choreo. Raises `UsageError`."""
+    """Open new services of the module, or the built-in ones. Raises `UsageError`."""
     try:
         return open_services(SERVICES if module is None else module)
     except NoServices as error:
@@ -40,7 +40,7 @@ def open_given(module: str | None) -> ServiceOf:
 
 
 def check_names(definition: Definition, module: str | None) -> None:
-    """Whether the module has the services that the definition names. Raises `UsageError`."""
+    """Check that the module has the services that the definition names. Raises `UsageError`."""
     service_of = open_given(module)
     try:
         names = (step.service for step in definition.steps if step.service is not None and not is_simulated(step))
@@ -50,7 +50,7 @@ def check_names(definition: Definition, module: str | None) -> None:
 
 
 def check_services(definition: Definition, module: str | None) -> None:
-    """The same, and whether they can be copied, as the laboratory must. Raises `UsageError`."""
+    """Check the same, and that the services can be copied, as the laboratory requires. Raises `UsageError`."""
     service_of = open_given(module)
     try:
         World(definition, next(iter(STYLES)), service_of)

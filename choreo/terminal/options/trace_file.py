@@ -1,6 +1,6 @@
-"""The records of one saga, picked out of a trace of any size.
+"""Records of one saga, selected from a trace of any size.
 
-Laws: memory is what the one saga takes, and a little for the names of those that are alike.
+Laws: memory is bounded by the one saga, and a few similar names.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 
 
 def events_of_saga(trace: str, saga_id: str, run: str | None = None) -> list[Record]:
-    """Return the events of a saga, or of one run of it. Raises `UsageError` where the trace has none, or is none."""
+    """Return the events of a saga, or of one run of it. Raises `UsageError` for no such saga, or no trace."""
     alike = Alike(saga_id)
     try:
         with opened(trace) as lines:
@@ -51,20 +51,20 @@ def _of_saga(records: Iterable[Record], saga_id: str, alike: "Alike") -> Iterato
 
 
 def text_of(saga_id: str | int | None) -> str | None:
-    """How a caller would type it."""
+    """Return the id as a caller would type it."""
     if saga_id is None or isinstance(saga_id, str):
         return saga_id
     try:
         return str(saga_id)
-    except ValueError:  # more digits than Python writes out
+    except ValueError:  # more digits than Python converts to text
         return hex(saga_id)
 
 
 class Alike:
-    """Meets any number of names, and remembers the few that are most like one."""
+    """Closest matches: keeps the few names most similar to a given one, out of any number."""
 
     def __init__(self, name: str, nothing: str = "the trace tells of no saga") -> None:
-        """`nothing` is what there is to say where no name was met."""
+        """Set the name to match. `nothing` is the error text for an empty set of names."""
         self._nothing = nothing
         self._matcher = SequenceMatcher(b=name[:SIMILAR_CHARACTERS])
         self._best: list[tuple[float, str]] = []
@@ -86,7 +86,7 @@ class Alike:
         return f"; did you mean {names}?" if names else ""
 
     def _ratio(self, name: str) -> float:
-        """The cheap upper bounds first: most names are nothing like it."""
+        """Return the similarity; tries cheap upper bounds first, since most names are very different."""
         matcher = self._matcher
         matcher.set_seq1(name)
         for bound in (matcher.real_quick_ratio, matcher.quick_ratio):

@@ -1,6 +1,6 @@
-"""The lines of a trace, from a file or from stdin.
+"""Lines of a trace, from a file or from stdin.
 
-Laws: no line is read into memory that is longer than any record.
+Laws: a line longer than any valid record is never read into memory as a whole.
 """
 
 import sys
@@ -13,11 +13,11 @@ from choreo.trace.record import NotATrace
 
 STDIN = "-"
 LINE_BYTES_MAX = 64 * 1024 * 1024
-"""No record is longer; what is longer is no trace, and is not read into memory to find that out."""
+"""Upper bound of the length of a record; a longer line cannot belong to a trace."""
 
 
 def opened(trace: str) -> AbstractContextManager[IO[bytes]]:
-    """The file, or stdin. Raises `OSError`, and `UsageError` where it is no path, or stdin is closed."""
+    """Open the file, or stdin. Raises `OSError`, and `UsageError` for an invalid path or a closed stdin."""
     if trace != STDIN:
         try:
             return open(trace, "rb")
@@ -29,7 +29,7 @@ def opened(trace: str) -> AbstractContextManager[IO[bytes]]:
 
 
 def bounded(lines: IO[bytes], name: str, what: str) -> Iterator[bytes]:
-    """The lines, each of which is to be `what`. Raises `NotATrace` for one that is too long."""
+    """Yield the lines. Raises `NotATrace` for one that is too long; its text calls a line `what`."""
     number = 0
     while line := lines.readline(LINE_BYTES_MAX):
         number += 1

@@ -1,4 +1,4 @@
-"""Runs and comparisons for programs: plain values, to be written as JSON."""
+"""Runs and comparisons as plain values, to be written as JSON."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ from choreo.terminal.views.records import Record, records_of
 
 
 def run_as_json(saga: Scenario, recording: Recording) -> dict[str, Any]:
-    """One run: what was asked, how it ended, every event with who heard it, and what the services' records show."""
+    """Convert one run: the request, the outcome, every event with its subscribers, and the services' records."""
     return {
         **_asked(saga),
         "style": recording.style,
@@ -30,7 +30,7 @@ def run_as_json(saga: Scenario, recording: Recording) -> dict[str, Any]:
 
 
 def comparison_as_json(saga: Scenario, comparison: Comparison) -> dict[str, Any]:
-    """Both styles: whether they did the same, and every number in which they differ."""
+    """Convert both styles: whether they agree, and every metric in which they differ."""
     one, other = comparison.recordings
     styles = zip((one, other), comparison.figures, strict=True)
     return {
@@ -65,7 +65,7 @@ def _records(recording: Recording) -> dict[str, Any]:
 
 
 def _plain(record: Record) -> dict[str, Any]:
-    """The fields of a service are whatever its author likes; what JSON has no word for is told as text."""
+    """Convert the fields of a service; a value without a JSON form becomes text."""
     return {name: value if _is_json(value) else repr(value) for name, value in record.items()}
 
 
@@ -95,7 +95,7 @@ def _messages(recording: Recording) -> list[dict[str, Any]]:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    """The fields of a trace record that a run alone has."""
+    """Return those fields of a trace record that exist for a run alone."""
     topic = event.topic
     return {
         "event": topic.event,

@@ -1,4 +1,4 @@
-"""A comparison for people: both pictures, whether both did the same, and a table of what differs."""
+"""Comparison as text: both diagrams, whether the results agree, and a table of the differences."""
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -20,7 +20,7 @@ from choreo.terminal.views.run import show_end
 
 BESIDE_FROM, BETWEEN = 150, 4
 NAMES_MAX = 6
-"""A cell of a table names so many, and how many more there are."""
+"""Number of names in a cell of a table; the others are only counted."""
 
 Row = tuple[str, str, str]
 
@@ -124,7 +124,7 @@ def _rows(screen: Screen, comparison: Comparison) -> Iterator[Row]:
 
 
 def _keepers(figures: Figures) -> str:
-    """How many steps, and whether the one who reports the outcome."""
+    """Describe the participants that stored state: the number of steps, and whether the reporter did."""
     steps = sum(bool(memory.during) for memory in figures.memories[:-2])
     reporter = figures.memories[-2]
     also = f", {reporter.hearer}" if reporter.during else ""
@@ -145,7 +145,7 @@ def _reported(absence: Absence) -> str:
 
 
 def _coupling(screen: Screen, figures: Sequence[Figures]) -> Iterator[Row]:
-    """Everybody who hears anything; the coordinator and the orchestrator are each in one style only."""
+    """Yield a row for each subscriber; the coordinator and the orchestrator each exist in one style only."""
     one, other = (f.acquaintances for f in figures)
     steps = zip(one[:-2], other[:-2], strict=True)
     pairs: list[tuple[Acquaintance | None, Acquaintance | None]] = [

@@ -1,6 +1,6 @@
-"""What deviates from the invariants, for people: the first, then run by run, and how many there are.
+"""Violations of the invariants as text: the first, then run by run, then their number.
 
-Laws: shows a judgement, whatever it was passed on; `Places` says what its lines are.
+Laws: shows the verdict on any kind of input; `Places` names the lines of that input.
 """
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ CODES = "S1-S12 and L1-L5"
 
 
 class Places(Struct, frozen=True):
-    """What a numbered place is called, and the end of it all; `first` is the place before number 1."""
+    """Name of a numbered place in the input, and of its end; `first` is the place before number 1."""
 
     word: str
     end: str
@@ -51,7 +51,7 @@ def _run(screen: Screen, deviation: Deviation) -> str:
 
 
 def _show_runs(screen: Screen, verdict: Judgement, places: Places) -> None:
-    """Everything that deviates, run by run."""
+    """Print the violations, run by run."""
     due = {each.run: each for each in verdict.due}
     runs: dict[str, list[Deviation]] = {}
     for deviation in verdict.deviations:

@@ -1,6 +1,6 @@
-"""Times for people: how long ago, how long it took, when; and ages as people write them.
+"""Times as text: ages, durations and dates; and parsing of ages as people write them.
 
-Laws: never negative, whatever a clock has told; what is printed as an age can be typed as one.
+Laws: never negative, even when a clock went backward. A printed age can be typed as an argument.
 """
 
 import re
@@ -11,7 +11,7 @@ from choreo.trace.record import time_text
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
 COARSER_FROM = {"d": 2, "h": 2, "m": 2, "s": 0}
-"""From so many on a unit is used, and no finer one."""
+"""Smallest number of each unit for which that unit is used instead of a finer one."""
 
 AGE = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 
@@ -21,13 +21,13 @@ def now_ms() -> int:
 
 
 def age_text(milliseconds: int) -> str:
-    """`45s`, `12m`, `3h`, `41d`: whole units, rounded down."""
+    """Format an age: `45s`, `12m`, `3h`, `41d`; whole units, rounded down."""
     unit = next(unit for unit, least in COARSER_FROM.items() if milliseconds >= least * UNITS[unit] or unit == "s")
     return f"{max(milliseconds, 0) // UNITS[unit]}{unit}"
 
 
 def duration_text(milliseconds: int) -> str:
-    """`7 ms`, `2.5 s`, and from two minutes on an age."""
+    """Format a duration: `7 ms`, `2.5 s`, and from two minutes on as an age."""
     milliseconds = max(milliseconds, 0)
     if milliseconds < SECOND:
         return f"{milliseconds} ms"
@@ -35,13 +35,13 @@ def duration_text(milliseconds: int) -> str:
 
 
 def when_text(at_ms: int) -> str:
-    """`2026-11-24 12:31:10 UTC`."""
+    """Format a date: `2026-11-24 12:31:10 UTC`."""
     text = time_text(at_ms)
     return f"{text[:10]} {text[11:19]} UTC" if text.endswith("Z") else f"{text} ms"
 
 
 def read_age(text: str) -> int:
-    """Of `30d`, `12h`, `90m` or `45s` the milliseconds. Raises `ValueError`."""
+    """Parse `30d`, `12h`, `90m` or `45s` to milliseconds. Raises `ValueError`."""
     found = AGE.fullmatch(text)
     if found is None:
         raise ValueError(f"expected an age such as 30d, 12h, 90m or 45s, got {text!r}")

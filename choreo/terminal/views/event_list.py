@@ -1,4 +1,4 @@
-"""The events of a run as they happen: number, who, what, because of what.
+"""Live list of a run's events: number, participant, event, cause.
 
 Laws: one event is one line, and a reason one more below it; every line fits the width.
 """
@@ -15,11 +15,11 @@ from choreo.render.words import what, who_and_what
 WHO_MAX = 24
 WHAT_MIN = 19
 CAUSE_MIN = 14
-"""With fewer columns than this only the number of the cause is told."""
+"""Minimum columns for the text of a cause; with fewer, only its number is shown."""
 
 
 class EventList:
-    """Prints a line for each event that it is told of, of a saga with these steps in the style of that name."""
+    """Prints a line for each event of a saga with these steps in this style."""
 
     def __init__(self, screen: Screen, steps: tuple[str, ...], style: str) -> None:
         self._screen = screen
@@ -59,7 +59,7 @@ class EventList:
 
     def _reason(self, event: Event) -> list[Text]:
         if event.reason is None or event.topic.step is None:
-            return []  # how the saga ended is told in a sentence of its own
+            return []  # the outcome gets a sentence of its own
         indent = " " * (self._number_width + 4 + self._who)
         reason = cut(self._screen.prose(event.reason), self._screen.width - len(indent), self._screen.glyphs.ellipsis)
         return [Text.assemble(indent, (reason, "red"))]

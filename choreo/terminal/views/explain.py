@@ -1,4 +1,4 @@
-"""Explanations, for people and for programs."""
+"""Explanations of compensations, as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ IN_DOUBT = "{step} was in doubt, and could not be undone"
 
 
 def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Explanation]) -> None:
-    """One run after the other, a blank line between them."""
+    """Print one run after the other, separated by blank lines."""
     for index, explanation in enumerate(explanations):
         if index:
             screen.one_line()
@@ -40,7 +40,7 @@ def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Expla
 
 
 def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
-    """One run: how it ended, and of each compensation the reason, as a sentence and as the chain of causes."""
+    """Print one run: its outcome, and the reason of each compensation, as a sentence and as the chain of causes."""
     outcome = explanation.outcome
     ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
     screen.one_line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
@@ -53,7 +53,7 @@ def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) ->
 
 
 def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
-    """One run for programs; of a very long chain the nearest causes and the last one."""
+    """Convert one run to JSON values; of a very long chain only the nearest causes and the last one."""
     outcome = explanation.outcome
     return {
         "run": explanation.run,
@@ -66,9 +66,9 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def sentence_of(chain: Chain, screen: Screen) -> str:
-    """`A was compensated, because B failed: sold out.`, or what is missing for such a sentence.
+    """Return `A was compensated, because B failed: sold out.`, or the part of the chain that is missing.
 
-    Of a compensation that did not work its own reason comes first, and then why it was to be.
+    Of a failed compensation, its own reason comes first, then the reason why it was requested.
     """
     if not chain.is_stuck:
         return _because_of(chain, screen)
@@ -111,7 +111,7 @@ def _lost(chain: Chain, screen: Screen) -> str:
 
 
 def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[str]:
-    """What to say of a run in which nothing was compensated."""
+    """Yield the sentences for a run without compensation."""
     if explanation.compensations:
         return
     outcome = explanation.outcome
@@ -136,7 +136,7 @@ def _show_chain(screen: Screen, chain: Chain) -> None:
 
 
 def _in_lines(links: Sequence[str], screen: Screen) -> Iterator[str]:
-    """The links with arrows between them; a line ends behind an arrow."""
+    """Join the links with arrows and wrap them; a line ends with an arrow."""
     arrow, room = f" {screen.glyphs.because} ", screen.width - 4
     line = ""
     for link in (cut(link, room, screen.glyphs.ellipsis) for link in links):

@@ -1,6 +1,6 @@
-"""What the services' own records show after a run, and whether two runs left the same behind.
+"""Records that the services keep after a run, and their comparison between two runs.
 
-Laws: reads `vars` of the services, and nothing else of them.
+Laws: reads `vars` of the services, and no other part of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ Record = dict[str, Any]
 
 
 def record_of(service: Service) -> Record:
-    """The fields of a service; slots count as well."""
+    """Return the fields of a service, slots included."""
     slots = (name for kind in type(service).__mro__ for name in _slots(kind))
     fields = {name: getattr(service, name) for name in slots if hasattr(service, name)}
     return fields | getattr(service, "__dict__", {})
 
 
 def records_of(services: Mapping[str, Service]) -> dict[str, Record]:
-    """The record of each service, by the name of its class; of several of one class also by step."""
+    """Return the record of each service, by the name of its class; of several of one class also by step."""
     distinct: dict[int, tuple[str, Service]] = {}
     for step, service in services.items():
         distinct.setdefault(id(service), (step, service))
@@ -34,9 +34,9 @@ def records_of(services: Mapping[str, Service]) -> dict[str, Record]:
 def differing_records(
     first: Mapping[str, Service], second: Mapping[str, Service], origins: tuple[str, str] = ("", "")
 ) -> dict[str, tuple[Record, Record]]:
-    """By step, the fields in which the records of two sets of services differ; nothing, where all are the same.
+    """Return, by step, the fields in which the records of two sets of services differ; empty where all are equal.
 
-    The two sets were called under idempotency keys of two `origins`, equally long, which make no difference.
+    The two sets were called under idempotency keys of two `origins`, equally long, which count as equal.
     """
     differing = {}
     for step, service in first.items():
@@ -58,13 +58,13 @@ def _is_same_but_for(origins: tuple[str, str], one: Any, other: Any) -> bool:
     first, second = (origin.encode() for origin in origins)
     try:
         alike = from_bytes(as_bytes(other, "a record").replace(second, first))
-    except Exception:  # whatever somebody else's object raises, `NoCopy` for one
+    except Exception:  # a user's object may raise any exception, `NoCopy` among them
         return False
     return _is_same(one, alike)
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Equal; of what is equal to itself alone, such as a lock, the kind must do."""
+    """Compare by equality; objects without an equality of their own, such as locks, compare by type."""
     if any("__eq__" in vars(kind) for kind in type(one).__mro__[:-1]):
         return bool(one == other)
     return type(one) is type(other)

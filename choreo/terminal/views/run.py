@@ -1,4 +1,4 @@
-"""A run for people: its events as they happen, its picture, and how it ended."""
+"""Run as text: its events as they happen, its diagram, and its outcome."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ STATE_STYLES = {"completed": "bold green", "compensated": "bold yellow"}
 
 
 def telling(screen: Screen, saga: Scenario, style: str) -> Seen:
-    """Announce a run; what is returned prints each of its events as it happens."""
+    """Announce a run; return a function that prints each of its events as it happens."""
     screen.one_line((style, TITLE))
     return EventList(screen, saga.plan.steps, style).tell
 
@@ -35,7 +35,7 @@ def show_end(screen: Screen, saga: Scenario, recording: Recording) -> None:
 
 
 def is_same(recordings: Sequence[Recording]) -> bool:
-    """Whether all the runs ended with the same outcome and the same records."""
+    """Return whether all the runs ended with the same outcome and the same records."""
     first = recordings[0]
     return all(
         is_same_outcome(first.outcome, other.outcome)

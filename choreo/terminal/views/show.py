@@ -1,6 +1,6 @@
-"""One run of a journal, for people: what it is, its timeline and its picture, and where that leaves it.
+"""One run of a journal as text: its request, its timeline, its diagram, and its present state.
 
-Laws: shows an account, and adds nothing to it. What an operator wants to know comes last, where it is seen.
+Laws: shows a run summary, and adds no fact to it. The facts that an operator needs come last, where they are seen.
 """
 
 import shlex
@@ -57,7 +57,7 @@ def show_account(
 
 
 def picture_records(account: Account) -> list[Record]:
-    """The records as the picture numbers them, by delivery; reasons are the timeline's to tell."""
+    """Return the records numbered by delivery, as the diagram needs them; reasons are left to the timeline."""
     return [
         replace(line.record, seq=line.number, reason=_in_a_word(line.record))
         if line.record.action in CALLS
@@ -103,7 +103,7 @@ def _about(screen: Screen, account: Account) -> Lines:
 
 
 def _itinerary(screen: Screen, steps: Itinerary) -> str:
-    """As the command line has it, in the order of the steps; a group is joined by +."""
+    """Format the itinerary as on the command line, in the order of the steps; a group is joined by +."""
     groups = [" + ".join(map(screen.name, (group,) if isinstance(group, str) else group)) for group in steps]
     return enumerated(groups) if groups else "none"
 
@@ -143,7 +143,7 @@ def _standing(screen: Screen, account: Account) -> Lines:
 
 
 def _why(screen: Screen, account: Account) -> Iterator[str]:
-    """Why it went backward: of the outcome, or of what was compensated last, or only what failed."""
+    """Yield the causes of backward recovery: of the outcome, else of the last compensation, else the failures."""
     explanation = account.explanation
     if explanation is None:
         return

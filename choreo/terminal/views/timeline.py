@@ -1,7 +1,7 @@
-"""The timeline of a run: when after its begin, who heard what, and what they published because of it.
+"""Timeline of a run: time since its start, participant, event received, events published in reaction.
 
 Laws: one delivery is one line, and a reason one more below it; every line fits the width. Of a very long run only the
-first and the last deliveries are told.
+first and the last deliveries are shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ WHO_MAX, HEARD_MIN, BELOW_MIN = 24, 24, 24
 
 
 class Row(Struct, frozen=True):
-    """One delivery, or what somebody did of their own accord, which has no `heard`."""
+    """One delivery, or a spontaneous action, which has no `heard`."""
 
     number: int
     offset_ms: int
@@ -39,7 +39,7 @@ class Row(Struct, frozen=True):
 
 
 def rows_of(account: Account) -> list[Row]:
-    """Every delivery in order, begun with the request."""
+    """Return every delivery in order; the first row is the request."""
     at_ms = {delivery.number: delivery.at_ms for delivery in account.deliveries}
     begun_ms = account.row.begun_ms
     rows: list[Row] = []
@@ -94,7 +94,7 @@ class Timeline:
                 yield from self._below(Text(self._screen.prose(reason), "red"))
 
     def _begin(self, row: Row) -> Text:
-        """Its number, when it was, who it was, and what they heard."""
+        """Return the beginning of a row: its number, its time, its participant, and the event received."""
         when = f"  {row.number:>{self._number}}  {duration_text(row.offset_ms):>{self._offset}}  "
         line = Text.assemble((when, FAINT))
         line.append(padded(self._label(row.who), self._who) + "  ")
@@ -107,7 +107,7 @@ class Timeline:
         return Text(", ").join(texts)
 
     def _below(self, text: Text) -> Iterator[Text]:
-        """In lines of their own, under what was heard."""
+        """Yield continuation lines, indented below the event received."""
         indent = " " * min(self._number + self._offset + self._who + 8, self._screen.width - BELOW_MIN)
         for line in self._screen.wrapped(text, 0, self._screen.width - len(indent)):
             yield Text(indent) + line
@@ -119,7 +119,7 @@ class Timeline:
         return "" if row.heard is None else f"{self._screen.glyphs.because} {self._told(row.heard)}"
 
     def _told(self, record: Record) -> str:
-        """The event with who says it: `charge succeeded`, `execute charge`, `saga started`."""
+        """Describe an event with its publisher: `charge succeeded`, `execute charge`, `saga started`."""
         fact = _fact(record)
         if record.step is None:
             return f"saga {fact}"
