@@ -71,7 +71,7 @@ def _let_go(descriptor: int, inheritable: bool = False) -> None:
 
 
 def leave_when_forked() -> None:
-    """End a forked child of a service, from now on, with the exception raised in it, as any other process."""
+    """From now on, end each forked child of a service with the exception raised in it, as any other process ends."""
     os.register_at_fork(after_in_child=_set_leave)
 
 

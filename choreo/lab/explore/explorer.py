@@ -277,7 +277,7 @@ class Explorer:
     def _never_fired(self) -> tuple[str, ...]:
         """Return the kinds that never fired.
 
-        A delay is another order; all orders were explored, even if there was only one.
+        A delay never counts: it is another order, and all orders were explored, even if there is only one.
         """
         return tuple(kind for kind, count in self.fired.items() if not count and kind != FaultKind.DELAY)
 

@@ -190,7 +190,7 @@ class Journal:
         return len(pruned), pruned[-1] if pruned else 0
 
     def prunable(self, before_ms: int) -> tuple[int, int]:
-        """Count the runs that ended before then and can be deleted, and the older runs that cannot."""
+        """Count the runs that ended before then and can be deleted, and the runs begun before then that cannot."""
         ((prunable,),), ((kept,),) = self._all(PRUNABLE_COUNT, (before_ms,)), self._all(KEPT_COUNT, (before_ms,))
         return int(prunable), int(kept)
 
