@@ -4,6 +4,7 @@ These are the public names; README.md describes them.
 """
 
 from choreo.compile import STYLES, Style, Table, choreography, orchestration
+from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
 from choreo.runtime.in_memory import InProcessRunner, NoOutcome
 from choreo.saga.outcome import Outcome, State
@@ -18,9 +19,11 @@ __all__ = [
     "Defect",
     "Event",
     "Fact",
+    "Findings",
     "InProcessRunner",
     "Itinerary",
     "NoOutcome",
+    "NotSafe",
     "Outcome",
     "Plan",
     "PlanTooLarge",
@@ -34,6 +37,9 @@ __all__ = [
     "Topic",
     "__version__",
     "choreography",
+    "explore",
+    "lint",
     "orchestration",
     "plan",
+    "simulate",
 ]

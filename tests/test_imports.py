@@ -27,6 +27,7 @@ LAYERS = (
     "choreo.render",
     "choreo.api",
     "choreo.recorder",
+    "choreo.laboratory",
     "choreo.lessons",
     "choreo.node",
     "choreo.terminal",

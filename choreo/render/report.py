@@ -22,7 +22,7 @@ TRACEBACK_LINES = (4, 20)
 """Lines shown of a long traceback: from its beginning, and from its end."""
 
 
-def show_report(screen: Screen, name: str, report: Report, budget: int | None, again: str) -> None:
+def show_report(screen: Screen, name: str, report: Report, budget: int | None, again: str | None) -> None:
     """Print the verdict, the violation if there is one, and the figures. `again` is the command that reproduces it."""
     screen.one_line(
         (f"{screen.name(name)}, {report.style}", TITLE), ": ", (str(report.verdict), STYLES[report.verdict])
@@ -35,7 +35,8 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
     if report.counterexample is not None:
         _show_tracebacks(screen, report.counterexample)
         show_counterexample(screen, report)
-        screen.one_line(f"  again: {visible(again, characters_max=len(again))}")
+        if again is not None:
+            screen.one_line(f"  again: {visible(again, characters_max=len(again))}")
     _show_counts(screen, report)
 
 

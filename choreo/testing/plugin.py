@@ -9,32 +9,27 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from choreo import laboratory
+from choreo.laboratory import NotSafe
+
 if TYPE_CHECKING:
     from choreo.lab.report import Report
-    from choreo.saga.definition import Definition, FaultKind
-    from choreo.saga.service import Service, ServiceOf
-
-    Saga = Definition | str | Sequence[str | Sequence[str]]
+    from choreo.laboratory import AnySaga, AnyServices, Findings
+    from choreo.saga.definition import Definition
 
 KEPT, INTERRUPTED = "choreo", "it was interrupted"
 NAME_MAX = 60
-WIDTH = 100
-
-
-class NotSafe(AssertionError):
-    """A saga that is not safe; the text has the reason and the counterexample."""
 
 
 class Checked:
-    """Results for one style or both; `reports` has the details."""
+    """Reports of one style or both; `told` is the text of a failure."""
 
     def __init__(self, reports: Sequence[Report], told: str) -> None:
         self.reports = tuple(reports)
@@ -59,89 +54,48 @@ class Choreo:
 
     def explore(
         self,
-        saga: Saga,
+        saga: AnySaga,
         *,
-        services: ServiceOf | Mapping[str, Service] | str | None = None,
+        services: AnyServices = None,
         faults: Sequence[str] | None = None,
         max_faults: int | None = None,
         without: Sequence[str] = (),
         style: str = "both",
     ) -> Checked:
-        """Explore every reachable state of the saga.
-
-        `saga`: a definition, a name of one as on the command line, or step names; a nested list is a group in parallel.
-        `services`: a module with `catalogue()`, a function from name to service, or services by name. Where services
-        are given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
-        `max_faults` as for `choreo explore`; by default those of the definition. Raises `WrongDefinition` for invalid
-        arguments.
-        """
-        from choreo.lab.explore.explorer import Explorer
-
-        definition = _faulty(_defined(saga, without, services), faults, max_faults)
-        words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
-        with _as_wrong_definition():
-            reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
-        return self._checked(
-            "explore",
-            saga,
-            definition,
-            reports,
-            definition.faults.budget if definition.faults.kinds else 0,
-            [*words, *_without(without, saga), *_module(services)],
-            is_repeatable=services is None or isinstance(services, str),
+        """Explore every reachable state of the saga; the arguments are those of `choreo.explore`."""
+        found = laboratory.explore(
+            saga, services=services, faults=faults, max_faults=max_faults, without=without, style=style
         )
+        words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
+        return self._checked("explore", found, words, services)
 
     def simulate(
         self,
-        saga: Saga,
+        saga: AnySaga,
         *,
         seeds: int = 1000,
-        services: ServiceOf | Mapping[str, Service] | str | None = None,
+        services: AnyServices = None,
         faults: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
         style: str = "both",
     ) -> Checked:
-        """Simulate one history for each seed from 1 on. `faults`: the rate of each kind, such as `{"drop": 0.1}`."""
-        from choreo.lab.simulate.campaign import simulate
-
-        definition = _defined(saga, without, services)
-        rates = None if faults is None else _rates(faults)
+        """Simulate one history for each seed from 1 on; the arguments are those of `choreo.simulate`."""
+        found = laboratory.simulate(saga, seeds=seeds, services=services, faults=faults, without=without, style=style)
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
-        with _as_wrong_definition():
-            reports = [
-                simulate(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
-                for name in _styles(style)
-            ]
-        return self._checked(
-            "simulate",
-            saga,
-            definition,
-            reports,
-            None,
-            [*_option("--faults", told), *_without(without, saga), *_module(services)],
-            is_repeatable=services is None or isinstance(services, str),
-        )
+        return self._checked("simulate", found, _option("--faults", told), services)
 
-    def _checked(
-        self,
-        command: str,
-        saga: Saga,
-        definition: Definition,
-        reports: Sequence[Report],
-        budget: int | None,
-        words: Sequence[str],
-        *,
-        is_repeatable: bool,
-    ) -> Checked:
-        if any(report.stopped == INTERRUPTED for report in reports):
+    def _checked(self, command: str, found: Findings, words: Sequence[str], services: AnyServices) -> Checked:
+        if any(report.stopped == INTERRUPTED for report in found.reports):
             raise KeyboardInterrupt  # pytest reports it
-        if not any(report.is_finding for report in reports):
-            return Checked(reports, "")
-        if not is_repeatable:  # services made by the test cannot be opened by a command
-            return Checked(reports, _told(definition, reports, budget, lambda report: ["pytest", self._test]))
-        source = saga if isinstance(saga, str) else self._keep(definition)
-        again = ["choreo", command, source, *words]
-        return Checked(reports, _told(definition, reports, budget, lambda report: [*again, *_of_report(report)]))
+        if found.is_safe:
+            return Checked(found.reports, "")
+        if found.command is not None:
+            return Checked(found.reports, found.text())
+        if services is not None and not isinstance(services, str):  # no command opens services made by the test
+            return Checked(found.reports, found.text(lambda report: ["pytest", self._test]))
+        module = [] if services is None else ["--services", services]
+        again = ["choreo", command, self._keep(found.definition), *words, *module]
+        return Checked(found.reports, found.text(lambda report: [*again, *laboratory.options_of(report)]))
 
     def _keep(self, definition: Definition) -> str:
         """Write the definition to a file of this test alone, so that a command can read it."""
@@ -195,125 +149,5 @@ def _bare(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:NAME_MAX]
 
 
-def _of_report(report: Report) -> list[str]:
-    """Return the options that reproduce this report and no other."""
-    found = report.counterexample
-    seed = ["--seed", str(found.seed)] if found is not None and found.seed is not None else []
-    return [*seed, "--style", report.style]
-
-
-def _told(
-    definition: Definition, reports: Sequence[Report], budget: int | None, again_of: Callable[[Report], list[str]]
-) -> str:
-    import shlex
-
-    from choreo.render.report import show_report
-    from choreo.render.screen import Screen
-
-    screen = Screen()
-    screen.width = WIDTH
-    with screen.capture() as captured:
-        for report in reports:
-            if report.is_finding:
-                show_report(screen, definition.name, report, budget, shlex.join(again_of(report)))
-    return captured.get()
-
-
-def _defined(saga: Saga, without: Sequence[str], services: object) -> Definition:
-    from choreo.lab.options import with_guarantees, with_services
-    from choreo.saga.definition import Definition
-    from choreo.saga.file import check, read_definition
-
-    if isinstance(saga, str):
-        definition = read_definition(saga)
-    elif isinstance(saga, Definition):
-        definition = saga
-    else:
-        definition = _of_names(saga)
-    with _as_wrong_definition():
-        definition = with_services(with_guarantees(definition, None, list(without)), services)
-    check(definition)
-    return definition
-
-
-def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
-    """Build a definition from step names; a nested list runs in parallel, as in a message to the node."""
-    from choreo.saga.definition import Definition, SagaName, Step
-    from choreo.saga.file import WrongDefinition
-
-    steps: list[Step] = []
-    before: tuple[str, ...] = ()
-    for index, group in enumerate(saga):
-        names = (group,) if isinstance(group, str) else group
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
-        steps += (Step(name, after=before) for name in names)
-        before = tuple(names) or before
-    return Definition(SagaName("saga"), tuple(steps))
-
-
-def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
-    from choreo.lab.options import with_faults
-
-    with _as_wrong_definition():
-        return with_faults(definition, None if kinds is None else list(kinds), budget)
-
-
-def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
-    from choreo.lab.options import rates_in
-
-    with _as_wrong_definition():
-        return rates_in([f"{kind}={rate}" for kind, rate in faults.items()])
-
-
-@contextmanager
-def _as_wrong_definition() -> Iterator[None]:
-    """Convert errors that the command line treats as wrong use to `WrongDefinition`. A `KeyboardInterrupt` raised by a
-    service is not treated as Ctrl-C.
-    """
-    from choreo.api import NoServices
-    from choreo.runtime.process import ctrl_c_told_apart
-    from choreo.saga.calling import UnfitService
-    from choreo.saga.file import WrongDefinition
-    from choreo.saga.lookup import UnknownService
-    from choreo.saga.usage import UsageError
-    from choreo.storage.copying import NoCopy
-
-    try:
-        with ctrl_c_told_apart():
-            yield
-    except (UsageError, NoServices, UnknownService, UnfitService, NoCopy) as error:
-        raise WrongDefinition(str(error).removeprefix("--")) from None
-
-
-def _services(services: ServiceOf | Mapping[str, Service] | str | None) -> ServiceOf:
-    from choreo.api import open_services
-    from choreo.saga.calling import checked
-    from choreo.saga.file.modules import SERVICES
-
-    if services is None or isinstance(services, str):
-        return open_services(SERVICES if services is None else services)
-    return checked(services.__getitem__ if isinstance(services, Mapping) else services)
-
-
-def _styles(style: str) -> tuple[str, ...]:
-    known = ("choreography", "orchestration", "both")
-    if style not in known:
-        from choreo.saga.spelling import suggestion
-
-        near = suggestion(str(style), known)
-        raise ValueError(f"style: expected 'choreography', 'orchestration' or 'both', got {style!r}{near}")
-    return ("choreography", "orchestration") if style == "both" else (style,)
-
-
 def _option(name: str, value: object) -> list[str]:
     return [] if value is None else [name, str(value)]
-
-
-def _without(names: Sequence[str], saga: object) -> list[str]:
-    """Return the options for `without`; empty where the definition was written to a file, which has the guarantees."""
-    return [word for name in names for word in ("--without", name)] if isinstance(saga, str) else []
-
-
-def _module(services: object) -> list[str]:
-    return ["--services", services] if isinstance(services, str) else []

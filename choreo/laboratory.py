@@ -1,0 +1,241 @@
+"""The laboratory from Python: explore or simulate a saga, and assert that it is safe.
+
+Laws: light to import; the explorer and the simulator are imported by the first call. The commands `choreo explore` and
+`choreo simulate` find the same, since they call the same laboratory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from choreo.compile.linting import Finding
+    from choreo.lab.report import Report
+    from choreo.saga.definition import Definition, FaultKind
+    from choreo.saga.service import Service, ServiceOf
+
+    AnySaga = Definition | str | Sequence[str | Sequence[str]]
+    AnyServices = ServiceOf | Mapping[str, Service] | str | None
+
+WIDTH = 100
+
+
+class NotSafe(AssertionError):
+    """A saga that is not safe; the text has the reason and the counterexample."""
+
+
+class Findings:
+    """Reports of one style or both, and the command that reproduces them.
+
+    `command` is None where no command can: the services, or the definition, exist in this program alone.
+    """
+
+    def __init__(
+        self, definition: Definition, reports: Sequence[Report], budget: int | None, command: Sequence[str] | None
+    ) -> None:
+        self.definition = definition
+        self.reports = tuple(reports)
+        self.command = command
+        self._budget = budget
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether every invariant holds, every state was seen, and every kind of fault has fired."""
+        return not any(report.is_finding for report in self.reports)
+
+    def assert_safe(self) -> None:
+        """Raise `NotSafe` where an invariant is violated, the search is incomplete, or a fault never fired."""
+        __tracebackhide__ = True
+        if not self.is_safe:
+            raise NotSafe(self.text())
+
+    def text(self, again_of: Callable[[Report], Sequence[str] | None] | None = None) -> str:
+        """Return the reports that are findings, each with its counterexample and the command that reproduces it."""
+        import shlex
+
+        from choreo.render.report import show_report
+        from choreo.render.screen import Screen
+
+        screen = Screen()
+        screen.width = WIDTH
+        with screen.capture() as captured:
+            for report in self.reports:
+                if report.is_finding:
+                    again = (again_of or self._again)(report)
+                    words = None if again is None else shlex.join(again)
+                    show_report(screen, self.definition.name, report, self._budget, words)
+        return captured.get()
+
+    def _again(self, report: Report) -> list[str] | None:
+        return None if self.command is None else [*self.command, *options_of(report)]
+
+
+def explore(
+    saga: AnySaga,
+    *,
+    services: AnyServices = None,
+    faults: Sequence[str] | None = None,
+    max_faults: int | None = None,
+    without: Sequence[str] = (),
+    style: str = "both",
+) -> Findings:
+    """Explore every reachable state of a saga.
+
+    `saga`: a definition, a name of one as on the command line, or step names; a nested list is a group in parallel.
+    `services`: a module with `catalogue()`, a function from name to service, or services by name. Where services are
+    given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
+    `max_faults` as for `choreo explore`; by default those of the definition. Raises `WrongDefinition` for invalid
+    arguments.
+    """
+    from choreo.lab.explore.explorer import Explorer
+
+    definition = _faulty(_defined(saga, without, services), faults, max_faults)
+    with _as_wrong_definition():
+        reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
+    words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
+    budget = definition.faults.budget if definition.faults.kinds else 0
+    return Findings(definition, reports, budget, _command("explore", saga, words, without, services))
+
+
+def simulate(
+    saga: AnySaga,
+    *,
+    seeds: int = 1000,
+    services: AnyServices = None,
+    faults: Mapping[str, float] | None = None,
+    without: Sequence[str] = (),
+    style: str = "both",
+) -> Findings:
+    """Simulate one history for each seed from 1 on, in this process.
+
+    `faults`: the rate of each kind, such as `{"drop": 0.1}`. All else is as for `explore`.
+    """
+    from choreo.lab.simulate.campaign import simulate as play
+
+    definition = _defined(saga, without, services)
+    rates = None if faults is None else _rates(faults)
+    with _as_wrong_definition():
+        reports = [
+            play(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
+            for name in _styles(style)
+        ]
+    told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
+    return Findings(definition, reports, None, _command("simulate", saga, _option("--faults", told), without, services))
+
+
+def lint(saga: AnySaga, *, style: str = "both") -> list[Finding]:
+    """Return the defects of the wiring of a saga; nothing is run. Raises `WrongDefinition`."""
+    from choreo.compile.linting import lint as lint_definition
+
+    definition = _defined(saga, (), None)
+    return [finding for name in _styles(style) for finding in lint_definition(definition, name)]
+
+
+def options_of(report: Report) -> list[str]:
+    """Return the options that reproduce this report and no other."""
+    found = report.counterexample
+    seed = ["--seed", str(found.seed)] if found is not None and found.seed is not None else []
+    return [*seed, "--style", report.style]
+
+
+def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Definition:
+    from choreo.lab.options import with_guarantees, with_services
+    from choreo.saga.definition import Definition
+    from choreo.saga.file import check, read_definition
+
+    if isinstance(saga, str):
+        definition = read_definition(saga)
+    elif isinstance(saga, Definition):
+        definition = saga
+    else:
+        definition = _of_names(saga)
+    with _as_wrong_definition():
+        definition = with_services(with_guarantees(definition, None, list(without)), services)
+    check(definition)
+    return definition
+
+
+def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
+    """Build a definition from step names; a nested list runs in parallel, as in a message to the node."""
+    from choreo.saga.definition import Definition, SagaName, Step
+    from choreo.saga.file import WrongDefinition
+
+    steps: list[Step] = []
+    before: tuple[str, ...] = ()
+    for index, group in enumerate(saga):
+        names = (group,) if isinstance(group, str) else group
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
+        steps += (Step(name, after=before) for name in names)
+        before = tuple(names) or before
+    return Definition(SagaName("saga"), tuple(steps))
+
+
+def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
+    from choreo.lab.options import with_faults
+
+    with _as_wrong_definition():
+        return with_faults(definition, None if kinds is None else list(kinds), budget)
+
+
+def _rates(faults: Mapping[str, float]) -> Mapping[FaultKind, float]:
+    from choreo.lab.options import rates_in
+
+    with _as_wrong_definition():
+        return rates_in([f"{kind}={rate}" for kind, rate in faults.items()])
+
+
+@contextmanager
+def _as_wrong_definition() -> Iterator[None]:
+    """Convert errors that the command line treats as wrong use to `WrongDefinition`. A `KeyboardInterrupt` raised by a
+    service is not treated as Ctrl-C.
+    """
+    from choreo.api import NoServices
+    from choreo.runtime.process import ctrl_c_told_apart
+    from choreo.saga.calling import UnfitService
+    from choreo.saga.file import WrongDefinition
+    from choreo.saga.lookup import UnknownService
+    from choreo.saga.usage import UsageError
+    from choreo.storage.copying import NoCopy
+
+    try:
+        with ctrl_c_told_apart():
+            yield
+    except (UsageError, NoServices, UnknownService, UnfitService, NoCopy) as error:
+        raise WrongDefinition(str(error).removeprefix("--")) from None
+
+
+def _services(services: AnyServices) -> ServiceOf:
+    from choreo.api import open_services
+    from choreo.saga.calling import checked
+    from choreo.saga.file.modules import SERVICES
+
+    if services is None or isinstance(services, str):
+        return open_services(SERVICES if services is None else services)
+    return checked(services.__getitem__ if isinstance(services, Mapping) else services)
+
+
+def _styles(style: str) -> tuple[str, ...]:
+    known = ("choreography", "orchestration", "both")
+    if style not in known:
+        from choreo.saga.spelling import suggestion
+
+        near = suggestion(str(style), known)
+        raise ValueError(f"style: expected 'choreography', 'orchestration' or 'both', got {style!r}{near}")
+    return ("choreography", "orchestration") if style == "both" else (style,)
+
+
+def _command(
+    name: str, saga: AnySaga, words: Sequence[str], without: Sequence[str], services: AnyServices
+) -> list[str] | None:
+    """Return the command that does the same, where the saga and the services can be named on a command line."""
+    if not isinstance(saga, str) or not (services is None or isinstance(services, str)):
+        return None
+    module = [] if services is None else ["--services", services]
+    return ["choreo", name, saga, *words, *(word for each in without for word in ("--without", each)), *module]
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]
