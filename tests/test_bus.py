@@ -101,7 +101,7 @@ def test_every_event_travels_over_pyee(style: str, emits: Emits) -> None:
 
 @both_styles
 def test_nobody_emits_inside_an_emit(style: str, emits: Emits) -> None:
-    """What a reaction returns is queued; an emit is over before the next one begins."""
+    """The events of a reaction are queued; the current emit is over before the next one begins."""
     tell(style, ("a", ("b", "c"), "d", ("e", "f")), fail_step="f")
 
     assert emits.depth_max == 1
@@ -181,7 +181,7 @@ def test_an_event_that_nobody_hears_is_an_error_of_the_wiring(name: str) -> None
 
 
 def test_events_are_observed_before_they_are_emitted() -> None:
-    """Whoever watches sees an event before anybody has reacted to it, and each one once."""
+    """The observer receives each event once, before any participant reacts to it."""
     seen: list[tuple[str, int]] = []
     ledger = Ledger()
     runner = InProcessRunner(ledger.service_of, observe=lambda e: seen.append((e.topic.name, len(ledger.calls))))

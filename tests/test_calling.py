@@ -101,7 +101,7 @@ def test_what_runs_at_once_is_taken(call: Any) -> None:
 
 
 def test_a_service_without_a_method_is_refused_by_name() -> None:
-    """What was expected, and what came."""
+    """The error names the expected and the received value."""
     with pytest.raises(UnfitService, match=r"expected a service with execute\(\) and compensate\(\) for 'pay', got 7"):
         fit(7, "pay")  # type: ignore[arg-type]
 
@@ -144,7 +144,7 @@ def test_a_compensation_that_has_not_run_has_not_compensated() -> None:
 
 
 def test_a_future_is_cancelled() -> None:
-    """What an event loop would have done later is not done."""
+    """Work that an event loop would have done later is not done."""
     with closing(asyncio.new_event_loop()) as loop:
         future: asyncio.Future[None] = loop.create_future()
 

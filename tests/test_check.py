@@ -40,7 +40,7 @@ MIXED: Lines = [
 
 
 def node(requests: Iterable[dict[str, Any]], *options: str) -> Lines:
-    """What the real node traces of these sagas."""
+    """Return the trace that the real node writes for these sagas."""
     data = b"".join(json.dumps({"type": "execute", **request}).encode() + b"\n" for request in requests)
     command = [sys.executable, str(ROOT / "main.py"), "--trace", *options]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
@@ -171,7 +171,7 @@ def test_a_trace_with_faults_is_judged_as_in_the_lab(style: str) -> None:
 
 
 def test_a_definition_brings_the_minimum() -> None:
-    """That credit must not be negative is known to whoever knows the definition."""
+    """The checker knows from the definition that credit must not be negative."""
     definition = lesson(14).broken
     told = simulated(definition, "choreography")
     for record in told:
@@ -311,7 +311,7 @@ def test_a_run_of_two_sagas_is_damaged(write: Callable[..., str]) -> None:
 
 
 def test_what_never_came_is_listed() -> None:
-    """Of a run that turned back: the compensations in their order, the outcome, the reply."""
+    """For a run that turned back, the missing events are the compensations in order, the outcome, and the reply."""
     told = node(CHAIN)
     cut = [record for record in told if record["event"] in ("saga.started", "step.succeeded", "step.failed")]
 
@@ -612,7 +612,7 @@ def test_of_what_a_log_never_tells_nothing_is_expected() -> None:
     ],
 )
 def test_a_mapped_line_without_its_run_or_step_is_an_error(line: dict[str, Any], why: str) -> None:
-    """What is understood must be understood as a whole."""
+    """A line that is mapped in part only is an error."""
     with pytest.raises(NotATrace) as error:
         mapped([line])
 

@@ -65,7 +65,7 @@ def test_wrong_use_is_told_and_exits_with_2(options: list[str], expected: str) -
 
 
 def test_the_start_is_light() -> None:
-    """What a plain node does not need is not imported."""
+    """Modules that a plain node does not need are not imported."""
     program = "import sys; from choreo.node.command import main; main([]); print(*sys.modules, file=sys.stderr)"
 
     node = run([sys.executable, "-c", program], REQUEST)

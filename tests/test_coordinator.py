@@ -47,7 +47,7 @@ class Desk:
 
 
 def test_a_saga_without_steps_is_completed_as_it_starts() -> None:
-    """Nothing to do is done at once."""
+    """An empty saga completes at once."""
     desk = Desk(())
 
     assert desk.hear("saga/started") == ["saga/completed"]
@@ -108,7 +108,7 @@ def test_saga_cancelled_exists_only_where_several_last_steps_meet() -> None:
 
 
 def test_a_stuck_step_is_named_with_what_was_undone_before_it() -> None:
-    """What stands before the stuck step is still in force, and is not waited for."""
+    """Steps before the stuck step are still in force, and the outcome does not wait for them."""
     desk = Desk(("a", "b", "c", "d"))
 
     assert desk.hear("step/d/failed", "step/c/compensated") == []
@@ -150,7 +150,7 @@ def test_the_first_of_several_stuck_steps_is_named() -> None:
     ],
 )
 def test_a_run_has_one_outcome_for_ever(itinerary: Itinerary, names: list[str]) -> None:
-    """Whatever is heard after the outcome changes nothing."""
+    """No event received after the outcome changes it."""
     desk = Desk(itinerary)
     desk.hear(*names)
     closed, said = desk.cell, list(desk.said)
@@ -198,7 +198,7 @@ def test_a_report_waits_for_what_led_to_it(names: list[str]) -> None:
 
 
 def test_a_stuck_report_waits_for_what_led_to_it() -> None:
-    """What was undone after the stuck step is listed, even if the coordinator hears of it late."""
+    """A compensation after the stuck step is listed, even if the coordinator receives it late."""
     desk = Desk(("a", "b", "c", "d"))
 
     desk.hear("step/a/compensation_failed", "step/b/compensated", "step/c/compensated", "step/d/failed")
@@ -289,7 +289,7 @@ def test_what_is_in_doubt_and_cannot_be_undone_is_stuck(
 @both_styles
 @pytest.mark.parametrize("stuck", [0, 1, 2])
 def test_of_several_steps_in_doubt_the_outcome_names_those_that_may_be_in_force(style: str, stuck: int) -> None:
-    """Those that were undone are not among them, and the reason is that of the step that is stuck."""
+    """Steps that were undone are not named, and the reason is that of the stuck step."""
     story = tell(style, (("a", "b", "c"),), Ledger(broken=[0, 1, 2], stubborn=[stuck]))
 
     step = "abc"[stuck]

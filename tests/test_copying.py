@@ -97,7 +97,7 @@ def explored(make: Callable[[], Any], fails: str = "always") -> Report:
 
 @pytest.mark.parametrize("make", [Rebuilt, Slotted, Emptied])
 def test_every_branch_begins_with_its_own(make: Callable[[], Any]) -> None:
-    """Whatever happened in other orders of events is not there in this one."""
+    """A branch of the search has no effects of other branches."""
     assert explored(make).outcomes.keys() == {"compensated"}
     assert explored(make, "never").outcomes.keys() == {"completed"}
 

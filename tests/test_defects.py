@@ -127,7 +127,7 @@ def test_a_refusal_is_no_defect(look: Any, refusal: Refused, style: str) -> None
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_a_step_that_may_raise_is_no_finding(look: Any, style: str) -> None:
-    """Of a service that calls outside an exception is an answer that nobody knows; the saga itself is looked at."""
+    """An exception from a service means an unknown answer; the exploration is about the saga itself."""
     report = look(Till(TimeoutError("no answer")), definition_of(may_raise=True), style)
 
     assert report.verdict is Conclusion.SAFE

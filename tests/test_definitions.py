@@ -125,7 +125,7 @@ def definitions(draw: st.DrawFn) -> Definition:
 @given(definitions())
 @settings(max_examples=60)
 def test_a_definition_survives_being_written_and_read(definition: Definition) -> None:
-    """What is built in Python, turned to plain values and read again, is the same."""
+    """A definition built in Python equals its copy that was converted to plain values and read again."""
     assert definition_from(msgspec.to_builtins(definition)) == definition
 
 
@@ -299,7 +299,7 @@ def test_what_makes_no_sense_is_told(wrong: Any, sentence: str) -> None:
     ],
 )
 def test_what_is_unusual_is_not_refused(given: Any) -> None:
-    """Where somebody may have a reason, it is for the lint to say."""
+    """An unusual but possible definition is left to the lint."""
     check(definition_from(given))
 
 
@@ -326,7 +326,7 @@ def read_or_refused(given: Any) -> None:
 @given(VALUES)
 @settings(max_examples=200)
 def test_nothing_but_a_wrong_definition_is_raised(given: Any) -> None:
-    """Whatever TOML can say is a definition, or is refused in one line."""
+    """Any TOML value is a definition, or is refused in one line."""
     read_or_refused(given)
 
 
@@ -467,7 +467,7 @@ def test_modules_of_the_current_directory_count(module: str) -> None:
     ],
 )
 def test_a_module_that_has_no_good_definition_is_refused(module: str, source: str, sentence: str) -> None:
-    """Whatever somebody else's module does, it ends in one line."""
+    """Any failure of a user's module is reported in one line."""
     with pytest.raises(WrongDefinition) as caught:
         read_definition(source)
 
@@ -475,7 +475,7 @@ def test_a_module_that_has_no_good_definition_is_refused(module: str, source: st
 
 
 def test_a_lesson_is_opened_by_its_name() -> None:
-    """Whoever knows the lessons is asked, and the answer is checked like any other."""
+    """A lesson's definition comes from the lessons module, and is checked like any other."""
     asked = []
 
     def open_lesson(name: str) -> Definition:

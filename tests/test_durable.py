@@ -168,7 +168,7 @@ def test_a_saga_that_is_cut_anywhere_ends_as_if_nothing_had_been(
 
 
 def _all_of(runner: DurableRunner, request: Request) -> Outcome | None:
-    """What a client does: it lets the node resume, and asks again."""
+    """Behave as a client: let the node resume, and ask again."""
     list(runner.recover())
     answer = runner.begin(request)
     runner.settle()
@@ -297,7 +297,7 @@ def test_a_number_and_the_same_digits_are_two_sagas() -> None:
 
 
 def test_a_long_itinerary_is_refused_as_in_memory() -> None:
-    """Nothing of it is in the journal."""
+    """A refused itinerary leaves no row in the journal."""
     with journal_file() as path:
         with durable(path, always(Books())) as runner, pytest.raises(PlanTooLarge):
             runner.begin(Request("long", ("a",) * 100_001))

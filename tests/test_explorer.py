@@ -30,10 +30,10 @@ STATES = {
     ("shared", "choreography"): 161,
     ("poisoned", "choreography"): 1729,
 }
-"""How many states there are. A change here is a change of the protocol, or of what makes two states equal."""
+"""Number of states. A change here is a change of the protocol, or of the equivalence of states."""
 
 CALLS_TO_START_MAX = 5_000
-"""Of functions, built-in ones included, before an exploration of the diamond begins; 2,550 when this was written."""
+"""Limit of function calls, built-in ones included, before an exploration of the diamond begins; 2,550 when written."""
 
 
 def explore(definition: Definition, style: str = "choreography", **options: object) -> Report:
@@ -62,7 +62,7 @@ def test_reduction_changes_no_verdict(name: str, style: str) -> None:
 
 
 def test_the_same_definition_gives_the_same_report() -> None:
-    """Nothing is left to chance, the counterexample neither."""
+    """The exploration is deterministic, and so is the counterexample."""
     broken = replace(CHAIN, guarantees=Guarantees(inbox=False))
 
     first, second = explore(broken), explore(broken)
@@ -185,7 +185,7 @@ def test_a_fault_that_cannot_happen_is_told() -> None:
 
 
 def test_every_kind_of_fault_fires() -> None:
-    """Where all are switched on."""
+    """With all kinds enabled, every kind occurs."""
     report = explore(saga(Step("a"), Step("b", fails="may"), kinds=EVERY_KIND, guarantees=UNORDERED))
 
     assert report.verdict is Conclusion.SAFE
@@ -251,7 +251,7 @@ def test_the_table_of_later_phases_is_what_can_be_reached(inbox: bool) -> None:
 
 
 def test_an_explorer_is_made_with_few_calls() -> None:
-    """What depends on the phases alone is looked up in a table, not searched for each row again."""
+    """Properties that depend on the phases alone are looked up in a table, not searched for each row again."""
     profile = cProfile.Profile()
     profile.runcall(Explorer, DIAMOND, "choreography", catalogue())
 

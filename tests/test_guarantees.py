@@ -1,4 +1,4 @@
-"""A guarantee that is switched off plants all that its sentence says: in every phase, on every path, in both styles."""
+"""Disabling a guarantee has every effect that its sentence names: in every phase, on every path, in both styles."""
 
 import pytest
 

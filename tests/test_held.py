@@ -1,4 +1,4 @@
-"""A run that cannot go on is held: named, not failed, handed to no stand-in, and its client is told nothing false."""
+"""A run that cannot continue is held: named, not failed, given to no stand-in; its client gets no false reply."""
 
 import json
 from collections.abc import Sequence
@@ -350,7 +350,7 @@ def test_a_node_that_is_killed_while_nothing_is_called_is_nobodys_fault(shop: Sh
 
 @pytest.mark.parametrize("left", [b"", b"\xff" * 100, b"\1\0\0\0\0\0\0\0" + b"\x7f" * 16])
 def test_whatever_lies_in_the_file_of_calls_is_taken_with_care(shop: Shop, left: bytes) -> None:
-    """Nothing, something else, or a call of a run that there is not."""
+    """The file may be empty, hold other data, or name a call of an unknown run."""
     shop.start(ask("t", "book"))
     Path(f"{shop.journal}-calls").write_bytes(left)
 

@@ -69,7 +69,7 @@ OWNERS = {
     "asyncio": ("choreo.runtime",),
     "nats": (),
 }
-"""Who may import what does not come with Python, or is not for everyone."""
+"""Owners of dependencies: modules that may import packages outside the standard library, or special ones."""
 
 CLOCKS = ("asyncio", "datetime", "sched", "threading", "time")
 IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys")
@@ -127,7 +127,7 @@ def _targets_of(node: ast.AST, name: str, file: Path, modules: dict[str, Path]) 
 
 
 def violations_in(root: Path) -> list[str]:
-    """What breaks the rules above, a line each."""
+    """Return the violations of the rules above, a line each."""
     return [
         f"{found.importer}:{found.line}: imports {found.target}, {why}"
         for found in imports_in(root)
@@ -220,7 +220,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_the_rules_are_applied_to_every_module() -> None:
-    """Nothing is overlooked: the modules that this is about are found, and so are their imports."""
+    """The scan is complete: it finds the modules concerned and their imports."""
     found = {(each.importer, each.target) for each in imports_in(ROOT)}
 
     assert len(modules_in(ROOT)) > 20

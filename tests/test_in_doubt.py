@@ -1,4 +1,4 @@
-"""Services that take effect and lose the answer, in a journal: undone, or stuck and in doubt, and never called done."""
+"""Services that take effect and lose the answer, with a journal: undone, or stuck and in doubt, never completed."""
 
 import json
 from pathlib import Path
@@ -139,7 +139,7 @@ name = "ship"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a command is called that finds the services `losing`."""
+    """Return a directory from which a command finds the services `losing`."""
     (tmp_path / "losing.py").write_text(LOSING)
     (tmp_path / "order.toml").write_text(TOML)
     monkeypatch.chdir(tmp_path)
@@ -159,7 +159,7 @@ def test_a_picture_marks_the_lifeline_of_a_step_in_doubt(command: list[str], sty
 
 
 def test_the_compact_picture_marks_a_step_in_doubt(folder: Path) -> None:
-    """Where no lifelines fit."""
+    """The compact diagram is used where no lifelines fit."""
     steps = ["place", "charge", *(f"step-{number}" for number in range(30))]
 
     printed = choreo("run", *steps, "--services", "losing").stdout
@@ -169,7 +169,7 @@ def test_the_compact_picture_marks_a_step_in_doubt(folder: Path) -> None:
 
 
 def test_the_laboratory_shows_the_traceback_of_both_calls(folder: Path) -> None:
-    """Of the local transaction and of its compensation, each from the author's own line on."""
+    """Both tracebacks, of the local transaction and of its compensation, begin at the author's own line."""
     printed = choreo("explore", "order.toml", "--style", "choreography", "--services", "losing").stdout
 
     assert printed.count("Traceback (most recent call last)") == 2

@@ -1,4 +1,4 @@
-"""Each invariant finds the bug that it is there for, and no other one speaks; on what is correct none does."""
+"""Each invariant finds the bug that it is meant for, no other invariant reports it, and correct runs pass."""
 
 import json
 import subprocess

@@ -115,7 +115,7 @@ def test_who_looks_makes_no_file(path: str) -> None:
 
 
 def test_who_looks_cannot_write(path: str) -> None:
-    """Whatever a command that shows something does, it changes nothing."""
+    """A command that only shows the journal never changes it."""
     Journal.open(path).close()
     journal = Journal.open_to_read(path)
 
@@ -178,7 +178,7 @@ def test_only_what_has_ended_long_ago_is_forgotten(path: str) -> None:
 
 
 def test_pruning_goes_batch_by_batch(path: str) -> None:
-    """So that a node that works meanwhile never waits long."""
+    """Batches keep a node that works meanwhile from waiting long."""
     with closing(Journal.open(path)) as journal:
         runner = runner_on(journal)
         for number in range(7):

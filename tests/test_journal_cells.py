@@ -1,4 +1,4 @@
-"""Whatever stands in any cell of a journal: a command says in a line what is wrong and where, or it does not matter."""
+"""Any value in any cell of a journal: a command names the damage and its place in a line, or it is harmless."""
 
 import json
 import os
@@ -189,7 +189,7 @@ class Stranger:
 def test_what_is_pickled_in_a_journal_is_run_by_who_drives_runs_and_by_nobody_else(
     sound: str, path: str, tmp_path: Path, table: str
 ) -> None:
-    """That is the node and resume, which the docs warn of; sagas, show, check and prune read none of it."""
+    """The node and `resume` do, as the docs warn; `sagas`, `show`, `check` and `prune` unpickle no data."""
     sign = tmp_path / "sign"
     bomb = pickle.dumps(Stranger(sign))
 

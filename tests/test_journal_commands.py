@@ -62,7 +62,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the services of a node see what they are to do."""
+    """Return the folder with the control files of the node's services."""
     monkeypatch.setenv(SIGNS, str(tmp_path))
     return tmp_path
 
@@ -103,7 +103,7 @@ def holds(path: str) -> bool:
     ],
 )
 def test_an_age_is_a_number_and_a_unit_and_never_negative(milliseconds: int, age: str, duration: str) -> None:
-    """Whatever the clocks say; and what is printed can be typed."""
+    """The age is never negative for any clock, and a printed age can be typed."""
     assert age_text(milliseconds) == age
     assert duration_text(milliseconds) == duration
     assert read_age(age) <= max(milliseconds, 0)
@@ -220,7 +220,7 @@ def test_what_is_expected_next_is_what_comes_next(path: str, style: str) -> None
 
 
 def test_a_stuck_saga_is_shown_with_everything_an_operator_needs(path: str) -> None:
-    """Who asked for what, when it happened, the picture, what stands, why, and how to have it go on."""
+    """The output has the request, the times, the diagram, the steps in force, the cause, and the command to resume."""
     write(path, STUCK, at_ms=now_ms() - 2 * DAY)
 
     done = choreo("show", "stuck", "--journal", path)
@@ -290,7 +290,7 @@ def test_what_was_resumed_is_told_as_it_is_now(path: str) -> None:
 @both_styles
 @pytest.mark.parametrize("commits", range(1, 6))
 def test_what_is_under_way_is_told_as_far_as_it_has_come(path: str, style: str, commits: int) -> None:
-    """What is expected next, and that its client waits."""
+    """The output has the next events, and says that the client waits."""
     write_cut(path, Request("cut", ("a", ("b", "c"), "d"), "d", None, style), commits)
 
     done = choreo("show", "cut", "--journal", path, width=100)
@@ -386,7 +386,7 @@ def test_a_saga_that_is_not_there_is_wrong_use(path: str) -> None:
 
 
 def test_a_number_and_a_text_are_two_sagas(path: str) -> None:
-    """Where there is but one of them it is meant; where there are both, the run says which."""
+    """A name that fits one of the two means that one; where both exist, the run decides."""
     write(path, Request(7, TRIP), Request("8", TRIP), Request(8, TRIP))
 
     assert "saga 7, run-1" in choreo("show", "7", "--journal", path).stdout
@@ -471,7 +471,7 @@ def test_whoever_stops_reading_ends_the_list_quietly(path: str) -> None:
 
 
 def test_colour_is_for_terminals_alone(path: str) -> None:
-    """None in a pipe, and none with NO_COLOR."""
+    """No colour in a pipe, and none with NO_COLOR."""
     file = str(Path(write(path, STUCK)).absolute())
 
     for command in (["sagas"], ["show", "stuck"], ["check"], ["prune", "--older-than", "1d", "--dry-run"]):
@@ -548,7 +548,7 @@ def test_what_a_dead_node_has_left_is_brought_to_its_end(path: str, signs: Path,
 
 
 def test_a_run_that_was_cut_off_while_it_was_resumed_goes_on(path: str, signs: Path) -> None:
-    """Whoever drove it was killed in the middle of a compensation."""
+    """The process that resumed it was killed in the middle of a compensation."""
     write(path, STUCK)
     (signs / "deadly-compensate").touch()
 
@@ -578,7 +578,7 @@ def test_a_node_that_has_the_journal_is_asked(path: str, signs: Path) -> None:
 
 
 def test_the_trace_of_a_node_tells_that_an_operator_had_it_go_on(path: str, signs: Path) -> None:
-    """So its second outcome is no deviation."""
+    """Its second outcome is therefore no violation."""
     trace = str(Path("trace.jsonl").absolute())
     with Node("--journal", str(Path(path).absolute()), *SERVICES, "--trace", trace) as running:
         running.ask(ask("s", "a", "b", fail_step="b", fail_compensation="a"))
@@ -726,7 +726,7 @@ def test_the_newest_run_stays(path: str) -> None:
 
 
 def test_a_clock_that_was_set_back_forgets_nothing(path: str) -> None:
-    """What ended in the future is not old."""
+    """A run that ended in the future is not old."""
     write(path, COMPLETED, COMPENSATED, at_ms=now_ms() + DAY)
 
     assert choreo("prune", "--journal", path, "--older-than", "0s").stdout.startswith("0 runs forgotten")
@@ -755,7 +755,7 @@ def ctrl_c(seconds: float) -> None:
 
 
 def test_a_node_serves_while_its_journal_is_pruned(path: str, signs: Path) -> None:
-    """What is forgotten is executed again when it is asked for again; nothing else changes."""
+    """A pruned saga is executed again when it is requested again; all else is unchanged."""
     with node(path) as running:
         for number in range(300):
             running.send(json.dumps(ask(f"s{number}", "a")).encode() + b"\n")
@@ -914,7 +914,7 @@ def test_a_journal_that_is_read_only_can_be_looked_at(path: str, tmp_path: Path,
 
 @pytest.mark.parametrize("command", ["sagas", "show", "resume", "prune", "check"])
 def test_help_has_examples_and_the_exit_statuses(command: str) -> None:
-    """Of every command of the journal."""
+    """This holds for every command of the journal."""
     done = choreo(command, "--help")
 
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, torn, damaged, or somebody else's: a clear error or recovery, and nothing is lost."""
+"""A disk that is full, read-only, torn or damaged, a foreign file: a clear error or recovery, no data lost."""
 
 import json
 import os
@@ -48,7 +48,7 @@ class Customer(Client):
         self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311  # it is to be the same again
 
     def ask_for(self, life: Life, sagas: int) -> bool:
-        """Whether so many new ones were all answered, beside what had no answer yet."""
+        """Send new sagas and repeat unanswered ones; return whether all new ones were answered."""
         return self.ask(life, self.next_asks(self._workload.draw(sagas, 0), 0))
 
     def ask(self, life: Life, asks: Sequence[Ask]) -> bool:
@@ -106,7 +106,7 @@ class TinyDisk:
 
 
 class TinyFiles:
-    """Where nothing may be mounted, and beside it everywhere else: files that may not grow any further."""
+    """Files of limited size; works also where mounting is not permitted."""
 
     def __init__(self, directory: Path) -> None:
         self.under: Sequence[str] = ("sh", "-c", 'ulimit -f 1500; exec "$@"', "sh")
@@ -185,7 +185,7 @@ def modes(*files: Path, mode: int) -> Iterator[None]:
 
 @contextmanager
 def immutable(*files: Path) -> Iterator[bool]:
-    """Nobody can write these files meanwhile, even who has them open. Only root may do that, on some file systems."""
+    """Make these files unwritable, even where already open. Needs root, and a file system that supports it."""
     is_immutable = _chattr("+i", *files)
     try:
         yield is_immutable
@@ -514,7 +514,7 @@ def test_a_log_that_is_torn_in_its_last_transaction_is_as_before_it(here: Path) 
 
 
 def test_a_log_that_is_torn_anywhere_is_as_after_the_last_whole_transaction(here: Path) -> None:
-    """Whatever was whole is there; of the others nothing."""
+    """Every complete transaction is recovered, and no part of an incomplete one."""
     files = transactions(here)
 
     def state(size: int) -> list[tuple[object, ...]]:

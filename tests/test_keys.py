@@ -1,4 +1,4 @@
-"""Idempotency keys: the same for every attempt of one action, and never for two, whatever becomes of a journal.
+"""Idempotency keys: the same for every attempt of one action, never for two actions, after any change of a journal.
 
 A bank that deduplicates by key, and keeps a record of every call, is the judge.
 """
@@ -133,7 +133,7 @@ def test_two_processes_of_one_runner_never_share_a_key(bank: Bank) -> None:
 
 
 def test_every_try_of_an_undo_has_one_key() -> None:
-    """What is tried again is the same action."""
+    """A retry is the same action."""
     seen: list[str] = []
 
     class Stubborn:

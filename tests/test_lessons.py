@@ -1,4 +1,4 @@
-"""The lessons: what each says is what the tools find."""
+"""The lessons: their claims match the results of the tools."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ SHORTEST = {2: 18, 3: 16, 4: 6, 5: 13, 6: 9, 7: 15, 8: 18, 9: 21} | {
     15: 15,
     16: 10,
 }
-"""How many records the shortest counterexample of each lesson has."""
+"""Number of records of the shortest counterexample of each lesson."""
 
 
 def explore(found: Lesson, style: str, mended: bool = False, is_reduced: bool = True) -> Report:

@@ -50,7 +50,7 @@ LOOSE = ("a", step("b", after=["a"]), step("c", after=["a"]))
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("definition", [order, trip, saga(*CHAIN), saga(*FORK), saga(*LOOSE)])
 def test_a_clean_definition_is_clean(definition: Definition, style: str) -> None:
-    """Nothing is found where nothing is wrong."""
+    """The lint reports no finding for correct wiring."""
     assert lint(definition, style) == []
 
 
@@ -123,7 +123,7 @@ def test_the_orchestrator_hears_what_the_neighbour_does_not() -> None:
     ],
 )
 def test_every_break_of_the_way_back_is_found(style: str, steps: Any, deaf: list[str], sentence: str) -> None:
-    """Who does not hear what, in which case, and what stays in force."""
+    """A finding names the missing subscription, the case, and the steps that stay in force."""
     findings = lint(saga(*steps, deaf=[deaf]), style)
 
     assert ("wiring.deaf[0]", sentence) in told([f for f in findings if f.rule is Rule.UNHEARD_FAILURE])
@@ -279,7 +279,7 @@ def test_a_step_that_may_be_refused_after_the_pivot_is_found(style: str) -> None
 
 @pytest.mark.parametrize("kind", ["compensatable", "pivot"])
 def test_a_step_that_may_be_refused_beside_the_pivot_is_found(kind: str) -> None:
-    """Nothing says which of the two is first."""
+    """The order of the two is undetermined."""
     definition = saga("a", step("ship", kind="pivot"), step("charge", after=["a"], kind=kind))
 
     findings = [finding for finding in lint(definition, "choreography") if finding.where == "step[2].kind"]
@@ -387,7 +387,7 @@ def test_for_programs_there_is_one_object_a_style(tmp_path: Path) -> None:
 
 
 def test_a_clean_definition_ends_with_status_0() -> None:
-    """Nothing found is fine."""
+    """No finding means status 0."""
     result = choreo("lint", "services.sagas:order", "--style", "orchestration")
 
     assert (result.exit_code, result.stdout) == (0, "order, orchestration: nothing found\n")

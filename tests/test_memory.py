@@ -141,7 +141,7 @@ HOSTILE: dict[str, tuple[int, Callable[[int], list[object]]]] = {
     "names that are too long": (15, lambda number: [f"{number}" + "x" * 8_000_000]),
     "too many empty groups": (25, lambda number: [[]] * 1_500_000 + [f"{number}"]),
 }
-"""So many messages, of which each has steps of its own; they would be kept if only their number were bounded."""
+"""Number of messages, each with different steps; a cache bounded by their number alone would keep them all."""
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ SHAPES: dict[str, Callable[[int], tuple[Itinerary, str | None, str | None]]] = {
 
 
 def work_of(call: Callable[[], object]) -> int:
-    """How many calls are made, those of generators included: a measure of time that is the same on every machine."""
+    """Return the number of calls, those of generators included: a measure of time that is the same on every machine."""
     count = 0
 
     def note(frame: object, event: str, arg: object) -> None:

@@ -136,7 +136,7 @@ def test_a_signal_ends_a_node_that_waits(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("begun", [b'{"type": "exec', b'{"body":\n', b'{"body":\n{"type": [oops,\n', b"7"])
 def test_what_a_signal_cuts_off_is_no_mistake(number: signal.Signals, begun: bytes) -> None:
-    """What was complete is answered; half a message is nobody's fault."""
+    """Complete messages are answered; half a message is no error of the sender."""
     with Node() as node:
         node.send(request(1) + begun)
         replies = [node.receive()]
@@ -311,7 +311,7 @@ def test_a_stdout_that_does_not_block_loses_nothing() -> None:
 
 
 def test_a_stdin_that_does_not_block_is_waited_for() -> None:
-    """Nothing to read is not the end of the input."""
+    """A read without data is not the end of the input."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     with open(reader, "rb") as stdin, open(writer, "wb", buffering=0) as requests, Node(stdin=stdin) as node:

@@ -131,7 +131,7 @@ def test_an_undo_that_comes_first_forbids_the_do_that_comes_late(undo: Signal) -
 
 @pytest.mark.parametrize("undo", [Signal.STOP, Signal.BACK])
 def test_a_quiet_participant_is_cancelled_without_a_word(undo: Signal) -> None:
-    """Where nobody needs to know, nothing is published."""
+    """No event is published where no participant needs it."""
     participant = participant_of(Ledger().service_of("b"), quiet=True)
 
     cell, events = react(participant, undo)
@@ -141,7 +141,7 @@ def test_a_quiet_participant_is_cancelled_without_a_word(undo: Signal) -> None:
 
 
 def test_the_receipt_of_the_local_transaction_reaches_its_compensation() -> None:
-    """What `execute` returned is kept in the cell and handed back, under the same reference."""
+    """The value that `execute` returned is stored in the cell and handed back, under the same reference."""
     ledger = Ledger()  # its compensation raises unless the receipt fits the reference
     participant = participant_of(ledger.service_of("b"))
 
@@ -184,7 +184,7 @@ def test_an_exception_is_a_failure_with_its_traceback_once_it_is_undone(error: E
 
 
 def test_a_step_in_doubt_is_undone_without_a_receipt_before_it_fails() -> None:
-    """What it returned is not known, and whether it took effect is not either."""
+    """Its receipt is unknown, and so is its effect."""
     ledger = Ledger(broken=[1])
 
     cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)

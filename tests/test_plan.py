@@ -51,7 +51,7 @@ def test_a_single_group_is_both_first_and_last() -> None:
 
 @pytest.mark.parametrize("itinerary", [(), ((),), ((), (), ())])
 def test_an_itinerary_without_steps_is_an_empty_plan(itinerary: Itinerary) -> None:
-    """Nothing to do has no first step and no last one."""
+    """An empty plan has no first step and no last one."""
     empty = plan(itinerary)
 
     assert empty.steps == empty.first == empty.last == empty.predecessors == empty.successors == ()
@@ -143,7 +143,7 @@ def test_members_of_a_group_share_their_neighbours() -> None:
 @settings(deadline=None)
 @given(itineraries())
 def test_predecessors_and_successors_are_two_views_of_one_relation(itinerary: Itinerary) -> None:
-    """Whoever precedes is followed, positions ascend, and the ends are those without a neighbour there."""
+    """Each predecessor has its successor, positions ascend, and the ends have no neighbour on that side."""
     any_plan = plan(itinerary)
     positions = range(len(any_plan.steps))
 

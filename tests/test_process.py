@@ -1,4 +1,4 @@
-"""What services do to the process: they print, they exit, they interrupt; replies and reports are none the worse."""
+"""Effects of services on the process: they print, exit and interrupt; replies and reports are unharmed."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def catalogue(): return lambda step: Bad() if step == "bad" else Calm()
 
 @every_node
 def test_replies_alone_go_to_the_stdout_of_a_node(node: str, tmp_path: Path) -> None:
-    """Whatever its services print, in whichever way, is on stderr; whole lines, in their order."""
+    """Output of services, by any means, goes to stderr; whole lines, in their order."""
     folder = with_services(tmp_path, "noisy", NOISY)
 
     finished = run([*NODES[node], "--services", "noisy"], folder, line(execute(1, "a", "b", fail_step="b")))
@@ -136,7 +136,7 @@ TOLD = ["imported", "imported, raw", "opened", *CALLED, "the end"]
 @pytest.mark.parametrize("vandal", ["sys.stdout.close()", "sys.stdout = None", "os.close(1)", "sys.stdout.detach()"])
 @every_node
 def test_a_service_that_takes_stdout_away_loses_no_reply(node: str, vandal: str, tmp_path: Path) -> None:
-    """What replies are written to is not what services know as stdout."""
+    """Replies are written to another descriptor than the stdout that services know."""
     source = f"""
 import os, sys
 class Vandal:
@@ -187,7 +187,7 @@ def test_what_services_print_is_not_in_what_resume_prints(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_were_closed_from_the_start_are_no_mishap(closed: str, tmp_path: Path) -> None:
-    """What is printed takes the place of no file that is opened later."""
+    """Printed text never ends up in a file that is opened later."""
     source = "class S:\n def execute(self, r): print('printed')\n def compensate(self, r, p): pass\n"
     folder = with_services(tmp_path, "printing", f"{source}def catalogue(): return lambda step: S()")
     (folder / "in").write_bytes(line(execute(1, "a")))
@@ -279,7 +279,7 @@ def test_a_real_interrupt_stops_the_laboratory(tmp_path: Path) -> None:
 
 
 def test_a_signal_that_arrives_in_a_service_stops_a_node_politely(tmp_path: Path) -> None:
-    """What was read is finished; the service is not disturbed."""
+    """Input already read is handled; the service is not disturbed."""
     folder = raising(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
 
     finished = run([*NODES["main.py"], "--services", "raising"], folder, line(execute(1, "a", "bad")))

@@ -116,7 +116,7 @@ def in_doubt() -> Iterator[Definition]:
 
 
 def test_what_is_in_doubt_is_undone_or_stuck_in_every_graph() -> None:
-    """Nothing is called compensated while it may be in force; and every run ends."""
+    """No step is called compensated while it may be in force; and every run ends."""
     outcomes: dict[str, int] = {}
     cases = [(definition, style) for definition in in_doubt() for style in STYLES]
 

@@ -156,7 +156,7 @@ def test_stuck(choreo):
 
 
 def test_wrong_use_is_told_as_such(tmp_path: Path) -> None:
-    """What was expected, and what came."""
+    """The error names the expected and the received value."""
     status, printed = run(
         tmp_path,
         """
@@ -192,7 +192,7 @@ def test_services(choreo):
 
 @pytest.mark.slow
 def test_every_style_has_services_as_they_were(tmp_path: Path) -> None:
-    """What the first exploration did to the objects of the test is not there in the second, nor after it."""
+    """Changes that the first exploration made to the test's objects are absent in the second one, and after it."""
     status, printed = run(
         tmp_path,
         """

@@ -1,4 +1,4 @@
-"""What the services hold is given back after a restart, and the services do not know."""
+"""Records of services are restored after a restart, without the services' knowledge."""
 
 import json
 import pickle
@@ -182,7 +182,7 @@ def test_a_service_that_cannot_be_kept_is_told_before_anything_is_begun(tmp_path
 
 
 def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Path) -> None:
-    """What could not be undone after a restart is undone at once, and the step fails with an error that says so."""
+    """A compensation impossible after a restart runs at once, and the step fails with an error that says so."""
     service = Opening()
     with Process(tmp_path / "sagas.db", lambda step: service) as runner:
         outcome = runner.execute("a", ("before", "step"))

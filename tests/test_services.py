@@ -56,7 +56,7 @@ def records(service: Service) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", THAT_UNDO)
 def test_a_compensation_restores_the_records(kind: Callable[[], Service]) -> None:
-    """What execute changed, compensate changes back, also when others were served before."""
+    """`compensate` reverses every change of `execute`, also when other calls came in between."""
     service = kind()
 
     for number in range(20):

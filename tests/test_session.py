@@ -283,7 +283,7 @@ def test_chunks_change_nothing(data: bytes, size: int) -> None:
 @given(data=st.binary(max_size=200), more=st.binary(max_size=50), limit=st.integers(1, 400))
 @settings(deadline=None, max_examples=300)
 def test_random_bytes_never_raise_and_harm_no_good_line(data: bytes, more: bytes, limit: int) -> None:
-    """Whatever the limit, and whether a line has been begun or not."""
+    """For every limit, and with or without an unfinished line."""
     small = {"type": "execute", "saga_id": 1, "steps": []}
     talk = Talk(message_bytes_max=max(limit, len(line(small))))
 
@@ -504,7 +504,7 @@ INIT = {"src": "c0", "dest": "n1", "id": 0, "body": {"type": "init", "msg_id": 1
 
 
 def test_the_handshake_switches_the_envelope_on() -> None:
-    """What came before is answered without it."""
+    """Requests before the handshake are answered without an envelope."""
     before, *replies = replies_to(line(GOOD) + line(INIT) + line(GOOD))
 
     assert before["type"] == "saga_compensated"
@@ -672,7 +672,7 @@ def test_an_exception_of_a_service_does_not_hide_the_outcome(style: str) -> None
 
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
 def test_what_is_in_doubt_and_cannot_be_undone_is_answered_as_stuck(style: str) -> None:
-    """Nobody says that it was compensated."""
+    """The reply never says that the step was compensated."""
     held, broken = Held(), Broken(has_undo=False)
     talk = Talk(runner=InProcessRunner(lambda step: broken if step == "broken" else held))
 
@@ -771,7 +771,7 @@ class Journaled(Talk):
 
 
 def test_with_a_journal_replies_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
-    """Whatever is asked for, well or badly, in one piece: runs take place side by side, replies come in turn."""
+    """For any requests, good or bad, in one piece: runs are concurrent, replies come in order."""
     mix = [
         execute(1, "a", "b"),
         execute(2, "a", "b", fail_step="b"),
@@ -819,7 +819,7 @@ def test_a_saga_with_other_content_gets_code_22(tmp_path: Path) -> None:
 
 
 def test_status_tells_what_became_of_a_saga(tmp_path: Path) -> None:
-    """Of each kind of end, in its turn, and of one that was never there."""
+    """Of each kind of outcome, in order, and of an unknown saga."""
     talk = Journaled(tmp_path / "sagas.db")
     requests = [
         execute(1, "a"),
@@ -870,7 +870,7 @@ def test_what_an_earlier_node_had_begun_is_answered_first(tmp_path: Path) -> Non
 
 
 def test_the_replies_to_what_was_recovered_together_come_in_one_piece(tmp_path: Path) -> None:
-    """Whoever is told to stop after a piece has lost none of its replies: the runs behind them have all ended."""
+    """A client that stops after a piece has lost no reply of it: the runs behind them have all ended."""
     path = tmp_path / "sagas.db"
     journal = Journal.open(str(path))
     service = Simulated()

@@ -1,4 +1,4 @@
-"""Spelling suggestions: whoever mistypes one of a few words is told which of them is closest."""
+"""Spelling suggestions: the error for a mistyped word names the closest of the expected words."""
 
 import subprocess
 import sys

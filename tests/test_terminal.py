@@ -136,7 +136,7 @@ def test_a_run_shows_its_events_its_picture_and_how_it_ended() -> None:
 )
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
 def test_the_end_is_told_as_it_is(style: str, arguments: tuple[str, ...], status: int, sentence: str) -> None:
-    """What failed, what was undone, what is still in force; a stuck saga is a finding."""
+    """Failures, compensations and steps still in force are listed; a stuck saga is a finding."""
     result = choreo("run", *arguments, "--style", style)
 
     assert result.exit_code == status
@@ -176,7 +176,7 @@ def test_styles_that_differ_are_a_finding(command: tuple[str, ...], services: Ca
 
 
 def test_a_run_as_json_is_one_object() -> None:
-    """What was asked, how it ended, every event with who heard it, and the records of the real services."""
+    """The request, the outcome, every event with its subscribers, and the records of the real services."""
     result = choreo("run", *TRIP, "--fail", "book_car", "--fail-compensation", "book_flight", "--json")
 
     run = json.loads(result.stdout)
@@ -296,7 +296,7 @@ def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], messag
 def test_services_that_cannot_be_used_are_wrong_use(
     catalogue: str, message: str, services: Callable[[str], str]
 ) -> None:
-    """Whatever a module of services gets wrong is said in a line."""
+    """Every mistake in a module of services is reported in one line."""
     result = choreo("run", "a", "--services", services(catalogue))
 
     assert result.exit_code == 2
@@ -319,7 +319,7 @@ def test_services_that_are_not_separate_are_wrong_use(command: tuple[str, ...], 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    """What it does, its options, examples, and its exit statuses."""
+    """The help has a description, the options, examples, and the exit statuses."""
     result = choreo(command, "--help")
 
     assert result.exit_code == 0

@@ -139,7 +139,7 @@ def test_a_step_that_never_began_keeps_nothing() -> None:
 def test_a_step_more_touches_its_neighbours_or_the_orchestrator(
     itinerary: Itinerary, middle: tuple[str, ...], end: tuple[str, ...]
 ) -> None:
-    """Those whose subscriptions differ between the two tables, compiled with and without it."""
+    """The steps whose subscriptions differ between the two tables, compiled with and without the new step."""
     counted = figures(*itinerary)
 
     choreography, orchestration = counted.values()
@@ -185,7 +185,7 @@ def test_without_the_coordinator_the_saga_goes_on_and_nobody_hears_of_it() -> No
 
 
 def test_without_the_coordinator_a_join_at_the_end_is_left_half_done() -> None:
-    """Where several last steps meet, it is the coordinator who says that one of them failed."""
+    """Where several last steps meet, only the coordinator reports the failure of one of them."""
     counted = figures("a", ("b", "c"), fail_step="b")
 
     down = counted["choreography"].reporter_down
@@ -194,7 +194,7 @@ def test_without_the_coordinator_a_join_at_the_end_is_left_half_done() -> None:
 
 
 def test_a_step_called_coordinator_is_not_the_coordinator() -> None:
-    """What is down is the one at the end of the table."""
+    """The participant at the end of the table is the one that is down."""
     counted = figures("coordinator", "orchestrator")
 
     assert counted["choreography"].reporter_down.executed == ("coordinator", "orchestrator")
@@ -272,7 +272,7 @@ def test_records_of_keys_are_the_same() -> None:
 
 
 def test_the_record_of_a_service_is_all_its_fields() -> None:
-    """Those in slots as well; a service that serves two steps has one record."""
+    """Fields in slots count too; a service that serves two steps has one record."""
     both = Counter(2)
 
     assert record_of(Slotted()) == {"count": 3}
@@ -295,7 +295,7 @@ def test_no_outcome_is_not_the_same_outcome() -> None:
 
 
 def test_a_comparison_ends_in_two_tables() -> None:
-    """What differs, and who knows whom."""
+    """One table has the differences, the other the coupling."""
     result = choreo("compare", "a", "b", "c", "--fail", "c", width=100)
 
     printed = result.stdout.splitlines()

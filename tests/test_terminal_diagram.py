@@ -222,7 +222,7 @@ def recording_of(style: str, saga: tuple[Itinerary, Mishap]) -> Recording:
 @settings(deadline=None, max_examples=150)
 @given(STYLES, sagas(), WIDTHS, st.booleans())
 def test_every_line_fits_the_width(style: str, saga: tuple[Itinerary, Mishap], width: int, show_all: bool) -> None:
-    """Whatever the names, whatever the form, and nothing but text is printed."""
+    """Every name and every layout fits, and only text is printed."""
     for line in drawn(recording_of(style, saga), width, show_all):
         assert cell_len(line) <= width
         assert all(character.isprintable() for character in line)
@@ -266,7 +266,7 @@ def body_of(recording: Recording, show_all: bool = False) -> list[str]:
 
 
 def test_a_pipe_is_as_wide_as_columns_says_or_eighty() -> None:
-    """Whatever terminal there is beside the pipe."""
+    """The width does not depend on any terminal."""
     steps = [f"step_{number}" for number in range(6)]
 
     assert choreo("run", *steps, COLUMNS="").stdout == choreo("run", *steps, width=80).stdout

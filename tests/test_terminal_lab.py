@@ -178,7 +178,7 @@ def test_a_fault_that_never_happened_is_a_finding(order: str) -> None:
     ],
 )
 def test_wrong_use_is_told(arguments: list[str], why: str | None) -> None:
-    """What was expected and what came; before anything runs."""
+    """The error names the expected and the received value, before any run."""
     result = choreo(*arguments, width=200)
 
     if why is None:

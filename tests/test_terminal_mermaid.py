@@ -1,4 +1,4 @@
-"""`--mermaid`: a valid sequence diagram, whatever the names. The grammar is as much of Mermaid's as is used."""
+"""`--mermaid`: a valid sequence diagram for any names. The grammar covers the used part of Mermaid's."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Names from outside: whatever they are made of, they are text, and take as many columns as are counted."""
+"""Names from outside: any characters are shown as text, and take as many columns as are counted."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Runners and threads: no saga is executed twice, and nobody waits for himself."""
+"""Runners and threads: no saga is executed twice, and no thread deadlocks on itself."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

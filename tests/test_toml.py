@@ -1,4 +1,4 @@
-"""TOML from outside: what is nested is bounded before it is parsed."""
+"""TOML from outside: nesting is bounded before parsing."""
 
 import tomllib
 from pathlib import Path

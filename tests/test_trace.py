@@ -47,7 +47,7 @@ def trace_of(data: bytes, tmp_path: Path, *options: str, **environment: str) -> 
 
 
 def test_a_completed_chain_is_one_record_an_event_and_one_for_the_reply(tmp_path: Path) -> None:
-    """What is published and what is replied, with the fields in their documented order."""
+    """The published events and the reply, with the fields in their documented order."""
     records = trace_of(request(), tmp_path)
 
     assert [(r["event"], r["action"], r["source"]) for r in records] == [
@@ -97,7 +97,7 @@ def test_a_trace_names_nothing_that_was_not_published_before(tmp_path: Path) -> 
 
 
 def test_the_debug_level_adds_deliveries_and_calls_of_services(tmp_path: Path) -> None:
-    """Who received what, and when each local transaction and each compensation ran."""
+    """Recipients of events, and the time of each local transaction and compensation."""
     records = trace_of(request(steps=["a", "b"], fail_step="b"), tmp_path, "--trace-level", "debug")
 
     acts = [(r["action"], r["event"], r["source"]) for r in records]
@@ -161,7 +161,7 @@ def test_the_trace_goes_to_stderr_unless_a_file_is_named() -> None:
 
 
 def test_the_console_format_has_a_line_a_record_and_no_colour_in_a_pipe() -> None:
-    """Whatever the names are made of, they move nobody's cursor."""
+    """No character of a name moves the cursor."""
     node = run_node(request(steps=["\x1b[2Jboo\n", "b"], fail_step="b"), "--trace", "--trace-format", "console")
 
     lines = node.stderr.decode().splitlines()
@@ -255,7 +255,7 @@ def test_a_closed_stderr_does_not_mix_messages_into_the_trace(tmp_path: Path) ->
 
 
 def test_the_trace_of_a_request_is_there_when_its_reply_is(tmp_path: Path) -> None:
-    """Whoever reads a reply can look its trace up at once."""
+    """A client that has read a reply finds its trace at once."""
     file = tmp_path / "trace.jsonl"
     node = subprocess.Popen([*MAIN, "--trace", str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert node.stdin is not None
