@@ -157,7 +157,7 @@ def test_a_listener_that_was_removed_is_not_told(bus_of: type[Bus]) -> None:
 @pytest.mark.parametrize("bus_of", [Bus, ByTheBook])
 @pytest.mark.parametrize("forget", ["step/a/succeeded", None])
 def test_a_topic_without_listeners_is_not_handled(bus_of: type[Bus], forget: str | None) -> None:
-    """After all listeners were removed, of a topic or of the whole bus, nobody is told."""
+    """After all listeners of a topic or of the whole bus were removed, no listener is called."""
     told: list[tuple[int, str]] = []
     table = told_by(told)
     bus = bus_of(table, list[Event]().extend)
@@ -218,7 +218,7 @@ def test_an_itinerary_is_wired_once() -> None:
 
 
 def test_runs_of_one_itinerary_share_no_memory() -> None:
-    """A run that failed leaves nothing behind for the next one, even under the same saga id."""
+    """A failed run leaves no state to the next one, even under the same saga id."""
     ledger = Ledger()
     events: list[Event] = []
     runner = InProcessRunner(ledger.service_of, observe=events.append)

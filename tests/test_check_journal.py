@@ -163,7 +163,7 @@ def resume_if_stuck(path: str, saga_id: str) -> None:
 
 @both_styles
 def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(path: str, style: str) -> None:
-    """Cut off anywhere: nothing is missing yet; at rest there is no outcome, and what was due is told."""
+    """Cut off at any point: no event is missing; at rest the outcome is missing, and pending events are listed."""
     for commits in range(1, 6):
         file = f"{path}{commits}"
         write_cut(file, Request("cut", ("a", ("b", "c"), "d"), "d", None, style), commits)
@@ -177,7 +177,7 @@ def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(
 
 
 def test_what_is_due_to_nobody_is_at_rest(path: str) -> None:
-    """A run that has not ended, and of which nothing is to be delivered any more, will never end."""
+    """A run without an outcome and without pending deliveries never ends."""
     write(path, Request("s", ("a", "b")))
     change(path, "UPDATE runs SET state = 'running', ended_ms = NULL, outcome = NULL")
 
@@ -260,7 +260,7 @@ def test_every_statement_about_rows_has_a_bug_of_its_own() -> None:
 
 @pytest.mark.parametrize("request_", [COMPLETED, COMPENSATED, STUCK, ORCHESTRATED, STUCK_TOO], ids=lambda r: r.saga_id)
 def test_no_row_can_be_dropped_or_say_nothing_unnoticed(path: str, request_: Request) -> None:
-    """Each in turn; but the last ones of which nothing came, which a node may have had no time to write."""
+    """Each row in turn, except the last ones without effect, which a node may have had no time to write."""
     write(path, request_)
     deliveries = rows(path, "SELECT number, published FROM deliveries ORDER BY number")
     last = max(number for number, published in deliveries if published)
@@ -311,7 +311,7 @@ def test_that_runs_are_alike_changes_no_verdict(path: str, monkeypatch: pytest.M
 def test_of_very_many_deviations_so_many_are_listed_and_the_rest_counted(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory does not grow with what is wrong."""
+    """Memory does not grow with the number of violations."""
     change(many(path, 60), "UPDATE runs SET ended_ms = NULL")
     monkeypatch.setattr(checking_journal, "LISTED_MAX", 25)
 
@@ -438,7 +438,7 @@ def test_a_damaged_index_is_a_finding(path: str) -> None:
 
 
 def test_programs_get_the_same_as_json(path: str) -> None:
-    """One object: the counts, what deviates, what was due, and what is damaged."""
+    """One object: the counts, the deviations, the pending events, and the damage."""
     write(path, COMPLETED, COMPENSATED)
     change(path, "UPDATE runs SET state = 'stuck' WHERE run = 2")
 
@@ -464,7 +464,7 @@ def test_programs_get_the_same_as_json(path: str) -> None:
     ],
 )
 def test_a_trace_and_a_journal_exclude_each_other(arguments: list[str], expected: str) -> None:
-    """And what is for the one is not for the other."""
+    """Options of the one are refused with the other."""
     done = choreo("check", *arguments)
 
     assert done.exit_code == 2

@@ -305,7 +305,7 @@ def test_an_outcome_that_nothing_led_to_is_a_finding(planted: Callable[[Plant], 
 
 
 def test_a_run_without_an_outcome_is_told_as_one(planted: Callable[[Plant], str]) -> None:
-    """The trace ends early: what is there is explained."""
+    """The trace ends early: the available events are explained."""
     file = planted(lambda records: records[:10])
 
     result = choreo("explain", file, "undone")

@@ -93,7 +93,7 @@ def test_a_counterexample_has_the_fewest_transitions() -> None:
 
 @pytest.mark.parametrize("name", ["inbox", "outbox", "redelivery", "tombstone", "honest_compensation"])
 def test_a_counterexample_breaks_the_same_when_its_trace_is_checked(name: str) -> None:
-    """The records of a counterexample, shown to the checkers once more, say what the explorer said."""
+    """The checkers find the same violations in the records of a counterexample as the explorer."""
     definition = replace(
         DIAMOND if name == "tombstone" else CHAIN, guarantees=Guarantees(**{name: False}, ordering=False)
     )
@@ -121,7 +121,7 @@ def test_a_crash_at_any_point_does_no_harm_with_an_outbox(point: CrashPoint) -> 
 
 
 def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
-    """A state that leads to itself and to nothing else is a trap; the other saga waits in it."""
+    """A state whose only successor is itself is a livelock; the other saga waits in it."""
     report = explore(replace(POISONED, guarantees=Guarantees(dead_letter=False)))
 
     assert report.verdict is Conclusion.VIOLATED
@@ -137,7 +137,7 @@ def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
     ],
 )
 def test_where_it_stops_it_claims_no_proof(monkeypatch: pytest.MonkeyPatch, limits: Limits, why: str) -> None:
-    """It says why it stopped, and that nothing was proven."""
+    """The report has the reason for the stop, and claims no proof."""
     monkeypatch.setattr(module, "LOOK_EVERY", 1)
 
     report = explore(DIAMOND, limits=limits)
@@ -159,7 +159,7 @@ def test_too_much_under_way_is_told() -> None:
 
 
 def test_an_interruption_is_told() -> None:
-    """Ctrl-C ends it with what was found so far."""
+    """Ctrl-C ends the exploration with the results so far."""
 
     def interrupt(known: int, looked: int) -> None:
         raise KeyboardInterrupt

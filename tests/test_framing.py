@@ -307,7 +307,7 @@ def test_deep_nesting_is_one_frame() -> None:
 
 
 def test_a_value_up_to_the_limit_is_found_and_a_larger_one_is_refused() -> None:
-    """It counts from the first byte to the last, whatever blanks stand around."""
+    """The size counts from the first byte to the last, with any blanks around."""
     value = b'{"a":\n"' + b"x" * 100 + b'"\n}'
 
     just_fits = frames(b"\n" * 200, *split(b" " * 200 + value + b" " * 200), limit=len(value))
@@ -362,7 +362,7 @@ def test_a_cut_off_message_does_not_make_the_next_too_large() -> None:
 
 
 def test_what_is_pending_is_told() -> None:
-    """A session asks, for it need not frame anything while nothing is pending."""
+    """A session asks, since it bypasses the framer while the buffer is empty."""
     framer = Framer(LIMIT)
     seen = []
 

@@ -33,7 +33,7 @@ STYLES = ("choreography", "orchestration")
 
 
 def counterexample(definition: Definition, style: str = "choreography") -> tuple[Record, ...]:
-    """The records of the shortest history that breaks something."""
+    """Return the records of the shortest history with a violation."""
     found = Explorer(definition, style, catalogue()).explore().counterexample
     assert found is not None
     return found.records
@@ -85,7 +85,7 @@ def read_dirty(style: str = "choreography") -> tuple[Record, ...]:
 
 
 def test_a_local_transaction_that_happens_twice() -> None:
-    """The second delivery is called one; what both did to the resource is at the right, and what nobody heard."""
+    """The second delivery is marked; the effects of both on the resource and the unheard events are at the right."""
     assert drawn(charged_twice(), 100) == lines("""
          client     place_order      charge
             │            │              │
@@ -99,7 +99,7 @@ def test_a_local_transaction_that_happens_twice() -> None:
 
 
 def test_a_crash_between_commit_and_publish() -> None:
-    """A cross on the lifeline; what was committed stays in force, and the delivery that comes again is for nothing."""
+    """A cross marks the lifeline; the committed transaction stays in force, and the redelivery has no effect."""
     assert drawn(never_published()) == lines("""
         client     place_order      charge
            │            │              │
@@ -154,7 +154,7 @@ def test_a_lost_event_ends_in_a_cross_before_the_lifeline() -> None:
 
 
 def test_an_event_that_cannot_be_read_is_one_line() -> None:
-    """However often it was delivered; without dead letters nothing else comes of it."""
+    """One line for any number of deliveries; without dead letters it has no other effect."""
     definition = saga(PLACE, CHARGE, resources=CREDIT, kinds=(FaultKind.POISON,), guarantees=ALL_ON)
     definition = replace(definition, guarantees=Guarantees(dead_letter=False))
 
@@ -268,7 +268,7 @@ def test_what_repeats_itself_is_drawn_twice_and_counted() -> None:
 
 
 def test_with_show_all_nothing_is_left_out() -> None:
-    """A delivery of which nothing came has a hollow head."""
+    """A delivery without effect has a hollow head."""
     definition = saga(Step("a", after=()), Step("b", after=()), Step("c", after=("a", "b")), kinds=())
     records = simulated(definition, 1)
 
@@ -419,7 +419,7 @@ def parse(diagram: str) -> list[tuple[str, str]]:
 
 
 def test_mermaid_says_the_same() -> None:
-    """Arrows with the numbers of the records; what was done and what went wrong in notes."""
+    """Arrows have the numbers of the records; effects and faults are in notes."""
     assert history_mermaid(never_published()).splitlines() == lines("""
     sequenceDiagram
         actor p0 as client

@@ -58,7 +58,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A journal with something in every table and in every column."""
+    """Journal with a value in every table and in every column."""
     path = str(tmp_path_factory.mktemp("sound") / "journal.db")
     write(path, COMPENSATED, STUCK)
     write_cut(path, Request("cut", TRIP), 2)
@@ -104,7 +104,7 @@ def test_every_column_of_every_table_is_damaged_here(sound: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_command_is_surprised_by_what_stands_in_a_cell(sound: str, path: str, table: str, column: str) -> None:
-    """Never a traceback: what is documented as its exit status, and in print nothing that a terminal obeys."""
+    """Never a traceback: only documented exit statuses, and no printed control sequences."""
     for what, value in GARBAGE.items():
         for command in COMMANDS:
             if not damaged(sound, path, table, column, value):

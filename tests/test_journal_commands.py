@@ -111,7 +111,7 @@ def test_an_age_is_a_number_and_a_unit_and_never_negative(milliseconds: int, age
 
 @pytest.mark.parametrize("text", ["", "5", "d", "5 d", "-5d", "+5d", "1.5h", "5w", "5D", "٥d", "5d5h", "9999999999d"])
 def test_what_is_no_age_is_wrong_use(path: str, text: str) -> None:
-    """With examples of what is one."""
+    """The error has examples of ages."""
     done = choreo("prune", "--journal", path, f"--older-than={text}")
 
     assert done.exit_code == 2
@@ -122,7 +122,7 @@ def test_what_is_no_age_is_wrong_use(path: str, text: str) -> None:
 
 
 def test_the_runs_are_listed_the_newest_last(path: str) -> None:
-    """Each with its state and its age; of those that have not ended also what is expected next."""
+    """Each run has its state and its age; unfinished ones also have their next events."""
     write(path, COMPLETED, COMPENSATED, STUCK, at_ms=now_ms() - 3 * HOUR)
     write_cut(path, Request("cut", TRIP), 2, at_ms=now_ms() + HOUR)
 
@@ -156,7 +156,7 @@ def test_of_many_runs_the_newest_are_listed(path: str) -> None:
 
 
 def test_programs_get_a_line_a_run(path: str) -> None:
-    """All of them, unless there is a limit; what is expected next is told event by event."""
+    """All runs, unless there is a limit; the next events are listed one by one."""
     write(path, STUCK, at_ms=now_ms() - HOUR)
     write_cut(path, Request(7, TRIP), 2)
 
@@ -271,7 +271,7 @@ def test_a_stuck_saga_is_shown_with_everything_an_operator_needs(path: str) -> N
 
 
 def test_what_was_resumed_is_told_as_it_is_now(path: str) -> None:
-    """The client stays told; why it was compensated knows nothing of the compensation that had failed."""
+    """The client keeps its reply; the explanation leaves out the compensation that failed at first."""
     write(path, STUCK)
     resume(path, "stuck")
 
@@ -325,7 +325,7 @@ def test_a_run_is_told_to_programs_whole(path: str) -> None:
 
 
 def test_a_step_in_doubt_is_shown_as_such(path: str) -> None:
-    """The client was told what raised what, and so is the operator; in force it is called by nobody."""
+    """The client was told the exception and its step, and so is the operator; the step is never called in force."""
     desk = Desk()
     desk.execute = lambda reference: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # it is planted
     write(path, COMPLETED, service=desk)
@@ -339,7 +339,7 @@ def test_a_step_in_doubt_is_shown_as_such(path: str) -> None:
 
 
 def test_a_recorded_crash_is_told_as_it_was(path: str) -> None:
-    """Choreo 0.1 answered an exception with error 13 and undid nothing: whoever asks again gets that reply again."""
+    """Choreo 0.1 answered an exception with error 13 and undid no step: a client that retries gets that reply again."""
     write(path, COMPLETED)
     recorded = '{"state": "compensated", "compensated_steps": [], "defect": "book_flight: TimeoutError: no answer"}'
     with closing(sqlite3.connect(path)) as connection:
@@ -354,7 +354,7 @@ def test_a_recorded_crash_is_told_as_it_was(path: str) -> None:
 
 
 def test_a_picture_can_be_had_as_mermaid(path: str) -> None:
-    """And nothing else."""
+    """Only the diagram is printed."""
     write(path, STUCK)
 
     told = choreo("show", "stuck", "--journal", path, "--mermaid").stdout
@@ -399,7 +399,7 @@ def test_a_number_and_a_text_are_two_sagas(path: str) -> None:
 
 
 def test_rows_that_do_not_follow_from_each_other_are_a_finding(path: str) -> None:
-    """They are shown all the same, with what is wrong."""
+    """The rows are shown all the same, with the error."""
     change(write(path, COMPLETED), "UPDATE deliveries SET seat = 0 WHERE number = 2")
 
     done = choreo("show", "done", "--journal", path)
@@ -486,7 +486,7 @@ def test_colour_is_for_terminals_alone(path: str) -> None:
 
 
 def test_a_stuck_saga_is_resumed_where_no_node_has_the_journal(path: str, signs: Path) -> None:
-    """It is driven here; what was compensated before is not compensated again."""
+    """The command drives the run; no step is compensated twice."""
     write(path, STUCK)
 
     done = choreo("resume", "stuck", "--journal", path, *SERVICES)
@@ -502,7 +502,7 @@ def test_a_stuck_saga_is_resumed_where_no_node_has_the_journal(path: str, signs:
 
 
 def test_what_is_stuck_again_is_a_finding(path: str, signs: Path) -> None:
-    """As often as it is tried, until what was in the way is gone."""
+    """At every attempt, until the cause is removed."""
     write(path, STUCK)
     (signs / "closed").touch()
 
@@ -517,7 +517,7 @@ def test_what_is_stuck_again_is_a_finding(path: str, signs: Path) -> None:
 
 
 def test_what_is_not_stuck_stays_as_it_is(path: str) -> None:
-    """Completed or compensated: it is said, and nothing is written."""
+    """Completed or compensated: the command says so, and writes no row."""
     write(path, COMPLETED, COMPENSATED)
     before = Path(path).read_bytes()
 
@@ -563,7 +563,7 @@ def test_a_run_that_was_cut_off_while_it_was_resumed_goes_on(path: str, signs: P
 
 
 def test_a_node_that_has_the_journal_is_asked(path: str, signs: Path) -> None:
-    """It sees to it while it serves; whoever asks again is told as before, and the status is the new one."""
+    """The node resumes it while it serves; a client that retries gets its old reply, and the status is the new one."""
     with node(path) as running:
         stuck = running.ask(ask("s", "a", "b", fail_step="b", fail_compensation="a"))
 
@@ -606,7 +606,7 @@ def test_a_node_that_is_asked_in_vain_says_so(path: str, signs: Path) -> None:
 
 
 def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
-    """Somebody has the journal, and the run is under way: that is said, and it is not at its end."""
+    """A node has the journal and the run is in progress: the command says so, and that it has not ended."""
     write_cut(path, Request("cut", TRIP), 2)
     with locked(path):
         done = choreo("resume", "cut", "--journal", path, *SERVICES)
@@ -618,7 +618,7 @@ def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
 
 @contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Somebody has the journal, and attends to nothing."""
+    """Hold the journal as a process that handles no requests."""
     lock = Lock(path)
     try:
         yield
@@ -672,7 +672,7 @@ def test_services_that_are_not_there_leave_the_saga_as_it_is(path: str) -> None:
 
 
 def test_a_stuck_run_that_cannot_be_replayed_stays_stuck(path: str, signs: Path) -> None:
-    """Why is said, and nothing is written."""
+    """The reason is reported, and no row is written."""
     change(write(path, STUCK), "UPDATE deliveries SET seat = 9 WHERE number = 2")
 
     done = choreo("resume", "stuck", "--journal", path, *SERVICES)
@@ -697,7 +697,7 @@ def sagas_in(path: str) -> list[str]:
 
 
 def test_what_ended_long_ago_is_forgotten_and_nothing_else(path: str) -> None:
-    """With its deliveries; what is stuck or unfinished is counted, and kept."""
+    """Their deliveries are deleted too; stuck and unfinished runs are counted and kept."""
     old_and_new(path)
 
     counted = choreo("prune", "--journal", path, "--older-than", "30d", "--dry-run")
@@ -733,7 +733,7 @@ def test_a_clock_that_was_set_back_forgets_nothing(path: str) -> None:
 
 
 def test_a_prune_may_be_stopped_and_begun_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between two batches: what went is gone, the rest is there, and goes the next time."""
+    """Ctrl-C between two batches: deleted runs stay deleted, and the next prune deletes the rest."""
     write(path, *(replace(COMPLETED, saga_id=n) for n in range(10)), at_ms=now_ms() - DAY)
     monkeypatch.setattr(prune_command, "BATCH", 4)
     with monkeypatch.context() as interrupted:
@@ -869,7 +869,7 @@ def test_a_journal_that_another_program_has_locked_is_told(
 
 @contextmanager
 def without_rights(folder: Path) -> Iterator[None]:
-    """As somebody who may read the folder and its files, and may change nothing."""
+    """Run as a user who may read the folder and its files, and may not write."""
     for file in (folder, *folder.iterdir()):
         file.chmod(0o555 if file.is_dir() else 0o444)
     is_root = os.geteuid() == 0
@@ -889,7 +889,7 @@ def without_rights(folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
 def test_a_journal_that_is_read_only_is_told(path: str, tmp_path: Path, command: list[str]) -> None:
-    """By the commands that write; nothing is changed."""
+    """By the commands that write; the journal is unchanged."""
     write(path, replace(COMPLETED, saga_id="old"), STUCK, COMPLETED, at_ms=now_ms() - 40 * DAY)
     before = Path(path).read_bytes()
 

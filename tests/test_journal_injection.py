@@ -55,7 +55,7 @@ POINTS = {
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """A process that dies takes nothing along that it has written, wherever that is."""
+    """A killed process loses no data that it has written, on disk or in memory."""
     with in_memory() as directory:
         yield directory / "journal.db"
 

@@ -96,7 +96,7 @@ def answered(node: Node) -> list[str]:
 
 @pytest.mark.parametrize("harm", [*WHOLE, *TORN])
 def test_a_node_whose_log_is_harmed_answers_nothing_more(harm: Harm, path: Path) -> None:
-    """Asked in the very next moment: what it would say is not, or will not be, on disk."""
+    """Its next reply would rest on data that is not, or will not be, on disk."""
     with Node("--journal", str(path)) as node:
         answered(node)
 

@@ -147,7 +147,7 @@ HIDDEN_KEYS = {
 @pytest.mark.parametrize("key", HIDDEN_KEYS.values(), ids=list(HIDDEN_KEYS))
 @pytest.mark.parametrize("fields", [[0, 1], [1, 0], [0, 1, 0], [1, 0, 1]])
 def test_what_has_a_body_is_no_bare_body(fields: list[int], key: str, value: str) -> None:
-    """However the key is written, wherever it stands, how often it comes and whatever it has."""
+    """For any spelling, place, number and value of the key."""
     own = '"type": "execute", "saga_id": 1, "steps": []'
     text = f"{{{', '.join((own, f'{key}: {value}')[field] for field in fields)}}}".encode()
 
@@ -157,7 +157,7 @@ def test_what_has_a_body_is_no_bare_body(fields: list[int], key: str, value: str
 
 
 def test_a_field_of_a_body_that_is_called_body_is_ignored() -> None:
-    """As every field that nobody knows, be its message taken fast or with care."""
+    """Like every unknown field, with the fast decoder and with the careful one."""
     message = {"body": {"type": "execute", "saga_id": 1, "steps": ["a"], "body": {"type": "init"}}}
 
     assert care(message) == Message(Execute(1, ("a",)))
@@ -222,7 +222,7 @@ WRONG_TYPES = [
 
 @pytest.mark.parametrize(("body", "field", "value", "expected", "shown"), WRONG_TYPES)
 def test_a_wrong_type_is_named(body: dict[str, Any], field: str, value: object, expected: str, shown: str) -> None:
-    """The field, what was expected and what came; in an envelope and without."""
+    """The field, the expected and the received value; with an envelope and without."""
     wrong = body | {field: value}
 
     bare, in_envelope = mistake(wrong), mistake({"src": "c1", "dest": "n1", "body": wrong})

@@ -18,7 +18,7 @@ RECEIPT = "receipt of test.7.1"
 
 
 class Failing:
-    """A service both of whose halves raise what they are given; it counts how often they were called."""
+    """Service whose two methods raise the given exceptions; counts its calls."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -77,7 +77,7 @@ STILL = [(s, phase) for s in Signal for phase in Phase if (s, phase) not in MOVE
 
 @pytest.mark.parametrize(("signal", "phase"), MOVES)
 def test_a_signal_moves_the_participant_on(signal: Signal, phase: Phase) -> None:
-    """Each row of the transition table: the next phase, the one event, and what the service was asked."""
+    """Each row of the transition table: the next phase, the one event, and the call of the service."""
     ledger = Ledger()
     participant = participant_of(ledger.service_of("b"))
 
@@ -89,7 +89,7 @@ def test_a_signal_moves_the_participant_on(signal: Signal, phase: Phase) -> None
 
 @pytest.mark.parametrize(("signal", "phase"), STILL)
 def test_any_other_signal_changes_nothing(signal: Signal, phase: Phase) -> None:
-    """An idempotent receiver: what has no row leaves the cell, the service and the bus alone."""
+    """Idempotent receiver: a signal without a row affects neither the cell, nor the service, nor the bus."""
     ledger = Ledger()
     cell = Cell(phase, 5, RECEIPT)
 
@@ -171,7 +171,7 @@ def test_a_refusal_is_a_failure_with_its_reason(reason: str) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), RecursionError("deep"), ExceptionGroup("two", [KeyError("k")])])
 def test_an_exception_is_a_failure_with_its_traceback_once_it_is_undone(error: Exception) -> None:
-    """Anything but `Refused` is reported with one line and the whole traceback."""
+    """Any exception other than `Refused` is reported with one line and the whole traceback."""
     cell, (event,) = react(participant_of(FailingForward(error)), Signal.GO)
 
     assert cell.phase is Phase.FAILED
@@ -195,7 +195,7 @@ def test_a_step_in_doubt_is_undone_without_a_receipt_before_it_fails() -> None:
 
 
 def test_a_step_in_doubt_that_cannot_be_undone_is_stuck() -> None:
-    """After three attempts; the event tells of both exceptions, and of neither that nothing happened."""
+    """After three attempts; the event has both exceptions, and claims of neither call that it had no effect."""
     ledger = Ledger(broken=[1], stubborn=[1])
 
     cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)
@@ -207,7 +207,7 @@ def test_a_step_in_doubt_that_cannot_be_undone_is_stuck() -> None:
 
 
 def test_a_step_in_doubt_that_is_resumed_is_undone_and_not_executed_again() -> None:
-    """It is behind: what would follow it was cancelled long ago."""
+    """The step is late: its successors were cancelled long ago."""
     ledger = Ledger(broken=[1])
     resumed = Cell(Phase.RESUMED, 1, Defect("TimeoutError: no answer", ""))
 
@@ -266,7 +266,7 @@ def test_a_run_may_ask_for_a_refusal() -> None:
 
 
 def test_a_failed_step_is_never_compensated() -> None:
-    """There is nothing to undo where the local transaction was refused."""
+    """A refused local transaction has no effect to undo."""
     service = Failing(Refused("no"))
     failed, _ = react(participant_of(service), Signal.GO)
 

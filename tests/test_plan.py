@@ -65,7 +65,7 @@ def test_an_empty_group_is_nothing_to_do() -> None:
 
 
 def test_a_group_of_one_is_a_step() -> None:
-    """Brackets around a single step change nothing."""
+    """Brackets around a single step have no effect."""
     assert plan((("a",), ("b",))) == plan(("a", "b"))
 
 
@@ -104,7 +104,7 @@ def test_the_largest_chain_is_accepted() -> None:
     "itinerary", [("a",) * (STEPS_MAX + 1), (("a",) * (STEPS_MAX + 1),), (("a",) * STEPS_MAX, (), "b")]
 )
 def test_one_step_too_many_is_refused(itinerary: Itinerary) -> None:
-    """The text says what was expected and what came."""
+    """The text names the expected and the received value."""
     with pytest.raises(PlanTooLarge) as refused:
         plan(itinerary)
 
@@ -121,7 +121,7 @@ def test_the_most_dependencies_are_accepted() -> None:
 
 
 def test_too_many_dependencies_are_refused() -> None:
-    """The text says what was expected and what came."""
+    """The text names the expected and the received value."""
     group = ("a",) * 317
 
     with pytest.raises(PlanTooLarge) as refused:

@@ -89,7 +89,7 @@ def with_services(folder: Path, name: str, source: str) -> Path:
 
 
 def raising(folder: Path, statement: str) -> Path:
-    """Services of which each does this at the step "bad", and nothing at any other."""
+    """Services that run this code at the step "bad", and no code at any other."""
     return with_services(
         folder,
         "raising",
@@ -159,7 +159,7 @@ def catalogue(): return lambda step: Vandal()
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_services_print_is_not_in_what_a_command_prints(command: str, tmp_path: Path) -> None:
-    """JSON and Mermaid for programs stay what they are, up to the end of the process."""
+    """JSON and Mermaid output stay intact, up to the end of the process."""
     folder = with_services(tmp_path, "noisy", NOISY)
 
     finished = run([*CHOREO, *COMMANDS[command], "--services", "noisy"], folder)
@@ -246,7 +246,7 @@ def test_a_refusal_without_words_is_a_refusal(node: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("statement", ["raise SystemExit(0)", "raise KeyboardInterrupt"])
 @pytest.mark.parametrize("command", ["run", "explore", "simulate", "simulate on two cores"])
 def test_nothing_that_a_service_raises_ends_a_command(command: str, statement: str, tmp_path: Path) -> None:
-    """The command tells to the end what it was asked for."""
+    """The command completes its output."""
     folder = raising(tmp_path, statement)
     (folder / "saga.toml").write_text(TOML.replace('"b"', '"bad"'))
     arguments = [argument.replace("b", "bad", 1) if argument == "b" else argument for argument in COMMANDS[command]]
@@ -269,7 +269,7 @@ def test_a_real_interrupt_stops_a_command_in_a_service(tmp_path: Path) -> None:
 
 
 def test_a_real_interrupt_stops_the_laboratory(tmp_path: Path) -> None:
-    """With what it has found so far."""
+    """It stops with the results so far."""
     folder = raising(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
     (folder / "saga.toml").write_text(TOML.replace('"b"', '"bad"'))
 
@@ -317,7 +317,7 @@ def catalogue():
 def test_a_child_that_a_service_forks_ends_with_what_it_raises(
     node: str, ending: str, status: int, tmp_path: Path
 ) -> None:
-    """It is a process like any other, and does not go on as a second node with what its parent is doing."""
+    """The child ends like any other process, and does not become a second node with its parent's work."""
     folder = with_services(tmp_path, "forking", FORKING.format(ending=ending))
     requests = line(execute(1, "a", "forking", "b")) + line(execute(2, "c"))
 
@@ -343,7 +343,7 @@ def test_a_forked_child_that_comes_back_from_a_service_writes_no_journal(tmp_pat
 
 @every_node
 def test_nothing_that_a_service_starts_reads_messages_away(node: str, tmp_path: Path) -> None:
-    """As `ssh` does with whatever it finds on its stdin."""
+    """`ssh`, for one, reads its whole stdin."""
     folder = with_services(tmp_path, "reading", READING)
     requests = [line(execute(number, "a")) for number in range(1_000)]
 
@@ -391,7 +391,7 @@ FACES = {
 @pytest.mark.parametrize("source", NO_SERVICES)
 @pytest.mark.parametrize("face", FACES)
 def test_a_module_that_offers_no_services_is_wrong_use(face: str, source: str, tmp_path: Path) -> None:
-    """It says what was expected and what came, and exits with 2."""
+    """The error names the expected and the received value; exit status 2."""
     folder = with_services(tmp_path, "none", source)
 
     finished = run([*CHOREO, *FACES[face], "--services", "none"], folder)
@@ -402,7 +402,7 @@ def test_a_module_that_offers_no_services_is_wrong_use(face: str, source: str, t
 
 
 def test_a_definition_whose_module_exits_is_wrong_use(tmp_path: Path) -> None:
-    """A module is somebody else's code wherever it is imported."""
+    """Importing a module runs foreign code at any place."""
     folder = with_services(tmp_path, "leaving", "raise SystemExit(0)")
 
     finished = run([*CHOREO, "explore", "leaving:saga"], folder)

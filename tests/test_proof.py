@@ -79,7 +79,7 @@ def test_the_protocol_is_safe_in_every_shape(part: int) -> None:
 
 @in_parts
 def test_the_protocol_is_safe_in_every_graph(part: int) -> None:
-    """Also where the ways to a join have different lengths; and lint has nothing to say about any of them."""
+    """Also where the ways to a join have different lengths; and lint reports no finding for any of them."""
     cases = GRAPH_CASES[part::PARTS]
 
     reports = [Explorer(*case, catalogue()).explore() for case in cases]

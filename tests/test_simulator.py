@@ -121,7 +121,7 @@ def test_what_needs_no_fault_shrinks_to_none() -> None:
 
 
 def test_a_fault_that_never_fires_is_a_finding() -> None:
-    """A campaign that was to show something about crashes, and had none, says so."""
+    """A campaign meant to test crashes, in which none occurred, says so."""
     definition = saga(Step("a"), kinds=(FaultKind.CRASH,))
     report = campaign_of(replace(definition, faults=replace(definition.faults, hearers=("nobody",))), 20)
 
@@ -176,7 +176,7 @@ def test_without_faults_and_plan_it_takes_the_time_that_it_must() -> None:
 
 
 def test_both_drivers_of_a_history_agree() -> None:
-    """With a plan in which nothing goes wrong, the same is told as without a plan, but for the time."""
+    """With a plan without faults the records are the same as without a plan, except for the time."""
     definition = replace(trip, faults=Faults())
     steps = tuple(replace(step, fails="never") for step in definition.steps)
     definition = replace(definition, steps=steps)

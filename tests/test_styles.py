@@ -94,7 +94,7 @@ def test_a_failed_branch_cancels_what_follows_and_compensates_its_siblings() -> 
 
 
 def test_the_orchestrator_asks_and_hears() -> None:
-    """Given a failing second step, each step is commanded and replies; nothing is said between the steps."""
+    """Given a failing second step, each step is commanded and replies; steps exchange no events."""
     story = tell("orchestration", ("flight", "hotel"), fail_step="hotel")
 
     assert story.topics == [
@@ -111,7 +111,7 @@ def test_the_orchestrator_asks_and_hears() -> None:
 
 @both_styles
 def test_the_first_step_that_fails_leaves_nothing_to_undo(style: str) -> None:
-    """A saga whose first step refuses is compensated by doing nothing."""
+    """A saga whose first step refuses is compensated without any compensation."""
     story = tell(style, ("flight", "hotel"), fail_step="flight")
 
     assert story.outcome == Outcome(State.COMPENSATED, 0, (), None, "flight was told to refuse")
@@ -132,7 +132,7 @@ def test_a_name_that_stands_twice_fails_at_its_first_position(style: str) -> Non
 @both_styles
 @pytest.mark.parametrize("absent", ["tour", "", "Flight", "flight/succeeded"])
 def test_a_fail_step_that_is_not_among_the_steps_fails_nothing(style: str, absent: str) -> None:
-    """A name that nobody has is no obstacle, neither on the way forward nor backward."""
+    """An unknown name has no effect, neither on the way forward nor backward."""
     story = tell(style, ("flight", "hotel"), fail_step=absent, fail_compensation=absent)
 
     assert story.outcome.state is State.COMPLETED
@@ -401,7 +401,7 @@ def _index(effects: Sequence[tuple[str, int, str]], position: int, verb: str) ->
 
 
 def assert_report_is_honest(told: Told) -> None:
-    """The outcome lists exactly what was undone, in a possible order, and says why the saga went backward."""
+    """The outcome lists exactly the compensated steps, in a possible order, and the cause of compensation."""
     outcome, steps = told.outcome, told.plan.steps
     assert Counter(outcome.compensated_steps) == Counter(steps[position] for position in told.ledger.compensated)
     listed = [steps.index(step) for step in outcome.compensated_steps]
@@ -451,7 +451,7 @@ def test_the_report_is_honest_in_any_order_of_delivery(
 def test_the_report_is_honest_where_causes_are_heard_before_effects(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
-    """In any order of delivery that keeps cause before effect, the outcome lists what was undone and says why."""
+    """For any causal order of delivery, the outcome lists the compensated steps and the cause."""
     told = deliver(STYLES[style], *saga, order, causal=True)
 
     assert_effects_are_right(told)
@@ -513,7 +513,7 @@ def test_a_join_that_does_not_hear_of_a_failure_is_found() -> None:
 
 
 def test_a_participant_without_a_tombstone_is_found() -> None:
-    """A planted bug: a step that was told to stop before it began begins all the same, and nobody undoes it."""
+    """Planted bug: a step that was cancelled before it began begins all the same, and is never undone."""
     eager = _rewired(
         lambda row: (
             _without_moves(row, Phase.WAITING) if row.hearer == "car" and row.topic.fact is Fact.CANCELLED else row
@@ -563,7 +563,7 @@ def test_every_outcome_is_reached_among_all_small_sagas() -> None:
 @settings(deadline=None, max_examples=50)
 @given(sagas())
 def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) -> None:
-    """A watched style tells of every delivery, and does what it does unwatched."""
+    """A watched style reports every delivery, and behaves as it does unwatched."""
     itinerary, mishap = saga
     seen: list[tuple[str, str]] = []
     ledger = mishap.ledger()

@@ -53,7 +53,7 @@ def test_the_command_line_suggests_the_closest_word(arguments: list[str], expect
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_node_suggests_the_closest_word(arguments: list[str], expected: str) -> None:
-    """Before anything is read."""
+    """The suggestion comes before any input is read."""
     node = subprocess.run(
         [sys.executable, "main.py", *arguments], cwd=ROOT, input="", capture_output=True, text=True, check=False
     )

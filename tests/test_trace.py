@@ -173,7 +173,7 @@ def test_the_console_format_has_a_line_a_record_and_no_colour_in_a_pipe() -> Non
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x9b", "\x07", "\u200b", "\ue000"], ids=ascii)
 def test_no_character_in_the_console_format_turns_a_line_around_or_ends_it(character: str) -> None:
-    """Neither in a step's name, nor in a saga's, nor in a reason, nor in what a defect logs."""
+    """In a step's name, a saga's name, a reason, or the log of a defect."""
     name = f"a{character}b"
     node = run_node(request(steps=["x", name], fail_step=name, saga_id=name), "--trace", "--trace-format", "console")
 
@@ -197,7 +197,7 @@ def test_a_number_of_very_many_digits_is_traced() -> None:
 
 @pytest.mark.parametrize("place", ["missing/trace.jsonl", "."])
 def test_a_trace_file_that_cannot_be_opened_ends_the_node_before_it_reads(tmp_path: Path, place: str) -> None:
-    """Exit status 2, a clear word on stderr, nothing on stdout."""
+    """Exit status 2, a clear word on stderr, empty stdout."""
     reader, writer = os.pipe()
     os.write(writer, request())
 
@@ -232,7 +232,7 @@ def test_replies_that_cannot_be_written_end_the_node_with_a_word() -> None:
 
 
 def test_a_trace_to_a_closed_stderr_does_not_harm_the_node() -> None:
-    """There is nobody to tell, so nothing is told."""
+    """The trace is dropped, since its reader is gone."""
     command = f'"{sys.executable}" main.py --trace 2>&-'
 
     node = subprocess.run(["bash", "-c", command], input=request(), stdout=subprocess.PIPE, cwd=ROOT, check=False)
