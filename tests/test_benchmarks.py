@@ -107,7 +107,7 @@ def test_a_benchmark_that_does_not_exist_is_wrong_use() -> None:
 
 @pytest.mark.parametrize("refusing", [None, *STEPS])
 def test_sagas_with_simpy_are_sagas(refusing: str | None) -> None:
-    """All is done, or what was done is undone, and the client hears which."""
+    """All steps take effect or all effects are undone, and the client is told which."""
     services = {step: Counted(refuses=step == refusing) for step in STEPS}
 
     sagas = SimpySagas(STEPS, services.__getitem__, runs=2)

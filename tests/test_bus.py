@@ -101,7 +101,7 @@ def test_every_event_travels_over_pyee(style: str, emits: Emits) -> None:
 
 @both_styles
 def test_nobody_emits_inside_an_emit(style: str, emits: Emits) -> None:
-    """What a reaction returns is queued; an emit is over before the next one begins."""
+    """The events of a reaction are queued; the current emit is over before the next one begins."""
     tell(style, ("a", ("b", "c"), "d", ("e", "f")), fail_step="f")
 
     assert emits.depth_max == 1
@@ -157,7 +157,7 @@ def test_a_listener_that_was_removed_is_not_told(bus_of: type[Bus]) -> None:
 @pytest.mark.parametrize("bus_of", [Bus, ByTheBook])
 @pytest.mark.parametrize("forget", ["step/a/succeeded", None])
 def test_a_topic_without_listeners_is_not_handled(bus_of: type[Bus], forget: str | None) -> None:
-    """After all listeners were removed, of a topic or of the whole bus, nobody is told."""
+    """After all listeners of a topic or of the whole bus were removed, no listener is called."""
     told: list[tuple[int, str]] = []
     table = told_by(told)
     bus = bus_of(table, list[Event]().extend)
@@ -181,7 +181,7 @@ def test_an_event_that_nobody_hears_is_an_error_of_the_wiring(name: str) -> None
 
 
 def test_events_are_observed_before_they_are_emitted() -> None:
-    """Whoever watches sees an event before anybody has reacted to it, and each one once."""
+    """The observer receives each event once, before any participant reacts to it."""
     seen: list[tuple[str, int]] = []
     ledger = Ledger()
     runner = InProcessRunner(ledger.service_of, observe=lambda e: seen.append((e.topic.name, len(ledger.calls))))
@@ -218,7 +218,7 @@ def test_an_itinerary_is_wired_once() -> None:
 
 
 def test_runs_of_one_itinerary_share_no_memory() -> None:
-    """A run that failed leaves nothing behind for the next one, even under the same saga id."""
+    """A failed run leaves no state to the next one, even under the same saga id."""
     ledger = Ledger()
     events: list[Event] = []
     runner = InProcessRunner(ledger.service_of, observe=events.append)

@@ -101,7 +101,7 @@ def test_what_runs_at_once_is_taken(call: Any) -> None:
 
 
 def test_a_service_without_a_method_is_refused_by_name() -> None:
-    """What was expected, and what came."""
+    """The error names the expected and the received value."""
     with pytest.raises(UnfitService, match=r"expected a service with execute\(\) and compensate\(\) for 'pay', got 7"):
         fit(7, "pay")  # type: ignore[arg-type]
 
@@ -122,7 +122,7 @@ def test_a_runner_in_memory_refuses_it_before_anything_runs(style: str) -> None:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("call", NEVER_RUN.values(), ids=NEVER_RUN)
 def test_a_plain_function_that_returns_what_has_not_run_is_a_defect(call: Any, style: str) -> None:
-    """The step has not succeeded, and Python warns of nothing that was never awaited."""
+    """The step has not succeeded, and Python gives no warning of a coroutine that was never awaited."""
     services = {"first": Plain(), "pay": Plain(lambda reference: call(reference))}
     runner = InProcessRunner(services.__getitem__)
 
@@ -144,7 +144,7 @@ def test_a_compensation_that_has_not_run_has_not_compensated() -> None:
 
 
 def test_a_future_is_cancelled() -> None:
-    """What an event loop would have done later is not done."""
+    """Work that an event loop would have done later is not done."""
     with closing(asyncio.new_event_loop()) as loop:
         future: asyncio.Future[None] = loop.create_future()
 
@@ -156,7 +156,7 @@ def test_a_future_is_cancelled() -> None:
 
 @pytest.mark.parametrize("options", [(), ("--journal", "sagas.db")], ids=["plain", "durable"])
 def test_a_node_refuses_it_and_serves_the_next(module: str, options: tuple[str, ...], tmp_path: Path) -> None:
-    """The reply names the step and the method; nothing is told as completed."""
+    """The reply names the step and the method; no step is reported as completed."""
     path = tmp_path / "in.jsonl"
     requests = [
         {"type": "execute", "msg_id": i, "saga_id": name, "steps": [name]} for i, name in enumerate(["pay", "later"])
@@ -184,7 +184,7 @@ def test_a_node_refuses_it_and_serves_the_next(module: str, options: tuple[str, 
     ids=lambda words: words[0],
 )
 def test_a_command_refuses_it_as_wrong_use(module: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    """With what to do."""
+    """The error says what to do."""
     path = tmp_path / "pay.toml"
     path.write_text('[saga]\nname = "pay"\n[[step]]\nname = "pay"\nservice = "pay"\n')
 

@@ -40,7 +40,7 @@ MIXED: Lines = [
 
 
 def node(requests: Iterable[dict[str, Any]], *options: str) -> Lines:
-    """What the real node traces of these sagas."""
+    """Return the trace that the real node writes for these sagas."""
     data = b"".join(json.dumps({"type": "execute", **request}).encode() + b"\n" for request in requests)
     command = [sys.executable, str(ROOT / "main.py"), "--trace", *options]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
@@ -116,7 +116,7 @@ def test_a_thousand_sagas_of_the_node_break_nothing_within_seconds(level: str) -
 
 @pytest.mark.slow
 def test_a_very_long_run_is_checked_within_seconds() -> None:
-    """Two thousand steps forward and back: nothing is copied for each of them that grows with their number."""
+    """Two thousand steps forward and back: no per-event copy grows with their number."""
     names = [f"s{number}" for number in range(2_000)]
 
     verdict = judged(node([{"saga_id": "long", "steps": names, "fail_step": names[-1]}], "--trace-level", "debug"))
@@ -153,7 +153,7 @@ def test_the_lab_breaks_nothing_with_its_definition_and_without(style: str) -> N
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_trace_with_faults_is_judged_as_in_the_lab(style: str) -> None:
-    """With the definition what the lab found first is found; without it a correct history stays correct."""
+    """With the definition, the checker finds the lab's first violation; without it, a correct history stays correct."""
     found = 0
     for each in lessons():
         for definition in (each.broken, each.mended):
@@ -171,7 +171,7 @@ def test_a_trace_with_faults_is_judged_as_in_the_lab(style: str) -> None:
 
 
 def test_a_definition_brings_the_minimum() -> None:
-    """That credit must not be negative is known to whoever knows the definition."""
+    """The checker knows from the definition that credit must not be negative."""
     definition = lesson(14).broken
     told = simulated(definition, "choreography")
     for record in told:
@@ -183,7 +183,7 @@ def test_a_definition_brings_the_minimum() -> None:
 
 
 def test_a_definition_brings_the_pivot() -> None:
-    """Lesson 3 undoes what comes before the pivot, after it has committed."""
+    """Lesson 3 undoes the steps before the pivot after the pivot has committed."""
     told = simulated(lesson(3).broken, "choreography")
 
     assert "S6" in codes(judged(told, definition=lesson(3).broken))
@@ -191,7 +191,7 @@ def test_a_definition_brings_the_pivot() -> None:
 
 
 def test_a_definition_says_which_step_is_missing(write: Callable[..., str]) -> None:
-    """A run that ends before notify is complete for whoever knows no plan."""
+    """Without the plan, a run that ends before notify looks complete."""
     told = [record for record in simulated(sagas.order, "choreography") if record.get("step") != "notify"]
     told = [r | ({"causation_id": "run-1/step/ship/succeeded"} if r["event"] == "saga.completed" else {}) for r in told]
 
@@ -250,7 +250,7 @@ CHAIN: Lines = [{"saga_id": "s", "steps": ["a", "b", "c"], "fail_step": "c"}]
 def test_a_changed_line_breaks_the_right_invariant(
     event: str, step: str | None, changed: dict[str, str] | None, code: str
 ) -> None:
-    """Dropped where nothing is put in its place."""
+    """A line is dropped where no replacement is given."""
     told = [
         changed and record | changed
         if (record["event"], record.get("step"), record["action"]) == (event, step, "publish")
@@ -284,7 +284,7 @@ def test_a_swapped_undo_is_out_of_order() -> None:
 
 
 def test_a_word_that_choreo_does_not_know_is_told(write: Callable[..., str]) -> None:
-    """And what follows from its lack is found."""
+    """Its consequences are found too."""
     told = [
         r | {"event": "step.suceeded"} if r["event"] == "step.succeeded" and r["step"] == "b" else r
         for r in node(CHAIN)
@@ -311,7 +311,7 @@ def test_a_run_of_two_sagas_is_damaged(write: Callable[..., str]) -> None:
 
 
 def test_what_never_came_is_listed() -> None:
-    """Of a run that turned back: the compensations in their order, the outcome, the reply."""
+    """For a run that turned back, the missing events are the compensations in order, the outcome, and the reply."""
     told = node(CHAIN)
     cut = [record for record in told if record["event"] in ("saga.started", "step.succeeded", "step.failed")]
 
@@ -327,7 +327,7 @@ def test_what_never_came_is_listed() -> None:
 
 
 def test_with_a_plan_the_step_that_is_due_is_known() -> None:
-    """charge is next; what comes after it is not due yet."""
+    """charge is next; the steps after it are not due yet."""
     told = node([{"saga_id": "s", "steps": ["place_order", "charge"]}])[:2]
 
     verdict = judged(told, definition=sagas.order)
@@ -336,7 +336,7 @@ def test_with_a_plan_the_step_that_is_due_is_known() -> None:
 
 
 def test_a_command_without_an_answer_is_due() -> None:
-    """In orchestration it is known who was told to do what."""
+    """In orchestration the addressee of each command is known."""
     told = node([{"saga_id": "s", "steps": ["a", "b"], "style": "orchestration"}])[:4]
 
     assert judged(told).due[0].expected[0] == "the success or the failure of b"
@@ -356,7 +356,7 @@ def test_a_lock_that_is_never_released_is_due() -> None:
 
 
 def test_what_people_read(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The first deviation, then everything run by run, then how much there is, and what it rests on."""
+    """The output has the first deviation, all deviations run by run, their number, and the basis of the verdict."""
     told = [
         record
         for record in node(MIXED[:1] + CHAIN)
@@ -505,7 +505,7 @@ def test_the_step_may_stand_in_the_data_and_others_may_be_causes_too() -> None:
     ],
 )
 def test_a_cloud_event_that_is_none_is_an_error(change: dict[str, Any], why: str) -> None:
-    """With the line, what was expected and what came."""
+    """The error names the line, the expected and the received value."""
     told = list(as_cloud_events(node(CHAIN)))
     told[1] |= change
 
@@ -574,7 +574,7 @@ def mapped(told: Lines, mapping: str = MAPPING) -> Judgement:
 
 
 def test_any_log_is_read_with_a_mapping(write: Callable[..., str]) -> None:
-    """Dotted paths, words for steps, for the saga and for replies; a line about something else is counted."""
+    """Dotted paths, words for steps, for the saga and for replies; an unrelated line is counted."""
     told = [REFUNDED[0], {"msg": "cache miss"}, {"level": 3}, *REFUNDED[1:]]
 
     done = choreo("check", write(told), "--mapping", write(MAPPING, "mapping.toml"), "--json")
@@ -612,7 +612,7 @@ def test_of_what_a_log_never_tells_nothing_is_expected() -> None:
     ],
 )
 def test_a_mapped_line_without_its_run_or_step_is_an_error(line: dict[str, Any], why: str) -> None:
-    """What is understood must be understood as a whole."""
+    """A line that is mapped in part only is an error."""
     with pytest.raises(NotATrace) as error:
         mapped([line])
 
@@ -638,7 +638,7 @@ def test_a_mapped_line_without_its_run_or_step_is_an_error(line: dict[str, Any],
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_an_error(text: str, why: str, write: Callable[..., str]) -> None:
-    """The key, what was expected, what came; and exit status 2."""
+    """The error names the key, the expected and the received value; exit status 2."""
     with pytest.raises(WrongMapping) as error:
         read_mapping(text)
 
@@ -706,7 +706,7 @@ def test_what_is_no_trace_is_wrong_use(content: str, why: str, write: Callable[.
 
 @pytest.mark.parametrize("form", ["choreo", "cloudevents", "json"])
 def test_a_lone_surrogate_anywhere_is_read_as_any_other_character(form: str, write: Callable[..., str]) -> None:
-    """JSON can spell it: in a name, a word and a key; what people and programs are told is printable."""
+    """JSON can spell it, in a name, a word and a key; all output is printable."""
     lone = "\ud800"
     made = {
         "choreo": [record | {lone: lone, "reason": lone} for record in node([{"saga_id": lone, "steps": ["a", lone]}])],

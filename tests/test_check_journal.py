@@ -1,4 +1,4 @@
-"""`choreo check --journal`: what a node writes holds, and whatever else stands in a journal is found."""
+"""`choreo check --journal`: a journal written by a node passes, and every other content is reported."""
 
 import json
 import pickle
@@ -69,7 +69,7 @@ def codes(verdict: Judgement) -> list[str]:
 
 
 def records_in(path: str) -> dict[str, list[Record]]:
-    """What every run of a journal tells."""
+    """Return the records of every run of a journal."""
     journal = Journal.open_to_read(path)
     told = {}
     for row in journal.runs():
@@ -104,7 +104,7 @@ def execute_line(number: int, request: Request) -> bytes:
 
 
 def essences(records: Iterable[dict[str, Any]], action: str) -> Counter[tuple[Any, ...]]:
-    """What records say, apart from when; of calls those that took effect, since nobody is asked who is to refuse."""
+    """Count records without their times. Of calls, only those with an effect: replay calls no service."""
     names = ("event", "saga_id", "run", "source", "step", "position", "id", "causation_id", "reason")
     is_call = action in ("execute", "compensate")
     chosen = (r for r in records if r["action"] == action and not (is_call and "reason" in r))
@@ -163,7 +163,7 @@ def resume_if_stuck(path: str, saga_id: str) -> None:
 
 @both_styles
 def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(path: str, style: str) -> None:
-    """Cut off anywhere: nothing is missing yet; at rest there is no outcome, and what was due is told."""
+    """Cut off at any point: no event is missing; at rest the outcome is missing, and pending events are listed."""
     for commits in range(1, 6):
         file = f"{path}{commits}"
         write_cut(file, Request("cut", ("a", ("b", "c"), "d"), "d", None, style), commits)
@@ -177,7 +177,7 @@ def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(
 
 
 def test_what_is_due_to_nobody_is_at_rest(path: str) -> None:
-    """A run that has not ended, and of which nothing is to be delivered any more, will never end."""
+    """A run without an outcome and without pending deliveries never ends."""
     write(path, Request("s", ("a", "b")))
     change(path, "UPDATE runs SET state = 'running', ended_ms = NULL, outcome = NULL")
 
@@ -260,7 +260,7 @@ def test_every_statement_about_rows_has_a_bug_of_its_own() -> None:
 
 @pytest.mark.parametrize("request_", [COMPLETED, COMPENSATED, STUCK, ORCHESTRATED, STUCK_TOO], ids=lambda r: r.saga_id)
 def test_no_row_can_be_dropped_or_say_nothing_unnoticed(path: str, request_: Request) -> None:
-    """Each in turn; but the last ones of which nothing came, which a node may have had no time to write."""
+    """Each row in turn, except the last ones without effect, which a node may have had no time to write."""
     write(path, request_)
     deliveries = rows(path, "SELECT number, published FROM deliveries ORDER BY number")
     last = max(number for number, published in deliveries if published)
@@ -287,7 +287,7 @@ def many(path: str, count: int) -> str:
 
 
 def test_the_one_run_that_deviates_is_found_among_many_that_are_alike(path: str) -> None:
-    """Those are judged once, and this one is not taken for one of them."""
+    """Equal runs are checked once, and the run that deviates does not count as equal to them."""
     change(many(path, 200), "UPDATE deliveries SET published = 'compensated:0' WHERE run = 126 AND number = 1")
 
     verdict = judged(path)
@@ -311,7 +311,7 @@ def test_that_runs_are_alike_changes_no_verdict(path: str, monkeypatch: pytest.M
 def test_of_very_many_deviations_so_many_are_listed_and_the_rest_counted(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory does not grow with what is wrong."""
+    """Memory does not grow with the number of violations."""
     change(many(path, 60), "UPDATE runs SET ended_ms = NULL")
     monkeypatch.setattr(checking_journal, "LISTED_MAX", 25)
 
@@ -322,7 +322,7 @@ def test_of_very_many_deviations_so_many_are_listed_and_the_rest_counted(
 
 
 def test_progress_is_told_batch_by_batch(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many runs were judged so far."""
+    """Progress is the number of runs checked so far."""
     many(path, 10)
     monkeypatch.setattr(checking_journal, "BATCH", 4)
     told: list[int] = []
@@ -381,7 +381,7 @@ class Executes:
 
 
 def test_what_holds_is_said_in_three_lines(path: str) -> None:
-    """Of the runs, of the rows, and of the file."""
+    """The three lines are about the runs, the rows, and the file."""
     write(path, *EVERY_KIND)
 
     done = choreo("check", "--journal", path)
@@ -408,7 +408,7 @@ def test_what_deviates_is_told_run_by_run_with_its_delivery(path: str) -> None:
 
 
 def test_a_run_that_is_under_way_is_mentioned(path: str) -> None:
-    """Nothing is wrong with it; with --at-rest its outcome is missing, and what is due is listed."""
+    """A running run is no violation. With --at-rest its missing outcome is one, and its pending events are listed."""
     write_cut(path, COMPLETED, 2)
 
     merely, at_rest = choreo("check", "--journal", path), choreo("check", "--journal", path, "--at-rest")
@@ -438,7 +438,7 @@ def test_a_damaged_index_is_a_finding(path: str) -> None:
 
 
 def test_programs_get_the_same_as_json(path: str) -> None:
-    """One object: the counts, what deviates, what was due, and what is damaged."""
+    """One object: the counts, the deviations, the pending events, and the damage."""
     write(path, COMPLETED, COMPENSATED)
     change(path, "UPDATE runs SET state = 'stuck' WHERE run = 2")
 
@@ -464,7 +464,7 @@ def test_programs_get_the_same_as_json(path: str) -> None:
     ],
 )
 def test_a_trace_and_a_journal_exclude_each_other(arguments: list[str], expected: str) -> None:
-    """And what is for the one is not for the other."""
+    """Options of the one are refused with the other."""
     done = choreo("check", *arguments)
 
     assert done.exit_code == 2

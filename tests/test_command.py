@@ -32,7 +32,7 @@ def test_the_three_names_are_one_program(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_has_an_example_and_the_exit_statuses(name: str) -> None:
-    """`--help` tells what a newcomer needs."""
+    """`--help` has the facts that a newcomer needs."""
     node = run([*NAMES[name], "--help"])
 
     assert node.returncode == 0
@@ -55,7 +55,7 @@ def test_help_has_an_example_and_the_exit_statuses(name: str) -> None:
     ],
 )
 def test_wrong_use_is_told_and_exits_with_2(options: list[str], expected: str) -> None:
-    """Before anything is read, and without a traceback."""
+    """The error comes before any input is read, and without a traceback."""
     node = run([*NAMES["main.py"], *options], REQUEST)
 
     assert node.returncode == 2
@@ -65,7 +65,7 @@ def test_wrong_use_is_told_and_exits_with_2(options: list[str], expected: str) -
 
 
 def test_the_start_is_light() -> None:
-    """What a plain node does not need is not imported."""
+    """Modules that a plain node does not need are not imported."""
     program = "import sys; from choreo.node.command import main; main([]); print(*sys.modules, file=sys.stderr)"
 
     node = run([sys.executable, "-c", program], REQUEST)

@@ -17,7 +17,7 @@ both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 
 
 class Desk:
-    """The coordinator of one itinerary, handed one event after the other; `said` is what it published."""
+    """Coordinator of one itinerary that receives one event after the other; `said` has its published events."""
 
     def __init__(self, itinerary: Itinerary) -> None:
         self._table: Table = table_of("choreography", itinerary)
@@ -31,7 +31,7 @@ class Desk:
         return [row.topic.name for row in self._rows]
 
     def hear(self, *names: str) -> list[str]:
-        """The topics of what it publishes at once on hearing these, one after the other."""
+        """Return the topics that it publishes on receiving these events, one after the other."""
         before = len(self.said)
         for name in names:
             (row,) = [row for row in self._rows if row.topic.name == name]
@@ -47,7 +47,7 @@ class Desk:
 
 
 def test_a_saga_without_steps_is_completed_as_it_starts() -> None:
-    """Nothing to do is done at once."""
+    """An empty saga completes at once."""
     desk = Desk(())
 
     assert desk.hear("saga/started") == ["saga/completed"]
@@ -55,7 +55,7 @@ def test_a_saga_without_steps_is_completed_as_it_starts() -> None:
 
 
 def test_the_success_of_the_last_step_completes_a_chain() -> None:
-    """In a chain the coordinator hears of nothing else on the way forward."""
+    """In a chain the coordinator receives no other event on the way forward."""
     desk = Desk(("a", "b", "c"))
 
     assert [name for name in desk.hears if "succeeded" in name] == ["step/c/succeeded"]
@@ -64,7 +64,7 @@ def test_the_success_of_the_last_step_completes_a_chain() -> None:
 
 
 def test_the_end_of_the_first_step_compensates_a_chain() -> None:
-    """The outcome lists what was undone, in that order, and why."""
+    """The outcome lists the compensated steps, in that order, and the reason."""
     desk = Desk(("a", "b", "c"))
 
     assert desk.hear("step/c/failed", "step/b/compensated") == []
@@ -73,7 +73,7 @@ def test_the_end_of_the_first_step_compensates_a_chain() -> None:
 
 
 def test_several_last_steps_are_joined() -> None:
-    """A saga is completed when every last step has succeeded, in whatever order."""
+    """A saga is completed when every last step has succeeded, in any order."""
     desk = Desk(("a", ("b", "c", "d")))
 
     assert desk.hear("step/d/succeeded", "step/b/succeeded") == []
@@ -100,7 +100,7 @@ def test_a_late_success_does_not_complete_a_cancelled_saga() -> None:
 
 
 def test_saga_cancelled_exists_only_where_several_last_steps_meet() -> None:
-    """In a chain nobody needs to be told."""
+    """In a chain no participant needs it."""
     chain, fork = (table_of("choreography", steps) for steps in (("a", ("b", "c"), "d"), ("a", ("b", "c"))))
 
     assert "saga/cancelled" not in [row.topic.name for row in chain.subscriptions]
@@ -108,7 +108,7 @@ def test_saga_cancelled_exists_only_where_several_last_steps_meet() -> None:
 
 
 def test_a_stuck_step_is_named_with_what_was_undone_before_it() -> None:
-    """What stands before the stuck step is still in force, and is not waited for."""
+    """Steps before the stuck step are still in force, and the outcome does not wait for them."""
     desk = Desk(("a", "b", "c", "d"))
 
     assert desk.hear("step/d/failed", "step/c/compensated") == []
@@ -150,7 +150,7 @@ def test_the_first_of_several_stuck_steps_is_named() -> None:
     ],
 )
 def test_a_run_has_one_outcome_for_ever(itinerary: Itinerary, names: list[str]) -> None:
-    """Whatever is heard after the outcome changes nothing."""
+    """No event received after the outcome changes it."""
     desk = Desk(itinerary)
     desk.hear(*names)
     closed, said = desk.cell, list(desk.said)
@@ -170,7 +170,7 @@ def test_a_run_has_one_outcome_for_ever(itinerary: Itinerary, names: list[str]) 
     ],
 )
 def test_a_duplicate_is_reported_once(names: list[str]) -> None:
-    """The coordinator is an idempotent receiver too: what it heard twice happened once."""
+    """The coordinator is an idempotent receiver too: a duplicate has no effect."""
     desk = Desk(("a", "b", "c"))
 
     desk.hear(*names)
@@ -198,7 +198,7 @@ def test_a_report_waits_for_what_led_to_it(names: list[str]) -> None:
 
 
 def test_a_stuck_report_waits_for_what_led_to_it() -> None:
-    """What was undone after the stuck step is listed, even if the coordinator hears of it late."""
+    """A compensation after the stuck step is listed, even if the coordinator receives it late."""
     desk = Desk(("a", "b", "c", "d"))
 
     desk.hear("step/a/compensation_failed", "step/b/compensated", "step/c/compensated", "step/d/failed")
@@ -210,7 +210,7 @@ def test_a_stuck_report_waits_for_what_led_to_it() -> None:
 
 @both_styles
 def test_siblings_of_a_stuck_step_are_still_compensated(style: str) -> None:
-    """A compensation that keeps failing holds up what comes before it, and nothing beside it."""
+    """A compensation that keeps failing blocks the steps before it, and no parallel step."""
     itinerary = ("a", ("b", "c", "d"), "e", "f")
 
     story = tell(style, itinerary, fail_step="f", fail_compensation="c")
@@ -252,7 +252,7 @@ def test_the_failing_step_itself_cannot_get_stuck(style: str) -> None:
 
 @both_styles
 def test_an_exception_is_named_in_the_outcome_and_its_step_is_undone(style: str) -> None:
-    """A service that raises something else than `Refused` may have taken effect, so its compensation is called too."""
+    """A service that raises an exception other than `Refused` may have taken effect: it is compensated too."""
     story = tell(style, ("a", "b"), Ledger(broken=[1]))
 
     assert story.outcome.state is State.COMPENSATED
@@ -275,7 +275,7 @@ def test_an_exception_is_named_in_the_outcome_and_its_step_is_undone(style: str)
 def test_what_is_in_doubt_and_cannot_be_undone_is_stuck(
     style: str, itinerary: Itinerary, broken: int, standing: list[int], compensated: tuple[str, ...]
 ) -> None:
-    """It may be in force, and nobody says compensated; what does not depend on it is undone all the same."""
+    """It may be in force, and is never reported as compensated; independent steps are undone all the same."""
     story = tell(style, itinerary, Ledger(broken=[broken], stubborn=[broken]))
 
     assert story.outcome.state is State.STUCK
@@ -289,7 +289,7 @@ def test_what_is_in_doubt_and_cannot_be_undone_is_stuck(
 @both_styles
 @pytest.mark.parametrize("stuck", [0, 1, 2])
 def test_of_several_steps_in_doubt_the_outcome_names_those_that_may_be_in_force(style: str, stuck: int) -> None:
-    """Those that were undone are not among them, and the reason is that of the step that is stuck."""
+    """Steps that were undone are not named, and the reason is that of the stuck step."""
     story = tell(style, (("a", "b", "c"),), Ledger(broken=[0, 1, 2], stubborn=[stuck]))
 
     step = "abc"[stuck]
@@ -304,7 +304,7 @@ def test_of_several_steps_in_doubt_the_outcome_names_those_that_may_be_in_force(
 @given(sagas(itineraries(depth_max=4)))
 @example((("a", ("b", "c"), "d"), Mishap("d", "b")))
 def test_a_stuck_outcome_is_honest(style: str, saga: tuple[Itinerary, Mishap]) -> None:
-    """It lists exactly what was undone, and names a step that is in force and whose compensation was tried in vain."""
+    """It lists exactly the compensated steps, and names a step that is in force and whose compensation failed."""
     itinerary, mishap = saga
 
     story = tell(style, itinerary, mishap.ledger(), mishap.fail_step, mishap.fail_compensation)

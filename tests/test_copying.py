@@ -68,14 +68,14 @@ class Emptied:
 
 
 class Unkept(Emptied):
-    """Hands out what cannot be copied."""
+    """Returns a receipt that cannot be copied."""
 
     def execute(self, reference: str) -> Any:
         return threading.Lock()
 
 
 class Leaving(Emptied):
-    """Ends the process when it is asked what it holds, once it holds something."""
+    """Exits the process when its state is read, once it has some."""
 
     used = False
 
@@ -97,13 +97,13 @@ def explored(make: Callable[[], Any], fails: str = "always") -> Report:
 
 @pytest.mark.parametrize("make", [Rebuilt, Slotted, Emptied])
 def test_every_branch_begins_with_its_own(make: Callable[[], Any]) -> None:
-    """Whatever happened in other orders of events is not there in this one."""
+    """A branch of the search has no effects of other branches."""
     assert explored(make).outcomes.keys() == {"compensated"}
     assert explored(make, "never").outcomes.keys() == {"completed"}
 
 
 def test_a_service_that_cannot_be_copied_is_named() -> None:
-    """Before anything is explored."""
+    """The error comes before the exploration."""
     with pytest.raises(
         NoCopy, match=r"service Locked: expected what can be copied, got the field .*, a lock .TypeError.*__getstate__"
     ):

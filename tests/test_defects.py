@@ -109,7 +109,7 @@ def test_whatever_a_service_raises_is_found(
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_a_wrong_signature_is_found(look: Any, style: str) -> None:
-    """Every call is a defect, and nothing else goes wrong."""
+    """Every call is a defect, and there is no other finding."""
     report = look(WrongSignature(), definition_of(), style)
 
     assert report.verdict is Conclusion.VIOLATED
@@ -127,7 +127,7 @@ def test_a_refusal_is_no_defect(look: Any, refusal: Refused, style: str) -> None
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_a_step_that_may_raise_is_no_finding(look: Any, style: str) -> None:
-    """Of a service that calls outside an exception is an answer that nobody knows; the saga itself is looked at."""
+    """An exception from a service means an unknown answer; the exploration is about the saga itself."""
     report = look(Till(TimeoutError("no answer")), definition_of(may_raise=True), style)
 
     assert report.verdict is Conclusion.SAFE
@@ -242,7 +242,7 @@ def test_a_definition_lets_a_step_raise(folder: Path) -> None:
 
 
 def test_ctrl_c_stops_a_service_that_takes_long(folder: Path) -> None:
-    """It is the user's, not the service's: no defect, and nothing proven."""
+    """Ctrl-C comes from the user, not from the service: no defect, and no proof."""
     began = folder / "began"
     arguments = written(folder, f"open({str(began)!r}, 'w').close(); __import__('time').sleep(60)")
     command = subprocess.Popen(
@@ -289,7 +289,7 @@ def test_services_that_are_given_serve_a_step_by_its_own_name(folder: Path) -> N
 
 @pytest.mark.parametrize("command", ["explore", "simulate", "run", "compare", "lint"])
 def test_a_step_that_nobody_serves_is_refused_with_the_nearest_name(folder: Path, command: str) -> None:
-    """Before anything runs."""
+    """The refusal comes before any run."""
     result = choreo(command, *written(folder, "pass", pay="pya", more=""))
 
     assert result.exit_code == 2
@@ -326,7 +326,7 @@ def test_a_step_that_a_stand_in_serves_is_marked(folder: Path) -> None:
 
 
 def test_one_service_for_every_step_stands_in_for_nobody(folder: Path) -> None:
-    """A catalogue that has one service, whatever it is asked for, serves each step with it."""
+    """A catalogue that returns one service for any name serves each step with it."""
     _, _, module = arguments = written(folder, "pass", more="")
     (folder / f"{module}.py").write_text(
         SERVICES.format(execute="pass").partition("def catalogue")[0]

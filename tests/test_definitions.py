@@ -125,7 +125,7 @@ def definitions(draw: st.DrawFn) -> Definition:
 @given(definitions())
 @settings(max_examples=60)
 def test_a_definition_survives_being_written_and_read(definition: Definition) -> None:
-    """What is built in Python, turned to plain values and read again, is the same."""
+    """A definition built in Python equals its copy that was converted to plain values and read again."""
     assert definition_from(msgspec.to_builtins(definition)) == definition
 
 
@@ -186,7 +186,7 @@ KINDS = 'expected "compensatable", "pivot" or "retriable", got'
     ],
 )
 def test_a_wrong_form_is_told_by_key_expectation_and_value(wrong: Any, sentence: str) -> None:
-    """At any depth: where, what was expected, what came, and where it may be a slip of the pen, what was meant."""
+    """At any depth: the place, the expected and the received value, and for a likely slip the suggestion."""
     assert complaint(wrong) == sentence
 
 
@@ -282,7 +282,7 @@ NAME = {"name": {"initial": "new"}}
     ],
 )
 def test_what_makes_no_sense_is_told(wrong: Any, sentence: str) -> None:
-    """Well-formed, and still not to be run: the key, what was expected, and what came."""
+    """Well-formed, but impossible to run: the key, the expected and the received value."""
     assert complaint(wrong).startswith(sentence)
 
 
@@ -299,7 +299,7 @@ def test_what_makes_no_sense_is_told(wrong: Any, sentence: str) -> None:
     ],
 )
 def test_what_is_unusual_is_not_refused(given: Any) -> None:
-    """Where somebody may have a reason, it is for the lint to say."""
+    """An unusual but possible definition is left to the lint."""
     check(definition_from(given))
 
 
@@ -326,14 +326,14 @@ def read_or_refused(given: Any) -> None:
 @given(VALUES)
 @settings(max_examples=200)
 def test_nothing_but_a_wrong_definition_is_raised(given: Any) -> None:
-    """Whatever TOML can say is a definition, or is refused in one line."""
+    """Any TOML value is a definition, or is refused in one line."""
     read_or_refused(given)
 
 
 @given(st.data(), VALUES)
 @settings(max_examples=200)
 def test_one_wrong_value_in_a_good_definition_is_refused_in_a_line(data: st.DataObject, value: Any) -> None:
-    """Anything in place of any value, as deep as it goes."""
+    """Any value in place of any other, at any depth."""
     given = copy.deepcopy(GOOD)
     place, key = data.draw(st.sampled_from(_places(given)))
     place[key] = value
@@ -450,7 +450,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_modules_of_the_current_directory_count(module: str) -> None:
-    """And what was written as a string is what the schema makes of it."""
+    """A value written as a string is converted as the schema says."""
     assert read_definition(f"{module}:good").steps[0].kind is Kind.PIVOT
 
 
@@ -467,7 +467,7 @@ def test_modules_of_the_current_directory_count(module: str) -> None:
     ],
 )
 def test_a_module_that_has_no_good_definition_is_refused(module: str, source: str, sentence: str) -> None:
-    """Whatever somebody else's module does, it ends in one line."""
+    """Any failure of a user's module is reported in one line."""
     with pytest.raises(WrongDefinition) as caught:
         read_definition(source)
 
@@ -475,7 +475,7 @@ def test_a_module_that_has_no_good_definition_is_refused(module: str, source: st
 
 
 def test_a_lesson_is_opened_by_its_name() -> None:
-    """Whoever knows the lessons is asked, and the answer is checked like any other."""
+    """A lesson's definition comes from the lessons module, and is checked like any other."""
     asked = []
 
     def open_lesson(name: str) -> Definition:
@@ -565,7 +565,7 @@ def test_a_retriable_step_gets_over_a_few_failures(tmp_path: Path) -> None:
 
 
 def test_a_definition_is_compared_in_both_styles(tmp_path: Path) -> None:
-    """Compare takes what run takes."""
+    """`compare` accepts the same definitions as `run`."""
     by_definition = choreo("compare", defined(tmp_path, LEVELLED), "--json")
 
     assert by_definition.exit_code == 0
@@ -592,7 +592,7 @@ def test_a_definition_is_compared_in_both_styles(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_in_process_runner_cannot_do_is_wrong_use(text: str, sentence: str, tmp_path: Path) -> None:
-    """It is not run differently from what the definition says."""
+    """It never runs a definition differently from its text."""
     result = choreo("run", defined(tmp_path, text), width=300)
 
     assert result.exit_code == 2

@@ -48,7 +48,7 @@ RUN = [pytest.param(page, marks=[pytest.mark.slow] if named(page) in LONG else [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of what a user has, to write new services into."""
+    """Copy of a user's project, to write new services into."""
     for name in ("choreo", "services", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "main.py", tmp_path)
@@ -61,7 +61,7 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def commands(text: str) -> list[tuple[str, str]]:
-    """Each command of a console block, with what it is to print."""
+    """Yield each command of a console block, with its expected output."""
     parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
     return [(command, output) for command, _, output in (part.partition("\n") for part in parts)]
 

@@ -21,7 +21,7 @@ SAGAS: list[tuple[Itinerary, str | None, str | None]] = [
 
 
 def outcome_of(style: str, itinerary: Itinerary, fail_step: str | None, stuck: str | None, times: int) -> Outcome:
-    """Drain first in, first out, with each delivery made so many times; all but the first must publish nothing."""
+    """Drain first in, first out, with each delivery repeated; all but the first must publish no event."""
     table = STYLES[style](plan(itinerary), Ledger().service_of)
     fail_position = None if fail_step is None else table.plan.position_of(fail_step)
     cells = list(table.cells)

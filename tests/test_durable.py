@@ -33,7 +33,7 @@ TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
 
 
 class Books:
-    """One service for every step: it keeps what it did in fields that a journal can keep, and refuses as it is told."""
+    """One service for every step: its fields can be stored in a journal, and it refuses on request."""
 
     def __init__(self, mishap: Mishap = Mishap()) -> None:  # noqa: B008  # a value
         self.refusing = mishap.refusing
@@ -82,7 +82,7 @@ def journal_file() -> Iterator[str]:
 
 @contextmanager
 def durable(path: str, service_of: ServiceOf, **options: Any) -> Iterator[DurableRunner]:
-    """A runner as a process would have it; leaving the block is its death, whatever it had in mind."""
+    """Open a runner as a process does; leaving the block is its death, at any point."""
     journal = Journal.open(path)
     try:
         yield DurableRunner(service_of, journal, Clock(), **options)
@@ -168,7 +168,7 @@ def test_a_saga_that_is_cut_anywhere_ends_as_if_nothing_had_been(
 
 
 def _all_of(runner: DurableRunner, request: Request) -> Outcome | None:
-    """What a client does: it lets the node resume, and asks again."""
+    """Behave as a client: let the node resume, and ask again."""
     list(runner.recover())
     answer = runner.begin(request)
     runner.settle()
@@ -268,7 +268,7 @@ def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
     ],
 )
 def test_the_same_saga_with_other_content_is_refused(other: Request, told: str) -> None:
-    """While it runs and afterwards; the text has what is recorded, and nothing is executed."""
+    """While it runs and afterwards; the error shows the recorded content, and no step is executed."""
     books = Books()
     with journal_file() as path, durable(path, always(books)) as runner:
         runner.begin(Request("trip-1", TRIP))
@@ -297,7 +297,7 @@ def test_a_number_and_the_same_digits_are_two_sagas() -> None:
 
 
 def test_a_long_itinerary_is_refused_as_in_memory() -> None:
-    """Nothing of it is in the journal."""
+    """A refused itinerary leaves no row in the journal."""
     with journal_file() as path:
         with durable(path, always(Books())) as runner, pytest.raises(PlanTooLarge):
             runner.begin(Request("long", ("a",) * 100_001))
@@ -385,7 +385,7 @@ def test_a_compensation_that_fails_again_leaves_the_run_stuck(style: str) -> Non
 
 
 def test_a_run_that_cannot_go_on_harms_no_other() -> None:
-    """A topic that nobody hears: an error for that run, and its neighbours end as they should."""
+    """A topic without a subscriber: an error for that run, while its neighbours end normally."""
 
     def deaf(itinerary: Any, service_of: ServiceOf, *terms: Any) -> Any:
         table = STYLES["choreography"](itinerary, service_of)

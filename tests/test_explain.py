@@ -217,7 +217,7 @@ def test_hostile_names_in_a_trace_stay_text(trace: str) -> None:
 
 
 def test_in_ascii_the_arrows_are_ascii(trace: str) -> None:
-    """Where the encoding has no others."""
+    """An ASCII encoding has no other arrows."""
     printed = spawn("explain", trace, "undone", PYTHONIOENCODING="ascii")
 
     assert printed.stdout.isascii()
@@ -305,7 +305,7 @@ def test_an_outcome_that_nothing_led_to_is_a_finding(planted: Callable[[Plant], 
 
 
 def test_a_run_without_an_outcome_is_told_as_one(planted: Callable[[Plant], str]) -> None:
-    """The trace ends early: what is there is explained."""
+    """The trace ends early: the available events are explained."""
     file = planted(lambda records: records[:10])
 
     result = choreo("explain", file, "undone")
@@ -318,7 +318,7 @@ def test_a_run_without_an_outcome_is_told_as_one(planted: Callable[[Plant], str]
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(sorted(STYLES)), sagas())
 def test_every_saga_can_be_explained(style: str, saga: tuple[Itinerary, Mishap]) -> None:
-    """Whatever goes wrong, in either style, each compensation leads back to a failure."""
+    """For every failure, in either style, each compensation leads back to a failure."""
     recording = recording_of(style, saga)
 
     explanations = explain(records_of(recording), 3)
@@ -443,7 +443,7 @@ def test_no_such_saga_suggests_some_that_are_alike(trace: str) -> None:
 
 
 def test_no_such_run_names_the_runs(trace: str) -> None:
-    """Of that saga."""
+    """Only runs of that saga are named."""
     result = choreo("explain", trace, "twice", "--run", "run-1", width=200)
 
     assert result.exit_code == 2
@@ -533,7 +533,7 @@ TOURS = "from tests.test_explain import tours as catalogue\n"
 
 
 def explained(tmp_path: Path, steps: list[Any], style: str) -> str:
-    """What `explain` says of a saga of tours."""
+    """Return the output of `explain` for a saga of tours."""
     (tmp_path / "tour_services.py").write_text(TOURS)
     file = tmp_path / "trace.jsonl"
     request = json.dumps({"type": "execute", "saga_id": "tour", "steps": steps, "style": style}).encode()
@@ -559,7 +559,7 @@ def test_each_compensation_that_did_not_work_has_its_own_reason(tmp_path: Path, 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_step_in_doubt_is_the_failure_itself(tmp_path: Path, style: str) -> None:
-    """Nothing failed before it, so the trail of causes ends there, and is complete."""
+    """No step failed before it, so the chain of causes ends there, and is complete."""
     told = explained(tmp_path, [["visa", "hotel"], "pay"], style)
 
     assert (

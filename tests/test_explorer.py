@@ -30,10 +30,10 @@ STATES = {
     ("shared", "choreography"): 161,
     ("poisoned", "choreography"): 1729,
 }
-"""How many states there are. A change here is a change of the protocol, or of what makes two states equal."""
+"""Number of states. A change here is a change of the protocol, or of the equivalence of states."""
 
 CALLS_TO_START_MAX = 5_000
-"""Of functions, built-in ones included, before an exploration of the diamond begins; 2,550 when this was written."""
+"""Limit of function calls, built-in ones included, before an exploration of the diamond begins; 2,550 when written."""
 
 
 def explore(definition: Definition, style: str = "choreography", **options: object) -> Report:
@@ -62,7 +62,7 @@ def test_reduction_changes_no_verdict(name: str, style: str) -> None:
 
 
 def test_the_same_definition_gives_the_same_report() -> None:
-    """Nothing is left to chance, the counterexample neither."""
+    """The exploration is deterministic, and so is the counterexample."""
     broken = replace(CHAIN, guarantees=Guarantees(inbox=False))
 
     first, second = explore(broken), explore(broken)
@@ -93,7 +93,7 @@ def test_a_counterexample_has_the_fewest_transitions() -> None:
 
 @pytest.mark.parametrize("name", ["inbox", "outbox", "redelivery", "tombstone", "honest_compensation"])
 def test_a_counterexample_breaks_the_same_when_its_trace_is_checked(name: str) -> None:
-    """The records of a counterexample, shown to the checkers once more, say what the explorer said."""
+    """The checkers find the same violations in the records of a counterexample as the explorer."""
     definition = replace(
         DIAMOND if name == "tombstone" else CHAIN, guarantees=Guarantees(**{name: False}, ordering=False)
     )
@@ -121,7 +121,7 @@ def test_a_crash_at_any_point_does_no_harm_with_an_outbox(point: CrashPoint) -> 
 
 
 def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
-    """A state that leads to itself and to nothing else is a trap; the other saga waits in it."""
+    """A state whose only successor is itself is a livelock; the other saga waits in it."""
     report = explore(replace(POISONED, guarantees=Guarantees(dead_letter=False)))
 
     assert report.verdict is Conclusion.VIOLATED
@@ -137,7 +137,7 @@ def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
     ],
 )
 def test_where_it_stops_it_claims_no_proof(monkeypatch: pytest.MonkeyPatch, limits: Limits, why: str) -> None:
-    """It says why it stopped, and that nothing was proven."""
+    """The report has the reason for the stop, and claims no proof."""
     monkeypatch.setattr(module, "LOOK_EVERY", 1)
 
     report = explore(DIAMOND, limits=limits)
@@ -159,7 +159,7 @@ def test_too_much_under_way_is_told() -> None:
 
 
 def test_an_interruption_is_told() -> None:
-    """Ctrl-C ends it with what was found so far."""
+    """Ctrl-C ends the exploration with the results so far."""
 
     def interrupt(known: int, looked: int) -> None:
         raise KeyboardInterrupt
@@ -185,7 +185,7 @@ def test_a_fault_that_cannot_happen_is_told() -> None:
 
 
 def test_every_kind_of_fault_fires() -> None:
-    """Where all are switched on."""
+    """With all kinds enabled, every kind occurs."""
     report = explore(saga(Step("a"), Step("b", fails="may"), kinds=EVERY_KIND, guarantees=UNORDERED))
 
     assert report.verdict is Conclusion.SAFE
@@ -251,7 +251,7 @@ def test_the_table_of_later_phases_is_what_can_be_reached(inbox: bool) -> None:
 
 
 def test_an_explorer_is_made_with_few_calls() -> None:
-    """What depends on the phases alone is looked up in a table, not searched for each row again."""
+    """Properties that depend on the phases alone are looked up in a table, not searched for each row again."""
     profile = cProfile.Profile()
     profile.runcall(Explorer, DIAMOND, "choreography", catalogue())
 

@@ -1,4 +1,4 @@
-"""Framing: every JSON value is found, whatever stands around it."""
+"""Framing: every JSON value is found, whatever text surrounds it."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ indents = st.sampled_from([None, 0, 1, 2, 4, "\t"])
 
 
 def frames(*lines: bytes, limit: int = LIMIT) -> list[Frame]:
-    """What comes out of the whole input."""
+    """Return the frames of the whole input."""
     framer = Framer(limit)
     found = [frame for line in lines for frame in framer.feed(line)]
     return [*found, *framer.give_up()]
@@ -66,7 +66,7 @@ def test_a_value_may_be_broken_at_any_whitespace(value: Any, data: st.DataObject
 @given(values=st.lists(json_objects, max_size=6), gap=st.sampled_from(["", " ", "\t \t"]))
 @settings(deadline=None)
 def test_several_values_on_one_line_are_all_found(values: list[Any], gap: str) -> None:
-    """Nothing need stand between them."""
+    """No separator is required between values."""
     layout = gap.join(map(json.dumps, values))
 
     found = frames(*split(layout))
@@ -224,7 +224,7 @@ def test_a_mistake_without_indentation_is_one_frame() -> None:
 
 
 def test_two_mistakes_on_two_lines_are_two_frames() -> None:
-    """What does not look like the rest of the message before is a mistake of its own."""
+    """A line that does not look like a continuation of the message before is a separate mistake."""
     found = frames(b'{"a": oops\n', b"hello\n", b'{"b": oops\n', b"<xml/>\n", GOOD + b"\n")
 
     assert shape(found) == [..., ..., ..., ..., json.loads(GOOD)]
@@ -273,7 +273,7 @@ def test_two_messages_on_the_line_behind_an_unfinished_one_are_found() -> None:
 
 
 def test_the_frames_say_what_was_expected_and_what_came() -> None:
-    """So that a sender finds the mistake."""
+    """The sender can find the mistake from the frame."""
     cases = {
         b"hello\n": "expected a JSON value, got 'hello'",
         b"}\n": "expected a JSON value, got '}'",
@@ -307,7 +307,7 @@ def test_deep_nesting_is_one_frame() -> None:
 
 
 def test_a_value_up_to_the_limit_is_found_and_a_larger_one_is_refused() -> None:
-    """It counts from the first byte to the last, whatever blanks stand around."""
+    """The size counts from the first byte to the last, with any blanks around."""
     value = b'{"a":\n"' + b"x" * 100 + b'"\n}'
 
     just_fits = frames(b"\n" * 200, *split(b" " * 200 + value + b" " * 200), limit=len(value))
@@ -362,7 +362,7 @@ def test_a_cut_off_message_does_not_make_the_next_too_large() -> None:
 
 
 def test_what_is_pending_is_told() -> None:
-    """A session asks, for it need not frame anything while nothing is pending."""
+    """A session asks, since it bypasses the framer while the buffer is empty."""
     framer = Framer(LIMIT)
     seen = []
 
@@ -380,7 +380,7 @@ def test_what_is_pending_is_told() -> None:
 )
 @settings(deadline=None, max_examples=400)
 def test_any_bytes_are_framed_and_the_next_line_is_not_harmed(pieces: list[bytes]) -> None:
-    """Nothing that comes in raises, and nothing of it is held for ever."""
+    """No input raises, and no part of it is buffered forever."""
     framer = Framer(LIMIT)
 
     for line in split(b"".join(pieces)):
@@ -430,7 +430,7 @@ HOSTILE = [
 
 
 def work(pattern: bytes, count: int, limit: int) -> int:
-    """How many calls it takes to frame the pattern so many times."""
+    """Return the number of calls that framing the repeated pattern takes."""
     lines = split(pattern * count)
     calls = 0
 

@@ -1,4 +1,4 @@
-"""A guarantee that is switched off plants all that its sentence says: in every phase, on every path, in both styles."""
+"""Disabling a guarantee has every effect that its sentence names: in every phase, on every path, in both styles."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def with_unanswering() -> "dict[str, Service]":
 
 
 def of(name: str, *steps: Step, kinds: tuple[FaultKind, ...] = ()) -> Definition:
-    """A saga without that guarantee; nothing is kept in order."""
+    """Build a saga without that guarantee, and without ordered delivery."""
     return saga(*steps, kinds=kinds, guarantees=Guarantees(ordering=False, **{name: False}))
 
 
@@ -120,7 +120,7 @@ def test_what_runs_when_the_saga_turns_back_is_left_in_force() -> None:
 
 
 def test_an_undo_that_came_first_is_forgotten() -> None:
-    """In choreography; the orchestrator sends nothing backward before it has heard the answer."""
+    """In choreography; the orchestrator sends no compensation before it has received the answer."""
     definition = of("tombstone", *beside_a_failure(A))
 
     codes = {style: [broken.code for broken in explored(definition, style).explore().broken] for style in STYLES}

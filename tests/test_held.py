@@ -1,4 +1,4 @@
-"""A run that cannot go on is held: named, not failed, handed to no stand-in, and its client is told nothing false."""
+"""A run that cannot continue is held: named, not failed, given to no stand-in; its client gets no false reply."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ KILLED = -9
 
 
 class Shop:
-    """A folder with a journal, and what is served in it."""
+    """Folder with a journal and the names of the served steps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Shop:
         return Life(self.journal, services=SERVICES, environment={FOLDER: str(self.folder)})
 
     def start(self, *messages: object) -> tuple[int, list[Any], str]:
-        """One life of a node that is sent these: its exit status, its replies, and what it had for people."""
+        """Run one node on this input: its exit status, its replies, and its log."""
         with self.node() as life:
             life.send(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
             life.end_input()
@@ -73,7 +73,7 @@ def ask(saga_id: str, *steps: object, **fields: object) -> dict[str, object]:
 @both_styles
 @pytest.mark.parametrize("others", ["a stand-in", "a new one each", "nobody"])
 def test_a_run_whose_step_is_served_no_more_is_held_and_goes_on_when_it_is(shop: Shop, style: str, others: str) -> None:
-    """It waits for the step that was renamed; nobody else takes it, and its client hears nothing until it is there."""
+    """The run waits for the renamed step; no other service takes it, and its client gets no reply until then."""
     shop.serve("settle", "mail", "book", others=others)
     assert shop.start(ask("before", "book", "settle", "mail", style=style))[0] == 0
     shop.deadly("execute", "settle")
@@ -149,7 +149,7 @@ def test_a_step_that_may_have_to_be_compensated_is_held_as_well(shop: Shop) -> N
 
 
 def test_a_step_that_is_never_reached_holds_nothing(shop: Shop) -> None:
-    """The saga goes backward, and the step that nobody serves any more comes after the one that failed."""
+    """The saga goes backward, and the step without a service comes after the one that failed."""
     shop.deadly("compensate", "book")
     assert shop.start(ask("t", "book", "settle", "mail", fail_step="settle"))[0] == KILLED
     shop.serve("book")
@@ -161,7 +161,7 @@ def test_a_step_that_is_never_reached_holds_nothing(shop: Shop) -> None:
 
 
 def test_a_run_that_began_with_a_stand_in_goes_on_with_one(shop: Shop) -> None:
-    """Also where a service had the step for a while in between; and a new run takes what is there."""
+    """Also where a service had the step in between; a new run takes the service that is there."""
     shop.deadly("execute", "settle")
     shop.start(ask("t", "settle", "simulated"))
     shop.deadly("execute", "settle")
@@ -191,7 +191,7 @@ def test_what_served_a_step_is_remembered_for_each_run(shop: Shop) -> None:
 
 
 def test_a_class_that_was_renamed_holds_nothing(shop: Shop) -> None:
-    """Another service serves the step; it holds nothing, so nothing is lost."""
+    """Another class serves the step; it has no records, so none are lost."""
     shop.start(ask("before", "mail"))
     shop.deadly("execute", "settle")
     shop.start(ask("t", "settle", "mail"))
@@ -275,7 +275,7 @@ def test_an_operator_has_it_tried_again_once(shop: Shop) -> None:
 
 
 def test_a_call_that_ends_the_process_twice_is_made_a_third_time(shop: Shop) -> None:
-    """It succeeds, and what was counted is forgotten."""
+    """The call succeeds, and its count is deleted."""
     shop.deadly("execute", "settle", 2)
 
     killed, (reply,), _ = lives(shop, [ask("t", "book", "settle", "mail")])
@@ -286,7 +286,7 @@ def test_a_call_that_ends_the_process_twice_is_made_a_third_time(shop: Shop) -> 
 
 @both_styles
 def test_a_compensation_that_ends_the_process_is_set_aside_as_well(shop: Shop, style: str) -> None:
-    """The saga is neither stuck nor compensated; its client hears nothing."""
+    """The saga is neither stuck nor compensated; its client gets no reply."""
     shop.deadly("compensate", "book", 1000)
 
     killed, replies, told = lives(shop, [ask("t", "book", "settle", fail_step="settle", style=style)])
@@ -350,7 +350,7 @@ def test_a_node_that_is_killed_while_nothing_is_called_is_nobodys_fault(shop: Sh
 
 @pytest.mark.parametrize("left", [b"", b"\xff" * 100, b"\1\0\0\0\0\0\0\0" + b"\x7f" * 16])
 def test_whatever_lies_in_the_file_of_calls_is_taken_with_care(shop: Shop, left: bytes) -> None:
-    """Nothing, something else, or a call of a run that there is not."""
+    """The file may be empty, hold other data, or name a call of an unknown run."""
     shop.start(ask("t", "book"))
     Path(f"{shop.journal}-calls").write_bytes(left)
 
@@ -358,7 +358,7 @@ def test_whatever_lies_in_the_file_of_calls_is_taken_with_care(shop: Shop, left:
 
 
 def test_a_file_of_calls_that_cannot_be_had_is_told(shop: Shop) -> None:
-    """In a sentence, before anything is read."""
+    """One sentence, before any input is read."""
     Path(f"{shop.journal}-calls").mkdir()
 
     status, replies, told = shop.start(ask("t", "book"))

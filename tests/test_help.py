@@ -57,7 +57,7 @@ def test_the_overview_groups_the_commands() -> None:
 @pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_short_help_is_the_help(command: str, width: int) -> None:
-    """`-h` prints what `--help` prints, within the width of the terminal."""
+    """`-h` prints the same as `--help`, within the width of the terminal."""
     words = [command] if command else []
 
     short, long = (choreo(*words, option, width=width) for option in ("-h", "--help"))

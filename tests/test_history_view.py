@@ -33,7 +33,7 @@ STYLES = ("choreography", "orchestration")
 
 
 def counterexample(definition: Definition, style: str = "choreography") -> tuple[Record, ...]:
-    """The records of the shortest history that breaks something."""
+    """Return the records of the shortest history with a violation."""
     found = Explorer(definition, style, catalogue()).explore().counterexample
     assert found is not None
     return found.records
@@ -85,7 +85,7 @@ def read_dirty(style: str = "choreography") -> tuple[Record, ...]:
 
 
 def test_a_local_transaction_that_happens_twice() -> None:
-    """The second delivery is called one; what both did to the resource is at the right, and what nobody heard."""
+    """The second delivery is marked; the effects of both on the resource and the unheard events are at the right."""
     assert drawn(charged_twice(), 100) == lines("""
          client     place_order      charge
             │            │              │
@@ -99,7 +99,7 @@ def test_a_local_transaction_that_happens_twice() -> None:
 
 
 def test_a_crash_between_commit_and_publish() -> None:
-    """A cross on the lifeline; what was committed stays in force, and the delivery that comes again is for nothing."""
+    """A cross marks the lifeline; the committed transaction stays in force, and the redelivery has no effect."""
     assert drawn(never_published()) == lines("""
         client     place_order      charge
            │            │              │
@@ -114,7 +114,7 @@ def test_a_crash_between_commit_and_publish() -> None:
 
 
 def test_two_runs_are_told_apart_by_their_names() -> None:
-    """What is in force is that of the run of the line; at the end each run has its own line."""
+    """The lifelines of a line show the steps in force in its run; at the end each run has a line."""
     assert drawn(read_dirty()) == lines("""
               client        free    spend   ask
                  │            │       │      │
@@ -138,7 +138,7 @@ def test_the_orchestrator_stands_beside_the_client() -> None:
 
 
 def test_a_lost_event_ends_in_a_cross_before_the_lifeline() -> None:
-    """Where there is no redelivery, nothing comes after it."""
+    """Without redelivery, no line follows the lost event."""
     definition = saga(CHARGE, PLACE, resources=CREDIT, guarantees=Guarantees(redelivery=False))
     faults = Faults((FaultKind.DROP,), 1, ("place_order",))
 
@@ -154,7 +154,7 @@ def test_a_lost_event_ends_in_a_cross_before_the_lifeline() -> None:
 
 
 def test_an_event_that_cannot_be_read_is_one_line() -> None:
-    """However often it was delivered; without dead letters nothing else comes of it."""
+    """One line for any number of deliveries; without dead letters it has no other effect."""
     definition = saga(PLACE, CHARGE, resources=CREDIT, kinds=(FaultKind.POISON,), guarantees=ALL_ON)
     definition = replace(definition, guarantees=Guarantees(dead_letter=False))
 
@@ -268,7 +268,7 @@ def test_what_repeats_itself_is_drawn_twice_and_counted() -> None:
 
 
 def test_with_show_all_nothing_is_left_out() -> None:
-    """A delivery of which nothing came has a hollow head."""
+    """A delivery without effect has a hollow head."""
     definition = saga(Step("a", after=()), Step("b", after=()), Step("c", after=("a", "b")), kinds=())
     records = simulated(definition, 1)
 
@@ -293,7 +293,7 @@ def test_in_ascii_the_drawing_is_the_same_in_other_signs() -> None:
 
 
 def test_where_there_is_little_room_names_are_stairs() -> None:
-    """What was heard is said at the right, with what came of it."""
+    """The events and their effects are in the text at the right."""
     assert drawn(never_published(), 45) == lines("""
         client
         │   place_order
@@ -312,7 +312,7 @@ def test_where_there_is_little_room_names_are_stairs() -> None:
 
 
 def test_where_there_is_no_room_each_happening_is_a_line() -> None:
-    """Who, what, and from whom."""
+    """A line has the participant, the text, and the cause."""
     assert drawn(read_dirty(), 40) == lines("""
       3  one  free    executed, credit 100
                       ← saga started
@@ -358,7 +358,7 @@ WIDTHS = st.sampled_from([40, 47, 60, 73, 80, 100, 160])
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Record, ...]:
-    """Of sagas with any names, several runs and every kind of fault."""
+    """Generate histories of sagas with any names, several runs and every kind of fault."""
     names = draw(st.lists(HOSTILE, min_size=1, max_size=6, unique=True))
     resource = draw(HOSTILE)
     steps = [Step(name, effect={resource: -1}, locks=(resource,), fails="may") for name in names]
@@ -372,7 +372,7 @@ def histories(draw: st.DrawFn) -> tuple[Record, ...]:
 @settings(deadline=None, max_examples=120)
 @given(histories(), WIDTHS, st.booleans(), st.booleans())
 def test_every_line_fits_the_width(records: tuple[Record, ...], width: int, show_all: bool, is_ascii: bool) -> None:
-    """Whatever the names, whatever the form, and nothing but text is printed."""
+    """Every name and every layout fits, and only text is printed."""
     for line in drawn(records, width, show_all, is_ascii):
         assert cell_len(line) <= width
         assert all(character.isprintable() for character in line)
@@ -419,7 +419,7 @@ def parse(diagram: str) -> list[tuple[str, str]]:
 
 
 def test_mermaid_says_the_same() -> None:
-    """Arrows with the numbers of the records; what was done and what went wrong in notes."""
+    """Arrows have the numbers of the records; effects and faults are in notes."""
     assert history_mermaid(never_published()).splitlines() == lines("""
     sequenceDiagram
         actor p0 as client
@@ -447,7 +447,7 @@ def test_in_mermaid_what_is_lost_has_a_crossed_arrow_and_runs_have_their_names()
 @settings(deadline=None, max_examples=100)
 @given(histories(), st.booleans())
 def test_every_mermaid_diagram_is_valid(records: tuple[Record, ...], show_all: bool) -> None:
-    """Whatever the names are; and everybody who takes part is in it by name."""
+    """Every name gives a valid diagram, and every participant is named in it."""
     statements = parse(history_mermaid(records, show_all))
 
     told = happenings(records, shown, show_all)

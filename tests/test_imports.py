@@ -70,7 +70,7 @@ OWNERS = {
     "asyncio": ("choreo.runtime",),
     "nats": (),
 }
-"""Who may import what does not come with Python, or is not for everyone."""
+"""Owners of dependencies: modules that may import packages outside the standard library, or special ones."""
 
 CLOCKS = ("asyncio", "datetime", "sched", "threading", "time")
 IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket", "subprocess", "sys")
@@ -82,7 +82,7 @@ READS_FILES = ("choreo.saga.file", "choreo.compile.cache")
 
 
 class Import(NamedTuple):
-    """One import: who imports what in which line, and whether it waits until a function is called."""
+    """One import: the importing module, the imported one, the line, and whether it is deferred to a function call."""
 
     importer: str
     target: str
@@ -128,7 +128,7 @@ def _targets_of(node: ast.AST, name: str, file: Path, modules: dict[str, Path]) 
 
 
 def violations_in(root: Path) -> list[str]:
-    """What breaks the rules above, a line each."""
+    """Return the violations of the rules above, a line each."""
     return [
         f"{found.importer}:{found.line}: imports {found.target}, {why}"
         for found in imports_in(root)
@@ -211,17 +211,17 @@ def cycle_in(root: Path) -> list[str] | None:
 
 
 def test_imports_point_one_way() -> None:
-    """From the saga to the faces nobody imports from the right, or what another owns."""
+    """In the order from the saga to the faces, no module imports from its right, or a dependency of another owner."""
     assert violations_in(ROOT) == []
 
 
 def test_no_modules_import_each_other() -> None:
-    """There is an order in which the modules can be read, each after what it builds on."""
+    """The modules have an order in which each comes after its dependencies."""
     assert cycle_in(ROOT) is None
 
 
 def test_the_rules_are_applied_to_every_module() -> None:
-    """Nothing is overlooked: the modules that this is about are found, and so are their imports."""
+    """The scan is complete: it finds the modules concerned and their imports."""
     found = {(each.importer, each.target) for each in imports_in(ROOT)}
 
     assert len(modules_in(ROOT)) > 20
@@ -303,7 +303,7 @@ def test_the_rules_are_applied_to_every_module() -> None:
     ],
 )
 def test_a_planted_violation_is_named(tmp_path: Path, file: str, source: str, objection: str) -> None:
-    """A module that breaks a rule is found: its name, the line, and what is wrong."""
+    """The finding has the module's name, the line, and the broken rule."""
     _write(tmp_path, file, source)
 
     (violation,) = violations_in(tmp_path)

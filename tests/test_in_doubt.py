@@ -1,4 +1,4 @@
-"""Services that take effect and lose the answer, in a journal: undone, or stuck and in doubt, and never called done."""
+"""Services that take effect and lose the answer, with a journal: undone, or stuck and in doubt, never completed."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_what_was_charged_without_an_answer_is_refunded(path: str, request_: Req
 
 @pytest.mark.parametrize("request_", ORDERS, ids=["chain", "orchestration", "group"])
 def test_what_cannot_be_refunded_is_stuck_and_can_be_resumed(path: str, request_: Request) -> None:
-    """The refund alone is tried again: nobody is charged once more."""
+    """Only the refund is retried: no customer is charged again."""
     write(path, request_, service=Bank(is_reachable=False))
     stuck = json.loads(choreo("show", "order", "--journal", path, "--json").stdout)
     bank = Bank()
@@ -91,7 +91,7 @@ def test_what_is_resumed_in_vain_is_stuck_again(path: str) -> None:
 
 
 def test_a_run_that_an_older_choreo_did_not_undo_is_found(path: str) -> None:
-    """It was called compensated, and a step of it may have taken effect; its rows are what they were."""
+    """The run was called compensated, and a step of it may have taken effect; its rows are unchanged."""
     write(path, ORDERS[0], service=Bank())
     ((outcome,),) = rows(path, "SELECT outcome FROM runs")
     recorded = json.loads(outcome)
@@ -139,7 +139,7 @@ name = "ship"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a command is called that finds the services `losing`."""
+    """Return a directory from which a command finds the services `losing`."""
     (tmp_path / "losing.py").write_text(LOSING)
     (tmp_path / "order.toml").write_text(TOML)
     monkeypatch.chdir(tmp_path)
@@ -149,7 +149,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
 @pytest.mark.parametrize("command", [["run", "place", "charge", "ship"], ["explore", "order.toml"]], ids=["run", "lab"])
 def test_a_picture_marks_the_lifeline_of_a_step_in_doubt(command: list[str], style: str, folder: Path) -> None:
-    """It is drawn neither as in force nor as if nothing were, and the legend says what it means."""
+    """It has a sign of its own, unlike a step in force and unlike an idle one, and the legend explains the sign."""
     printed = choreo(*command, "--style", style, "--services", "losing").stdout
 
     *picture, _, signs = printed[: printed.index("? in doubt") + len("? in doubt")].splitlines()
@@ -159,7 +159,7 @@ def test_a_picture_marks_the_lifeline_of_a_step_in_doubt(command: list[str], sty
 
 
 def test_the_compact_picture_marks_a_step_in_doubt(folder: Path) -> None:
-    """Where no lifelines fit."""
+    """The compact diagram is used where no lifelines fit."""
     steps = ["place", "charge", *(f"step-{number}" for number in range(30))]
 
     printed = choreo("run", *steps, "--services", "losing").stdout
@@ -169,7 +169,7 @@ def test_the_compact_picture_marks_a_step_in_doubt(folder: Path) -> None:
 
 
 def test_the_laboratory_shows_the_traceback_of_both_calls(folder: Path) -> None:
-    """Of the local transaction and of its compensation, each from the author's own line on."""
+    """Both tracebacks, of the local transaction and of its compensation, begin at the author's own line."""
     printed = choreo("explore", "order.toml", "--style", "choreography", "--services", "losing").stdout
 
     assert printed.count("Traceback (most recent call last)") == 2
@@ -178,7 +178,7 @@ def test_the_laboratory_shows_the_traceback_of_both_calls(folder: Path) -> None:
 
 
 def test_what_was_in_doubt_and_is_undone_is_drawn_as_such(path: str) -> None:
-    """Not as a compensation of what was not in force."""
+    """It is not drawn as a compensation of a step that was not in force."""
     write(path, ORDERS[0], service=Bank())
 
     printed = choreo("show", "order", "--journal", path).stdout

@@ -1,4 +1,4 @@
-"""Each invariant finds the bug that it is there for, and no other one speaks; on what is correct none does."""
+"""Each invariant finds the bug that it is meant for, no other invariant reports it, and correct runs pass."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ FORK = Definition(
 
 
 class Story:
-    """Tells what happened, record by record. What is published is caused by the event before it, which was heard."""
+    """Builds a trace record by record. The cause of a published event is the event received before it."""
 
     def __init__(self, run: str = "run-1", records: list[Record] | None = None) -> None:
         self.run = run
@@ -126,7 +126,7 @@ POSITIONS = {"order": 0, "charge": 1, "ship": 2, "reserve": 2, "notify": 3}
 
 
 def broken(story: Story, known: Known) -> list[str]:
-    """The codes of what does not hold, each once, in the order in which it was found."""
+    """Return the codes of the violations, each once, in the order in which they were found."""
     monitor = Monitor(known)
     history, found = monitor.observe_all(monitor.begin(), story.records)
     return list(dict.fromkeys(each.code for each in (*found, *monitor.at_rest(history))))
@@ -181,13 +181,13 @@ def beyond_the_pivot_and_undone() -> Story:
 
 
 def charged_twice() -> Story:
-    """S2: the event came twice, and nobody noticed."""
+    """S2: an event was delivered twice, with two effects."""
     story = Story().starts().commits("order", "charge").commits("charge").refuses("ship")
     return story.does("charge", "compensate", "told to fail").tells("charge", "compensation_failed").ends("stuck")
 
 
 def undone_for_no_reason() -> Story:
-    """S3: the order is undone, and nothing had failed."""
+    """S3: the order is compensated without a failure."""
     return Story().starts().commits("order").undoes("order").ends("compensated")
 
 
@@ -270,7 +270,7 @@ def below_the_minimum() -> Story:
 
 
 def dirty_read() -> Story:
-    """S11: what one run has locked another one reads."""
+    """S11: one run reads a resource that another one has locked."""
     story = Story().starts().commits("order").resource("lock", "credit")
     other = story.other("run-2").starts().commits("order").resource("read", "credit", value=40, version=0)
     other.commits("charge", "ship", "notify").ends("completed")
@@ -278,7 +278,7 @@ def dirty_read() -> Story:
 
 
 def stolen_lock() -> Story:
-    """S11: what one run has locked another one locks as well."""
+    """S11: one run locks a resource that another one has locked."""
     story = Story().starts().commits("order").resource("lock", "credit")
     other = story.other("run-2").starts().commits("order").resource("lock", "credit")
     other.commits("charge", "ship", "notify").ends("completed").resource("release", "credit")
@@ -294,7 +294,7 @@ def lost_update() -> Story:
 
 
 def fuzzy_read() -> Story:
-    """S11: what was read twice has changed in between."""
+    """S11: a value that was read twice changed in between."""
     story = Story().starts().commits("order").resource("read", "credit", value=100, version=0)
     story.other("run-2").resource("write", "credit", value=90, version=1, based_on=0)
     story.resource("read", "credit", value=90, version=1)
@@ -319,13 +319,13 @@ def silence() -> Story:
 
 
 def undone_in_silence() -> Story:
-    """L2: charge is undone and nobody is told; order goes back all the same."""
+    """L2: charge is compensated without an event; order is compensated all the same."""
     story = Story().starts().commits("order", "charge").refuses("ship").does("charge", "compensate")
     return story.undoes("order").ends("compensated")
 
 
 def committed_in_silence() -> Story:
-    """L3: notify commits and nobody is told; the coordinator does not wait for it."""
+    """L3: notify commits without an event; the coordinator does not wait for it."""
     story = Story().starts().commits("order", "charge", "ship").does("notify", "execute")
     return story.ends("completed")
 
@@ -342,7 +342,7 @@ def locked_for_ever() -> Story:
 
 
 def released_by_another() -> Story:
-    """L5: somebody else's release frees nothing."""
+    """L5: a release by another run frees no lock."""
     story = locked_for_ever()
     other = story.other("run-2").starts().resource("release", "credit")
     return other.refuses("order").ends("compensated")
@@ -395,14 +395,14 @@ def test_every_invariant_has_a_bug_of_its_own() -> None:
 
 
 def test_what_was_never_undone_is_told_before_that_the_run_never_ended() -> None:
-    """L2 implies L1 where there is no outcome; what tells more comes first."""
+    """L2 implies L1 where there is no outcome; the more specific finding comes first."""
     story = Story().starts().commits("order").refuses("charge")
 
     assert broken(story, known_of(SHOP)) == ["L2", "L1"]
 
 
 def test_a_false_compensated_breaks_both_promises() -> None:
-    """All or nothing, and the honest reply."""
+    """Both are broken: all or nothing, and the honest reply."""
     story = Story().starts().commits("order", "charge").refuses("ship").undoes("charge").ends("compensated")
 
     assert broken(story, known_of(SHOP)) == ["S1", "S8", "L2"]
@@ -417,7 +417,7 @@ def test_parallel_steps_are_undone_in_any_order() -> None:
 
 
 def test_a_timer_that_goes_off_after_the_end_is_no_failure() -> None:
-    """A time-out that nobody waits for any more gives no reason to undo."""
+    """An expired time-out gives no reason to compensate."""
     story = Story().starts().commits("order", "charge")
     story.publishes("charge", "step.timed_out", "charge", story.last)
     story.records.pop()

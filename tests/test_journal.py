@@ -56,7 +56,7 @@ def old_journal(path: str, version: int) -> None:
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 def test_an_older_journal_is_brought_forward(path: str, version: int) -> None:
-    """With everything in it: the saga that was cut goes on, and what is new works."""
+    """The content is complete: the interrupted saga continues, and new features work."""
     old_journal(path, version)
 
     with closing(Journal.open(path)) as journal:
@@ -94,7 +94,7 @@ def test_who_only_looks_brings_nothing_forward(path: str) -> None:
 
 
 def test_a_newer_journal_is_not_touched(path: str) -> None:
-    """An older choreo does not know what a newer one has promised in it."""
+    """An older choreo does not know the promises of a newer one."""
     Journal.open(path).close()
     query(path, f"PRAGMA user_version = {VERSION + 1}")
     before = Path(path).read_bytes()
@@ -115,7 +115,7 @@ def test_who_looks_makes_no_file(path: str) -> None:
 
 
 def test_who_looks_cannot_write(path: str) -> None:
-    """Whatever a command that shows something does, it changes nothing."""
+    """A command that only shows the journal never changes it."""
     Journal.open(path).close()
     journal = Journal.open_to_read(path)
 
@@ -157,7 +157,7 @@ def test_any_number_of_rows_is_written(path: str, count: int) -> None:
 
 
 def test_only_what_has_ended_long_ago_is_forgotten(path: str) -> None:
-    """Not what is unfinished, not what is stuck, not what is young, and not the newest: it holds the numbering."""
+    """Unfinished, stuck and recent runs stay, and so does the newest: it holds the numbering."""
     with closing(Journal.open(path)) as journal:
         runner = runner_on(journal, now_ms=1_000)
         runner.execute("completed", TRIP)
@@ -178,7 +178,7 @@ def test_only_what_has_ended_long_ago_is_forgotten(path: str) -> None:
 
 
 def test_pruning_goes_batch_by_batch(path: str) -> None:
-    """So that a node that works meanwhile never waits long."""
+    """Batches keep a node that works meanwhile from waiting long."""
     with closing(Journal.open(path)) as journal:
         runner = runner_on(journal)
         for number in range(7):
@@ -203,7 +203,7 @@ def test_pruning_goes_batch_by_batch(path: str) -> None:
     ],
 )
 def test_rows_that_do_not_follow_are_told(path: str, style: str, change: str, told: str) -> None:
-    """A journal that says what cannot have been: the run, the delivery, what was expected and what came."""
+    """For an impossible history: the run, the delivery, the expected and the received value."""
     with closing(Journal.open(path)) as journal:
         runner_on(journal).execute("trip", TRIP, style=style)
     query(path, change.format(1 if style == "choreography" else 2))

@@ -1,4 +1,4 @@
-"""Whatever stands in any cell of a journal: a command says in a line what is wrong and where, or it does not matter."""
+"""Any value in any cell of a journal: a command names the damage and its place in a line, or it is harmless."""
 
 import json
 import os
@@ -58,7 +58,7 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A journal with something in every table and in every column."""
+    """Journal with a value in every table and in every column."""
     path = str(tmp_path_factory.mktemp("sound") / "journal.db")
     write(path, COMPENSATED, STUCK)
     write_cut(path, Request("cut", TRIP), 2)
@@ -104,7 +104,7 @@ def test_every_column_of_every_table_is_damaged_here(sound: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_command_is_surprised_by_what_stands_in_a_cell(sound: str, path: str, table: str, column: str) -> None:
-    """Never a traceback: what is documented as its exit status, and in print nothing that a terminal obeys."""
+    """Never a traceback: only documented exit statuses, and no printed control sequences."""
     for what, value in GARBAGE.items():
         for command in COMMANDS:
             if not damaged(sound, path, table, column, value):
@@ -189,7 +189,7 @@ class Stranger:
 def test_what_is_pickled_in_a_journal_is_run_by_who_drives_runs_and_by_nobody_else(
     sound: str, path: str, tmp_path: Path, table: str
 ) -> None:
-    """That is the node and resume, which the docs warn of; sagas, show, check and prune read none of it."""
+    """The node and `resume` do, as the docs warn; `sagas`, `show`, `check` and `prune` unpickle no data."""
     sign = tmp_path / "sign"
     bomb = pickle.dumps(Stranger(sign))
 

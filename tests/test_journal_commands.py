@@ -62,7 +62,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the services of a node see what they are to do."""
+    """Return the folder with the control files of the node's services."""
     monkeypatch.setenv(SIGNS, str(tmp_path))
     return tmp_path
 
@@ -103,7 +103,7 @@ def holds(path: str) -> bool:
     ],
 )
 def test_an_age_is_a_number_and_a_unit_and_never_negative(milliseconds: int, age: str, duration: str) -> None:
-    """Whatever the clocks say; and what is printed can be typed."""
+    """The age is never negative for any clock, and a printed age can be typed."""
     assert age_text(milliseconds) == age
     assert duration_text(milliseconds) == duration
     assert read_age(age) <= max(milliseconds, 0)
@@ -111,7 +111,7 @@ def test_an_age_is_a_number_and_a_unit_and_never_negative(milliseconds: int, age
 
 @pytest.mark.parametrize("text", ["", "5", "d", "5 d", "-5d", "+5d", "1.5h", "5w", "5D", "٥d", "5d5h", "9999999999d"])
 def test_what_is_no_age_is_wrong_use(path: str, text: str) -> None:
-    """With examples of what is one."""
+    """The error has examples of ages."""
     done = choreo("prune", "--journal", path, f"--older-than={text}")
 
     assert done.exit_code == 2
@@ -122,7 +122,7 @@ def test_what_is_no_age_is_wrong_use(path: str, text: str) -> None:
 
 
 def test_the_runs_are_listed_the_newest_last(path: str) -> None:
-    """Each with its state and its age; of those that have not ended also what is expected next."""
+    """Each run has its state and its age; unfinished ones also have their next events."""
     write(path, COMPLETED, COMPENSATED, STUCK, at_ms=now_ms() - 3 * HOUR)
     write_cut(path, Request("cut", TRIP), 2, at_ms=now_ms() + HOUR)
 
@@ -156,7 +156,7 @@ def test_of_many_runs_the_newest_are_listed(path: str) -> None:
 
 
 def test_programs_get_a_line_a_run(path: str) -> None:
-    """All of them, unless there is a limit; what is expected next is told event by event."""
+    """All runs, unless there is a limit; the next events are listed one by one."""
     write(path, STUCK, at_ms=now_ms() - HOUR)
     write_cut(path, Request(7, TRIP), 2)
 
@@ -220,7 +220,7 @@ def test_what_is_expected_next_is_what_comes_next(path: str, style: str) -> None
 
 
 def test_a_stuck_saga_is_shown_with_everything_an_operator_needs(path: str) -> None:
-    """Who asked for what, when it happened, the picture, what stands, why, and how to have it go on."""
+    """The output has the request, the times, the diagram, the steps in force, the cause, and the command to resume."""
     write(path, STUCK, at_ms=now_ms() - 2 * DAY)
 
     done = choreo("show", "stuck", "--journal", path)
@@ -271,7 +271,7 @@ def test_a_stuck_saga_is_shown_with_everything_an_operator_needs(path: str) -> N
 
 
 def test_what_was_resumed_is_told_as_it_is_now(path: str) -> None:
-    """The client stays told; why it was compensated knows nothing of the compensation that had failed."""
+    """The client keeps its reply; the explanation leaves out the compensation that failed at first."""
     write(path, STUCK)
     resume(path, "stuck")
 
@@ -290,7 +290,7 @@ def test_what_was_resumed_is_told_as_it_is_now(path: str) -> None:
 @both_styles
 @pytest.mark.parametrize("commits", range(1, 6))
 def test_what_is_under_way_is_told_as_far_as_it_has_come(path: str, style: str, commits: int) -> None:
-    """What is expected next, and that its client waits."""
+    """The output has the next events, and says that the client waits."""
     write_cut(path, Request("cut", ("a", ("b", "c"), "d"), "d", None, style), commits)
 
     done = choreo("show", "cut", "--journal", path, width=100)
@@ -325,7 +325,7 @@ def test_a_run_is_told_to_programs_whole(path: str) -> None:
 
 
 def test_a_step_in_doubt_is_shown_as_such(path: str) -> None:
-    """The client was told what raised what, and so is the operator; in force it is called by nobody."""
+    """The client was told the exception and its step, and so is the operator; the step is never called in force."""
     desk = Desk()
     desk.execute = lambda reference: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # it is planted
     write(path, COMPLETED, service=desk)
@@ -339,7 +339,7 @@ def test_a_step_in_doubt_is_shown_as_such(path: str) -> None:
 
 
 def test_a_recorded_crash_is_told_as_it_was(path: str) -> None:
-    """Choreo 0.1 answered an exception with error 13 and undid nothing: whoever asks again gets that reply again."""
+    """Choreo 0.1 answered an exception with error 13 and undid no step: a client that retries gets that reply again."""
     write(path, COMPLETED)
     recorded = '{"state": "compensated", "compensated_steps": [], "defect": "book_flight: TimeoutError: no answer"}'
     with closing(sqlite3.connect(path)) as connection:
@@ -354,7 +354,7 @@ def test_a_recorded_crash_is_told_as_it_was(path: str) -> None:
 
 
 def test_a_picture_can_be_had_as_mermaid(path: str) -> None:
-    """And nothing else."""
+    """Only the diagram is printed."""
     write(path, STUCK)
 
     told = choreo("show", "stuck", "--journal", path, "--mermaid").stdout
@@ -386,7 +386,7 @@ def test_a_saga_that_is_not_there_is_wrong_use(path: str) -> None:
 
 
 def test_a_number_and_a_text_are_two_sagas(path: str) -> None:
-    """Where there is but one of them it is meant; where there are both, the run says which."""
+    """A name that fits one of the two means that one; where both exist, the run decides."""
     write(path, Request(7, TRIP), Request("8", TRIP), Request(8, TRIP))
 
     assert "saga 7, run-1" in choreo("show", "7", "--journal", path).stdout
@@ -399,7 +399,7 @@ def test_a_number_and_a_text_are_two_sagas(path: str) -> None:
 
 
 def test_rows_that_do_not_follow_from_each_other_are_a_finding(path: str) -> None:
-    """They are shown all the same, with what is wrong."""
+    """The rows are shown all the same, with the error."""
     change(write(path, COMPLETED), "UPDATE deliveries SET seat = 0 WHERE number = 2")
 
     done = choreo("show", "done", "--journal", path)
@@ -471,7 +471,7 @@ def test_whoever_stops_reading_ends_the_list_quietly(path: str) -> None:
 
 
 def test_colour_is_for_terminals_alone(path: str) -> None:
-    """None in a pipe, and none with NO_COLOR."""
+    """No colour in a pipe, and none with NO_COLOR."""
     file = str(Path(write(path, STUCK)).absolute())
 
     for command in (["sagas"], ["show", "stuck"], ["check"], ["prune", "--older-than", "1d", "--dry-run"]):
@@ -486,7 +486,7 @@ def test_colour_is_for_terminals_alone(path: str) -> None:
 
 
 def test_a_stuck_saga_is_resumed_where_no_node_has_the_journal(path: str, signs: Path) -> None:
-    """It is driven here; what was compensated before is not compensated again."""
+    """The command drives the run; no step is compensated twice."""
     write(path, STUCK)
 
     done = choreo("resume", "stuck", "--journal", path, *SERVICES)
@@ -502,7 +502,7 @@ def test_a_stuck_saga_is_resumed_where_no_node_has_the_journal(path: str, signs:
 
 
 def test_what_is_stuck_again_is_a_finding(path: str, signs: Path) -> None:
-    """As often as it is tried, until what was in the way is gone."""
+    """At every attempt, until the cause is removed."""
     write(path, STUCK)
     (signs / "closed").touch()
 
@@ -517,7 +517,7 @@ def test_what_is_stuck_again_is_a_finding(path: str, signs: Path) -> None:
 
 
 def test_what_is_not_stuck_stays_as_it_is(path: str) -> None:
-    """Completed or compensated: it is said, and nothing is written."""
+    """Completed or compensated: the command says so, and writes no row."""
     write(path, COMPLETED, COMPENSATED)
     before = Path(path).read_bytes()
 
@@ -548,7 +548,7 @@ def test_what_a_dead_node_has_left_is_brought_to_its_end(path: str, signs: Path,
 
 
 def test_a_run_that_was_cut_off_while_it_was_resumed_goes_on(path: str, signs: Path) -> None:
-    """Whoever drove it was killed in the middle of a compensation."""
+    """The process that resumed it was killed in the middle of a compensation."""
     write(path, STUCK)
     (signs / "deadly-compensate").touch()
 
@@ -563,7 +563,7 @@ def test_a_run_that_was_cut_off_while_it_was_resumed_goes_on(path: str, signs: P
 
 
 def test_a_node_that_has_the_journal_is_asked(path: str, signs: Path) -> None:
-    """It sees to it while it serves; whoever asks again is told as before, and the status is the new one."""
+    """The node resumes it while it serves; a client that retries gets its old reply, and the status is the new one."""
     with node(path) as running:
         stuck = running.ask(ask("s", "a", "b", fail_step="b", fail_compensation="a"))
 
@@ -578,7 +578,7 @@ def test_a_node_that_has_the_journal_is_asked(path: str, signs: Path) -> None:
 
 
 def test_the_trace_of_a_node_tells_that_an_operator_had_it_go_on(path: str, signs: Path) -> None:
-    """So its second outcome is no deviation."""
+    """Its second outcome is therefore no violation."""
     trace = str(Path("trace.jsonl").absolute())
     with Node("--journal", str(Path(path).absolute()), *SERVICES, "--trace", trace) as running:
         running.ask(ask("s", "a", "b", fail_step="b", fail_compensation="a"))
@@ -606,7 +606,7 @@ def test_a_node_that_is_asked_in_vain_says_so(path: str, signs: Path) -> None:
 
 
 def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
-    """Somebody has the journal, and the run is under way: that is said, and it is not at its end."""
+    """A node has the journal and the run is in progress: the command says so, and that it has not ended."""
     write_cut(path, Request("cut", TRIP), 2)
     with locked(path):
         done = choreo("resume", "cut", "--journal", path, *SERVICES)
@@ -618,7 +618,7 @@ def test_what_a_node_is_busy_with_is_left_to_it(path: str) -> None:
 
 @contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Somebody has the journal, and attends to nothing."""
+    """Hold the journal as a process that handles no requests."""
     lock = Lock(path)
     try:
         yield
@@ -672,7 +672,7 @@ def test_services_that_are_not_there_leave_the_saga_as_it_is(path: str) -> None:
 
 
 def test_a_stuck_run_that_cannot_be_replayed_stays_stuck(path: str, signs: Path) -> None:
-    """Why is said, and nothing is written."""
+    """The reason is reported, and no row is written."""
     change(write(path, STUCK), "UPDATE deliveries SET seat = 9 WHERE number = 2")
 
     done = choreo("resume", "stuck", "--journal", path, *SERVICES)
@@ -697,7 +697,7 @@ def sagas_in(path: str) -> list[str]:
 
 
 def test_what_ended_long_ago_is_forgotten_and_nothing_else(path: str) -> None:
-    """With its deliveries; what is stuck or unfinished is counted, and kept."""
+    """Their deliveries are deleted too; stuck and unfinished runs are counted and kept."""
     old_and_new(path)
 
     counted = choreo("prune", "--journal", path, "--older-than", "30d", "--dry-run")
@@ -726,14 +726,14 @@ def test_the_newest_run_stays(path: str) -> None:
 
 
 def test_a_clock_that_was_set_back_forgets_nothing(path: str) -> None:
-    """What ended in the future is not old."""
+    """A run that ended in the future is not old."""
     write(path, COMPLETED, COMPENSATED, at_ms=now_ms() + DAY)
 
     assert choreo("prune", "--journal", path, "--older-than", "0s").stdout.startswith("0 runs forgotten")
 
 
 def test_a_prune_may_be_stopped_and_begun_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C between two batches: what went is gone, the rest is there, and goes the next time."""
+    """Ctrl-C between two batches: deleted runs stay deleted, and the next prune deletes the rest."""
     write(path, *(replace(COMPLETED, saga_id=n) for n in range(10)), at_ms=now_ms() - DAY)
     monkeypatch.setattr(prune_command, "BATCH", 4)
     with monkeypatch.context() as interrupted:
@@ -755,7 +755,7 @@ def ctrl_c(seconds: float) -> None:
 
 
 def test_a_node_serves_while_its_journal_is_pruned(path: str, signs: Path) -> None:
-    """What is forgotten is executed again when it is asked for again; nothing else changes."""
+    """A pruned saga is executed again when it is requested again; all else is unchanged."""
     with node(path) as running:
         for number in range(300):
             running.send(json.dumps(ask(f"s{number}", "a")).encode() + b"\n")
@@ -869,7 +869,7 @@ def test_a_journal_that_another_program_has_locked_is_told(
 
 @contextmanager
 def without_rights(folder: Path) -> Iterator[None]:
-    """As somebody who may read the folder and its files, and may change nothing."""
+    """Run as a user who may read the folder and its files, and may not write."""
     for file in (folder, *folder.iterdir()):
         file.chmod(0o555 if file.is_dir() else 0o444)
     is_root = os.geteuid() == 0
@@ -889,7 +889,7 @@ def without_rights(folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("command", WRITING, ids=" ".join)
 def test_a_journal_that_is_read_only_is_told(path: str, tmp_path: Path, command: list[str]) -> None:
-    """By the commands that write; nothing is changed."""
+    """By the commands that write; the journal is unchanged."""
     write(path, replace(COMPLETED, saga_id="old"), STUCK, COMPLETED, at_ms=now_ms() - 40 * DAY)
     before = Path(path).read_bytes()
 
@@ -914,7 +914,7 @@ def test_a_journal_that_is_read_only_can_be_looked_at(path: str, tmp_path: Path,
 
 @pytest.mark.parametrize("command", ["sagas", "show", "resume", "prune", "check"])
 def test_help_has_examples_and_the_exit_statuses(command: str) -> None:
-    """Of every command of the journal."""
+    """This holds for every command of the journal."""
     done = choreo(command, "--help")
 
     assert done.exit_code == 0

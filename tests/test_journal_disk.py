@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, torn, damaged, or somebody else's: a clear error or recovery, and nothing is lost."""
+"""A disk that is full, read-only, torn or damaged, a foreign file: a clear error or recovery, no data lost."""
 
 import json
 import os
@@ -41,14 +41,14 @@ def path(tmp_path: Path) -> Path:
 
 
 class Customer(Client):
-    """Asks one thing after the other, draws what it asks for from a seed, and comes back to hear it all again."""
+    """Client that sends requests drawn from a seed, one after the other, and repeats all of them at the end."""
 
     def __init__(self, seed: int = 1) -> None:
         super().__init__(Random(f"client {seed}"))  # noqa: S311  # it is to be the same again
         self._workload = Workload(Random(f"sagas {seed}"))  # noqa: S311  # it is to be the same again
 
     def ask_for(self, life: Life, sagas: int) -> bool:
-        """Whether so many new ones were all answered, beside what had no answer yet."""
+        """Send new sagas and repeat unanswered ones; return whether all new ones were answered."""
         return self.ask(life, self.next_asks(self._workload.draw(sagas, 0), 0))
 
     def ask(self, life: Life, asks: Sequence[Ask]) -> bool:
@@ -59,7 +59,7 @@ class Customer(Client):
         return any(self.hear(line) == ask.msg_id for line in life.lines())
 
     def is_content_with(self, path: Path) -> bool:
-        """Ask the next node for everything, the unanswered included; then whatever the journal has is as it should."""
+        """Send every request to the next node, unanswered ones included; then check the journal."""
         with Life(path) as life:
             assert self.ask(life, self.every_ask()), life.stderr
             life.end_input()
@@ -106,7 +106,7 @@ class TinyDisk:
 
 
 class TinyFiles:
-    """Where nothing may be mounted, and beside it everywhere else: files that may not grow any further."""
+    """Files of limited size; works also where mounting is not permitted."""
 
     def __init__(self, directory: Path) -> None:
         self.under: Sequence[str] = ("sh", "-c", 'ulimit -f 1500; exec "$@"', "sh")
@@ -123,7 +123,7 @@ class TinyFiles:
 
 @pytest.fixture(params=["a disk", "files"])
 def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyDisk | TinyFiles]:
-    """Something that is full soon."""
+    """File system with little room."""
     place: TinyDisk | TinyFiles
     try:
         place = TinyDisk(tmp_path) if request.param == "a disk" else TinyFiles(tmp_path)
@@ -134,7 +134,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyDisk | 
 
 
 def test_a_full_disk_ends_the_node_and_loses_nothing(tiny: TinyDisk | TinyFiles, path: Path) -> None:
-    """It says why and exits with 1; with room again, the next one goes on, and whoever was answered is right."""
+    """The node says why and exits with 1; with room again the next one continues, and every reply sent was right."""
     customer = Customer()
 
     with Life(path, under=tiny.under) as life:
@@ -151,7 +151,7 @@ def test_a_full_disk_ends_the_node_and_loses_nothing(tiny: TinyDisk | TinyFiles,
 def test_a_disk_that_is_full_from_the_start_is_told_before_anything_is_read(
     tiny: TinyDisk | TinyFiles, path: Path
 ) -> None:
-    """Also where there is something to recover, and not even room for the name of whoever holds the journal."""
+    """Also with unfinished runs, and without room even for the name of the journal's holder."""
     customer = Customer()
     with Life(path, environment={LAST_CALL: "7"}) as life:
         assert not customer.ask_for(life, 10)
@@ -185,7 +185,7 @@ def modes(*files: Path, mode: int) -> Iterator[None]:
 
 @contextmanager
 def immutable(*files: Path) -> Iterator[bool]:
-    """Nobody can write these files meanwhile, even who has them open. Only root may do that, on some file systems."""
+    """Make these files unwritable, even where already open. Needs root, and a file system that supports it."""
     is_immutable = _chattr("+i", *files)
     try:
         yield is_immutable
@@ -218,7 +218,7 @@ def test_modes_that_change_while_a_node_runs_do_not_concern_it(path: Path) -> No
 
 
 def test_a_journal_that_nobody_can_write_any_more_ends_the_node(path: Path) -> None:
-    """It says so and exits with 1; where files cannot be made immutable it goes on. Either way nothing is lost."""
+    """The node says so and exits with 1; where files cannot be made immutable it continues. No data is lost."""
     customer = Customer()
 
     with Life(path) as life:
@@ -234,7 +234,7 @@ def test_a_journal_that_nobody_can_write_any_more_ends_the_node(path: Path) -> N
 
 @pytest.mark.parametrize("mode", [0o444, 0o000])
 def test_a_journal_that_may_not_be_written_is_refused_at_the_start(path: Path, mode: int) -> None:
-    """Before anything is read: nobody gets half an answer."""
+    """The refusal comes before any input is read, so no client gets a partial answer."""
     customer = Customer()
     with Life(path) as life:
         assert customer.ask_for(life, 5)
@@ -318,7 +318,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(path: Path, lay_down: Call
 
 
 def test_an_empty_file_becomes_a_journal(path: Path) -> None:
-    """As when somebody has made it beforehand, to set its mode."""
+    """An operator may create the file beforehand, to set its mode."""
     path.touch(mode=0o600)
     customer = Customer()
 
@@ -358,7 +358,7 @@ def another_program(path: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_journal_that_another_program_has_locked_is_waited_for(path: Path) -> None:
-    """A commit waits until the other lets go, and nothing is told before."""
+    """A commit waits until the lock is released, and no reply is sent before."""
     customer = Customer()
     with Life(path) as life:
         assert customer.ask_for(life, 2)
@@ -374,7 +374,7 @@ def test_a_journal_that_another_program_has_locked_is_waited_for(path: Path) -> 
 
 
 def test_a_journal_that_stays_locked_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the timeout: nothing was told that is not on disk, and once it is free the saga is taken as if new."""
+    """After the timeout no reply was sent that is not on disk; once the lock is free, the saga is executed as new."""
     monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.01)
     saga = Saga("waits", ("ledger_a", "shelf_a"), "choreography")
 
@@ -396,7 +396,7 @@ def a_session(journal: Journal, now_ms: Callable[[], int] | None = None) -> Sess
 
 
 def test_a_second_node_is_refused_while_the_first_lives(path: Path) -> None:
-    """It says whose the journal is; once that process is killed, the next one goes on with what it had begun."""
+    """The error names the owner of the journal; once that process is killed, the next one finishes its runs."""
     customer = Customer()
     with Life(path, environment={LAST_CALL: "9"}) as first:
         first.until_it_has_the_journal()
@@ -411,7 +411,7 @@ def test_a_second_node_is_refused_while_the_first_lives(path: Path) -> None:
 
 
 def test_a_node_that_waits_takes_over(path: Path) -> None:
-    """The first dies in the middle of a saga, and the one that waits answers whoever asked it meanwhile."""
+    """The first node dies in the middle of a saga; the waiting one finishes it, and answers its own clients."""
     customer = Customer()
     with Life(path, environment={LAST_CALL: "9"}) as first:
         first.until_it_has_the_journal()
@@ -498,7 +498,7 @@ def torn(files: Files, size: int) -> Files:
 
 
 def test_a_log_that_is_torn_in_its_last_transaction_is_as_before_it(here: Path) -> None:
-    """At every byte: the state before, nothing between, and with the last byte the state after."""
+    """At every byte: the state before, no mixture, and with the last byte the state after."""
     small_pages(here)
     *_, before, after = transactions(here)
 
@@ -514,7 +514,7 @@ def test_a_log_that_is_torn_in_its_last_transaction_is_as_before_it(here: Path) 
 
 
 def test_a_log_that_is_torn_anywhere_is_as_after_the_last_whole_transaction(here: Path) -> None:
-    """Whatever was whole is there; of the others nothing."""
+    """Every complete transaction is recovered, and no part of an incomplete one."""
     files = transactions(here)
 
     def state(size: int) -> list[tuple[object, ...]]:
@@ -571,7 +571,7 @@ def test_a_file_that_is_damaged_anywhere_is_told_or_does_not_matter(here: Path) 
 
 
 def converse(journal: Journal, sagas: Sequence[Saga]) -> None:
-    """All that a node does: resume what is unfinished, and be asked."""
+    """Do the whole work of a node: recover unfinished runs, and answer requests."""
     session = Session(DurableRunner(catalogue(), journal, count().__next__), lambda told: None)
     for _ in session.recover():
         pass
@@ -603,7 +603,9 @@ def test_a_node_on_a_damaged_journal_says_so(path: Path, first: int) -> None:
 
 @pytest.mark.parametrize("what", ["", "-lock"])
 def test_a_node_whose_journal_is_taken_away_stops_before_it_answers(path: Path, what: str) -> None:
-    """Moved, or its lock removed: another node may have another journal by now, and what this one says may not last."""
+    """Moved, or its lock removed: another node may hold another journal by now, and a reply of this one may not be
+    durable.
+    """
     with Node("--journal", str(path)) as node:
         assert json.loads(node.ask(execute(1, "a")))["in_reply_to"] == 1
         os.rename(f"{path}{what}", f"{path}.moved")
@@ -666,7 +668,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_tables_that_are_no_journals_are_refused_by_name(path: Path, what: str) -> None:
-    """By whoever opens the file, to write it or to look at it; nothing in it has run, and nothing is changed."""
+    """For writing or for reading; no SQL in the file has run, and the file is unchanged."""
     statements, told = FOREIGN[what]
     write(str(path), COMPLETED)
     change(str(path), *statements)
@@ -680,7 +682,7 @@ def test_tables_that_are_no_journals_are_refused_by_name(path: Path, what: str) 
 
 
 def test_what_an_operator_adds_for_himself_is_let_be(path: Path) -> None:
-    """A view, an index and a table of his own; and what ANALYZE makes."""
+    """A view, an index and a table of the operator's, and the tables of ANALYZE."""
     write(str(path), COMPLETED)
     change(
         str(path),
@@ -701,7 +703,7 @@ def test_what_an_operator_adds_for_himself_is_let_be(path: Path) -> None:
 @pytest.mark.parametrize("limit", range(5, 15))
 @pytest.mark.parametrize("options", [(), ("--journal",)])
 def test_a_node_that_may_open_few_files_serves_or_says_so(path: Path, limit: int, options: Sequence[str]) -> None:
-    """Never a traceback, whatever the limit; with less than that Python itself does not start."""
+    """Never a traceback, for any limit; below the smallest one Python itself does not start."""
     command = [sys.executable, "main.py", *options, *([str(path)] if options else [])]
     under = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
 
@@ -759,7 +761,7 @@ def test_a_command_that_may_open_few_files_works_or_says_so(path: Path, limit: i
 def test_a_full_disk_is_no_wrong_use_of_a_command_that_writes(
     tiny: TinyDisk | TinyFiles, path: Path, command: list[str]
 ) -> None:
-    """It fails with 1 and says why, without a word about its options; with room again it does what it was asked for."""
+    """It fails with 1 and says why, without a word about its options; with room again it completes."""
     write(str(path), STUCK, *(replace(COMPLETED, saga_id=number) for number in range(12)))
     choreo = [sys.executable, "-m", "choreo", *command, "--journal", str(path)]
     tiny.fill()

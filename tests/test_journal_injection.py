@@ -1,4 +1,4 @@
-"""A process that dies, at whatever point, leaves a journal from which the next one goes on, as if nothing had been."""
+"""A process that dies at any point leaves a journal from which the next one continues as if without a crash."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,7 +33,7 @@ ENDINGS = {
 
 
 class Points(NamedTuple):
-    """How many points there are of each kind: another statement, another event, and a number changes."""
+    """Number of points of each kind. It changes with every new statement or event."""
 
     statement: int
     publish: int
@@ -55,7 +55,7 @@ POINTS = {
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """A process that dies takes nothing along that it has written, wherever that is."""
+    """A killed process loses no data that it has written, on disk or in memory."""
     with in_memory() as directory:
         yield directory / "journal.db"
 
@@ -99,7 +99,7 @@ def cut_in_its_middle(path: Path, saga: Saga) -> Files:
 @pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_a_death_while_a_stuck_run_is_resumed_changes_nothing(style: str, path: Path) -> None:
-    """What an operator has asked for is done, once; what the client was told stays as it was."""
+    """The operator's request is executed once; the reply to the client stays the same."""
     saga = ENDINGS["stuck"]._replace(style=style)
     resumed = saga._replace(fail_compensation=None)
     begin = asked_to_resume(path, saga)

@@ -1,4 +1,4 @@
-"""Idempotency keys: the same for every attempt of one action, and never for two, whatever becomes of a journal.
+"""Idempotency keys: the same for every attempt of one action, never for two actions, after any change of a journal.
 
 A bank that deduplicates by key, and keeps a record of every call, is the judge.
 """
@@ -133,7 +133,7 @@ def test_two_processes_of_one_runner_never_share_a_key(bank: Bank) -> None:
 
 
 def test_every_try_of_an_undo_has_one_key() -> None:
-    """What is tried again is the same action."""
+    """A retry is the same action."""
     seen: list[str] = []
 
     class Stubborn:
@@ -258,7 +258,7 @@ def put_back_without_its_lock(backup: Path, path: Path) -> Path:
 
 
 def put_back_with_an_older_lock(backup: Path, path: Path) -> Path:
-    """As a snapshot of a whole disk or machine does it: nothing beside the file tells that time went back."""
+    """A snapshot of a whole disk or machine does this: no other file shows that time went back."""
     shutil.copyfile(f"{backup}-lock", f"{path}-lock")
     return put_back(backup, path)
 
@@ -277,7 +277,7 @@ WAYS = (
 def test_a_backup_that_goes_another_way_makes_no_key_again(
     way: Callable[[Path, Path], Path], path: Path, bank: Bank, tmp_path: Path
 ) -> None:
-    """Runs have the numbers of runs that the backup knows nothing of, and the bank takes each for what it is."""
+    """The numbers of runs repeat those of runs unknown to the backup, and the bank sees different payments."""
     backup = tmp_path / "backup.db"
     pay(path, bank, "one", "two")
     copied(path, backup)
@@ -296,7 +296,7 @@ def test_a_backup_that_goes_another_way_makes_no_key_again(
 def test_an_unfinished_run_of_a_backup_keeps_its_keys(
     way: Callable[[Path, Path], Path], path: Path, bank: Bank, tmp_path: Path
 ) -> None:
-    """It is the same run, whatever became of it on the other way: its payment is not made again."""
+    """It is the same run, however it ended in the other copy: its payment is not made again."""
     backup = tmp_path / "backup.db"
     die_paying(path, bank, "flight")
     copied(path, backup)
@@ -313,7 +313,7 @@ def test_an_unfinished_run_of_a_backup_keeps_its_keys(
 
 
 def test_a_copy_that_is_put_back_while_a_node_runs_ends_it(path: Path, bank: Bank, tmp_path: Path) -> None:
-    """It has begun runs that the file knows nothing of any more; the next one goes on with what is there."""
+    """The node has begun runs that the file does not have any more; the next node continues from the file."""
     backup = tmp_path / "backup.db"
     with Life(path, services="tests.bank") as life:
         life.send(line(execute(1, "one")))
@@ -334,7 +334,7 @@ def test_a_copy_that_is_put_back_while_a_node_runs_ends_it(path: Path, bank: Ban
 
 
 def test_runs_of_an_older_choreo_keep_their_keys(path: Path, bank: Bank) -> None:
-    """A call may have been made under them. What is begun from now on has keys of the new kind."""
+    """A call may have been made under them. New runs have keys of the new kind."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for statements in MIGRATIONS[:3]:
             for statement in statements:

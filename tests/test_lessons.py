@@ -1,4 +1,4 @@
-"""The lessons: what each says is what the tools find."""
+"""The lessons: their claims match the results of the tools."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ SHORTEST = {2: 18, 3: 16, 4: 6, 5: 13, 6: 9, 7: 15, 8: 18, 9: 21} | {
     15: 15,
     16: 10,
 }
-"""How many records the shortest counterexample of each lesson has."""
+"""Number of records of the shortest counterexample of each lesson."""
 
 
 def explore(found: Lesson, style: str, mended: bool = False, is_reduced: bool = True) -> Report:
@@ -94,7 +94,7 @@ def test_the_simulator_finds_the_bug_too(found: Lesson) -> None:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("found", ALL, ids=lambda found: found.words.title)
 def test_what_mends_it_is_proven(found: Lesson, style: str) -> None:
-    """With the guarantee on every state is safe, in both styles, and the simulator finds nothing either."""
+    """With the guarantee on, every state is safe, in both styles, and the simulator finds no violation either."""
     opened = partial(open_services, "services")
 
     report = explore(found, style, mended=True)
@@ -141,7 +141,7 @@ def test_verdicts_agree_with_and_without_reduction(found: Lesson, style: str, me
 
 @pytest.mark.parametrize("number", [2, 13])
 def test_lint_finds_the_bugs_of_the_wiring_without_running(number: int) -> None:
-    """Lessons 2 and 13; and nothing once they are mended."""
+    """Lessons 2 and 13; no finding once they are fixed."""
     broken = lint(definition_of(number, is_mended=False), "choreography")
     mended = lint(definition_of(number, is_mended=True), "choreography")
 

@@ -50,7 +50,7 @@ LOOSE = ("a", step("b", after=["a"]), step("c", after=["a"]))
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("definition", [order, trip, saga(*CHAIN), saga(*FORK), saga(*LOOSE)])
 def test_a_clean_definition_is_clean(definition: Definition, style: str) -> None:
-    """Nothing is found where nothing is wrong."""
+    """The lint reports no finding for correct wiring."""
     assert lint(definition, style) == []
 
 
@@ -71,7 +71,7 @@ def test_a_step_that_does_not_hear_the_failure_of_the_next_is_found() -> None:
 
 
 def test_the_orchestrator_hears_what_the_neighbour_does_not() -> None:
-    """The same definition is fine in orchestration: nobody there listens to neighbours."""
+    """The same definition is fine in orchestration: no participant there subscribes to its neighbours."""
     definition = saga(*CHAIN, deaf=[["charge", "step/reserve/failed"]])
 
     assert lint(definition, "orchestration") == []
@@ -123,7 +123,7 @@ def test_the_orchestrator_hears_what_the_neighbour_does_not() -> None:
     ],
 )
 def test_every_break_of_the_way_back_is_found(style: str, steps: Any, deaf: list[str], sentence: str) -> None:
-    """Who does not hear what, in which case, and what stays in force."""
+    """A finding names the missing subscription, the case, and the steps that stay in force."""
     findings = lint(saga(*steps, deaf=[deaf]), style)
 
     assert ("wiring.deaf[0]", sentence) in told([f for f in findings if f.rule is Rule.UNHEARD_FAILURE])
@@ -164,7 +164,7 @@ def test_every_break_of_the_way_back_is_found(style: str, steps: Any, deaf: list
     ],
 )
 def test_a_path_without_an_outcome_is_found(style: str, deaf: list[str], sentence: str) -> None:
-    """The collector, the client, or a step on the way forward does not hear what it needs."""
+    """The collector, the client, or a step on the way forward lacks a subscription that it needs."""
     findings = [f for f in lint(saga(*CHAIN, deaf=[deaf]), style) if f.rule is Rule.NO_OUTCOME]
 
     ((where, said),) = told(findings)
@@ -174,7 +174,7 @@ def test_a_path_without_an_outcome_is_found(style: str, deaf: list[str], sentenc
 
 
 def test_an_event_that_nobody_hears_is_found() -> None:
-    """All who would hear it are deaf, or it is a relay's own and nobody was told of it."""
+    """All its subscribers are unsubscribed, or it is a relay's own event without a subscriber."""
     deaf = [["charge", "step/reserve/failed"], ["coordinator", "step/reserve/failed"]]
     relays = [["charge", "step/order/succeeded", "news"]]
 
@@ -187,7 +187,7 @@ def test_an_event_that_nobody_hears_is_found() -> None:
 
 
 def test_a_step_that_does_not_hear_its_own_timer_is_found() -> None:
-    """Its compensation may fail, and then nobody tries it again."""
+    """Its compensation may fail, and is never retried then."""
     steps = ["order", step("charge", compensation_fails=1), "ship"]
 
     findings = lint(saga(*steps, deaf=[["charge", "step/charge/retry"]]), "choreography")
@@ -199,7 +199,7 @@ def test_a_step_that_does_not_hear_its_own_timer_is_found() -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_topic_that_nobody_publishes_is_found(style: str) -> None:
-    """A slip in a topic, with what may be meant; a topic of the other style is none."""
+    """A misspelt topic, with a suggestion; topics of the other style are not suggested."""
     definition = saga(
         *CHAIN,
         deaf=[["charge", "step/reserve/failled"], ["charge", "step/charge/execut"]],
@@ -279,7 +279,7 @@ def test_a_step_that_may_be_refused_after_the_pivot_is_found(style: str) -> None
 
 @pytest.mark.parametrize("kind", ["compensatable", "pivot"])
 def test_a_step_that_may_be_refused_beside_the_pivot_is_found(kind: str) -> None:
-    """Nothing says which of the two is first."""
+    """The order of the two is undetermined."""
     definition = saga("a", step("ship", kind="pivot"), step("charge", after=["a"], kind=kind))
 
     findings = [finding for finding in lint(definition, "choreography") if finding.where == "step[2].kind"]
@@ -290,7 +290,7 @@ def test_a_step_that_may_be_refused_beside_the_pivot_is_found(kind: str) -> None
 
 
 def test_a_retriable_step_beside_the_pivot_is_fine() -> None:
-    """It is tried until it succeeds; only what may be refused is dangerous."""
+    """It is retried until it succeeds; only a step that may be refused is dangerous."""
     definition = saga("a", step("ship", kind="pivot"), step("tell", after=["a"], kind="retriable"))
 
     assert [finding.where for finding in lint(definition, "choreography")] == ["step[1].kind"]
@@ -333,7 +333,7 @@ def test_what_must_be_heard_is_what_the_style_subscribes(style: str, definition:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("definition", [saga(*CHAIN), saga(*FORK), saga(*LOOSE), saga(step("a", timeout_ms=5), "b")])
 def test_every_row_that_a_table_lacks_is_found(style: str, definition: Definition) -> None:
-    """Take any row away that must be there, and the lint says what comes of it."""
+    """Without any one required row, the lint names the consequence."""
     table, needs = table_and_needs(definition, style)
 
     for need in needs:
@@ -387,14 +387,14 @@ def test_for_programs_there_is_one_object_a_style(tmp_path: Path) -> None:
 
 
 def test_a_clean_definition_ends_with_status_0() -> None:
-    """Nothing found is fine."""
+    """No finding means status 0."""
     result = choreo("lint", "services.sagas:order", "--style", "orchestration")
 
     assert (result.exit_code, result.stdout) == (0, "order, orchestration: nothing found\n")
 
 
 def test_a_bad_definition_is_wrong_use(tmp_path: Path) -> None:
-    """Status 2, and the sentence that says what is wrong."""
+    """Status 2, and a sentence with the error."""
     file = tmp_path / "bad.toml"
     file.write_text(TOML + "[[step]]\nname = 'x'\nefect = {}")
 

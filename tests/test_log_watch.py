@@ -18,7 +18,7 @@ from services.simulated import Simulated
 from tests.node_client import ROOT, TIMEOUT_S, Node, execute, line
 
 ANSWERED = 3
-"""So many sagas have been answered when something happens to the log."""
+"""Number of sagas answered before the log is changed."""
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def answered(node: Node) -> list[str]:
 
 @pytest.mark.parametrize("harm", [*WHOLE, *TORN])
 def test_a_node_whose_log_is_harmed_answers_nothing_more(harm: Harm, path: Path) -> None:
-    """Asked in the very next moment: what it would say is not, or will not be, on disk."""
+    """Its next reply would rest on data that is not, or will not be, on disk."""
     with Node("--journal", str(path)) as node:
         answered(node)
 
@@ -140,7 +140,7 @@ def test_what_was_answered_is_saved_where_the_log_was_taken_away(harm: Harm, pat
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", TORN)
 def test_a_log_that_was_cut_harms_nothing_but_itself(harm: Harm, path: Path) -> None:
-    """What is left of it is not written into the journal: the next node finds a sound one, as it was some time ago."""
+    """The rest of the log is not written into the journal: the next node finds an intact, older journal."""
     with Node("--journal", str(path)) as node:
         first = answered(node)
         with closing(sqlite3.connect(path)) as connection:
@@ -288,7 +288,7 @@ def test_a_log_that_is_being_changed_is_looked_at_again(path: Path) -> None:
 
 
 def test_a_journal_without_a_log_cannot_be_watched(path: Path) -> None:
-    """Where SQLite has not opened it, or its log was removed in between."""
+    """The log does not exist before SQLite opens the journal, or was removed in between."""
     lock = Lock(str(path))
 
     with pytest.raises(JournalError, match="expected a journal with its log beside it"):

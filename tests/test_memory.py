@@ -26,7 +26,7 @@ both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 
 
 class Forgetful:
-    """A service that does nothing and remembers nothing."""
+    """Service without effects or state."""
 
     def execute(self, reference: str) -> object:
         return None
@@ -114,7 +114,7 @@ def pairs(length: int, characters: int) -> Itinerary:
 @pytest.mark.parametrize("make", ["in memory", "with a journal", "to replay"])
 @pytest.mark.parametrize("steps", [chain(200, 10), chain(200, 2_000), pairs(200, 10), pairs(200, 2_000), ((),) * 9_000])
 def test_a_wiring_takes_no_more_than_it_is_counted_for(tmp_path: Path, steps: Itinerary, make: str, style: str) -> None:
-    """Measured by what the interpreter allocates; and not much less either."""
+    """Measured by the allocations of the interpreter; the count is not much too high either."""
     service = Forgetful()
     runner = InProcessRunner(lambda step: service)
     durable = DurableRunner(lambda step: service, Journal.open(str(tmp_path / "sagas.db")), lambda: 0)
@@ -141,7 +141,7 @@ HOSTILE: dict[str, tuple[int, Callable[[int], list[object]]]] = {
     "names that are too long": (15, lambda number: [f"{number}" + "x" * 8_000_000]),
     "too many empty groups": (25, lambda number: [[]] * 1_500_000 + [f"{number}"]),
 }
-"""So many messages, of which each has steps of its own; they would be kept if only their number were bounded."""
+"""Number of messages, each with different steps; a cache bounded by their number alone would keep them all."""
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ SHAPES: dict[str, Callable[[int], tuple[Itinerary, str | None, str | None]]] = {
 
 
 def work_of(call: Callable[[], object]) -> int:
-    """How many calls are made, those of generators included: a measure of time that is the same on every machine."""
+    """Return the number of calls, those of generators included: a measure of time that is the same on every machine."""
     count = 0
 
     def note(frame: object, event: str, arg: object) -> None:

@@ -1,4 +1,4 @@
-"""Messages: what is understood, how a mistake is named, and the text of the replies."""
+"""Messages: their decoding, the texts of errors, and the text of the replies."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def care(message: object) -> Message:
 
 
 def taken(fast: Callable[[bytes], Message], data: bytes) -> Message | None:
-    """What a fast decoder makes of it; None where it leaves it to the careful one."""
+    """Return the message from a fast decoder; None where the careful decoder must decide."""
     try:
         return fast(data)
     except DECODE_ERRORS:
@@ -73,7 +73,7 @@ def taken(fast: Callable[[bytes], Message], data: bytes) -> Message | None:
 
 
 def mistake(message: object) -> Malformed:
-    """What is said about a message that is wrong."""
+    """Return the error of a malformed message."""
     with pytest.raises(Malformed) as caught:
         care(message)
     return caught.value
@@ -82,7 +82,7 @@ def mistake(message: object) -> Malformed:
 @given(envelope=envelopes)
 @settings(deadline=None)
 def test_a_valid_message_is_understood_with_care(envelope: dict[str, Any]) -> None:
-    """Whatever its strings: those that the fast decoder does not take, lone surrogates, are legal JSON too."""
+    """Strings that the fast decoder refuses, lone surrogates, are legal JSON too."""
     message = care(envelope)
 
     assert message == understood(envelope["body"], envelope.get("src"), envelope.get("dest"))
@@ -147,7 +147,7 @@ HIDDEN_KEYS = {
 @pytest.mark.parametrize("key", HIDDEN_KEYS.values(), ids=list(HIDDEN_KEYS))
 @pytest.mark.parametrize("fields", [[0, 1], [1, 0], [0, 1, 0], [1, 0, 1]])
 def test_what_has_a_body_is_no_bare_body(fields: list[int], key: str, value: str) -> None:
-    """However the key is written, wherever it stands, how often it comes and whatever it has."""
+    """For any spelling, place, number and value of the key."""
     own = '"type": "execute", "saga_id": 1, "steps": []'
     text = f"{{{', '.join((own, f'{key}: {value}')[field] for field in fields)}}}".encode()
 
@@ -157,7 +157,7 @@ def test_what_has_a_body_is_no_bare_body(fields: list[int], key: str, value: str
 
 
 def test_a_field_of_a_body_that_is_called_body_is_ignored() -> None:
-    """As every field that nobody knows, be its message taken fast or with care."""
+    """Like every unknown field, with the fast decoder and with the careful one."""
     message = {"body": {"type": "execute", "saga_id": 1, "steps": ["a"], "body": {"type": "init"}}}
 
     assert care(message) == Message(Execute(1, ("a",)))
@@ -181,7 +181,7 @@ def test_the_last_of_two_equal_keys_counts() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """Whatever they hold, at any level, in an envelope and without."""
+    """Any value, at any level, with an envelope and without."""
     odd = b'1e999, "y": ' + b"9" * 5000 + rb', "\ud800": "\ud800", "z": {"type": "init", "body": []}'
     body = b'{"type": "execute", "saga_id": 1, "steps": [], "x": ' + odd + b"}"
 
@@ -222,7 +222,7 @@ WRONG_TYPES = [
 
 @pytest.mark.parametrize(("body", "field", "value", "expected", "shown"), WRONG_TYPES)
 def test_a_wrong_type_is_named(body: dict[str, Any], field: str, value: object, expected: str, shown: str) -> None:
-    """The field, what was expected and what came; in an envelope and without."""
+    """The field, the expected and the received value; with an envelope and without."""
     wrong = body | {field: value}
 
     bare, in_envelope = mistake(wrong), mistake({"src": "c1", "dest": "n1", "body": wrong})
@@ -236,7 +236,7 @@ def test_a_wrong_type_is_named(body: dict[str, Any], field: str, value: object, 
 
 @pytest.mark.parametrize("shown", [shown for shown in VALUES if shown != "[7]"])
 def test_steps_of_a_wrong_type_are_named(shown: str) -> None:
-    """Nothing but an array holds steps."""
+    """Only an array holds steps."""
     error = mistake(EXECUTE | {"steps": VALUES[shown]})
 
     assert str(error) == f"steps: expected an array of step names, got {shown}"
@@ -272,7 +272,7 @@ def test_a_group_in_a_group_is_refused() -> None:
     ],
 )
 def test_a_missing_field_is_named(body: dict[str, Any], field: str, expected: str) -> None:
-    """Nothing is what came."""
+    """The received value is shown as missing."""
     error = mistake({name: value for name, value in body.items() if name != field})
 
     assert str(error) == f"{field}: expected {expected}, got nothing"
@@ -381,7 +381,7 @@ def test_deep_nesting_never_raises_anything_else(field: bytes) -> None:
 @given(data=st.binary(max_size=60))
 @settings(deadline=None)
 def test_any_bytes_are_refused_or_understood(data: bytes) -> None:
-    """Nothing raises but `Malformed`."""
+    """Only `Malformed` is raised."""
     try:
         message = decode_with_care(data)
     except Malformed:

@@ -13,7 +13,7 @@ from tests.mutants import MUTANTS, Mutant
 
 
 def first_violation(suite: dict[str, Definition]) -> tuple[str, Report] | None:
-    """The first saga of the suite, in either style, in which something is broken."""
+    """Return the first saga of the suite with a violation, in either style."""
     for name, definition in suite.items():
         for style in STYLES:
             report = Explorer(definition, style, catalogue()).explore()

@@ -53,7 +53,7 @@ def burst(count: int) -> Iterator[IO[bytes]]:
 
 @pytest.mark.parametrize("name", ["completed", "compensated"])
 def test_the_reference_cases_are_answered_character_for_character(name: str) -> None:
-    """Standard input as it is published, standard output as it is expected, and nothing else."""
+    """Standard input as published gives exactly the expected standard output."""
     node = run((EXAMPLES / f"{name}.input.json").read_bytes())
 
     assert node.stdout == (EXAMPLES / f"{name}.expected.jsonl").read_bytes()
@@ -95,7 +95,7 @@ def test_an_empty_input_ends_the_node(data: bytes) -> None:
 
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_from_the_start_is_no_mishap(redirection: str) -> None:
-    """Replies are written where there is a stdout, and nothing takes the place of a stream that is not there."""
+    """Replies go to stdout if it is open, and no other file takes the descriptor of a closed stream."""
     node = run(b"hello\n" + request(0), command=through_shell(redirection))
 
     replies = node.stdout.decode().splitlines()
@@ -113,7 +113,7 @@ def test_what_is_for_people_never_goes_to_stdout() -> None:
 
 
 def test_what_is_for_people_goes_to_stderr() -> None:
-    """One line for each text that nobody can be answered about."""
+    """One line for each text that cannot be answered."""
     node = run(b"hello\n\xff\n" + request(0), "--envelope")
 
     assert len(node.stdout.splitlines()) == 1
@@ -136,7 +136,7 @@ def test_a_signal_ends_a_node_that_waits(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("begun", [b'{"type": "exec', b'{"body":\n', b'{"body":\n{"type": [oops,\n', b"7"])
 def test_what_a_signal_cuts_off_is_no_mistake(number: signal.Signals, begun: bytes) -> None:
-    """What was complete is answered; half a message is nobody's fault."""
+    """Complete messages are answered; half a message is no error of the sender."""
     with Node() as node:
         node.send(request(1) + begun)
         replies = [node.receive()]
@@ -149,7 +149,7 @@ def test_what_a_signal_cuts_off_is_no_mistake(number: signal.Signals, begun: byt
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_in_the_middle_of_a_burst_loses_nothing_that_was_read(number: signal.Signals) -> None:
-    """As far as the node has read the file, each request has its reply; nothing is half answered."""
+    """Every request that the node has read has its complete reply."""
     with burst(40_000) as file, Node(stdin=file) as node:
         first = node.receive()
         rest = node.stop(number)
@@ -183,7 +183,7 @@ def test_a_second_signal_changes_nothing(number: signal.Signals) -> None:
 def test_a_signal_ends_a_node_whose_replies_nobody_reads(
     tmp_path: Path, number: signal.Signals, has_journal: bool, is_blocking: bool
 ) -> None:
-    """After a grace, with a line that says so; what is in a journal is answered again."""
+    """It ends after a grace period, with a line that says so; a journal repeats the replies later."""
     options = ["--journal", str(tmp_path / "sagas.db")] if has_journal else []
     reader, writer = os.pipe()
     os.set_blocking(writer, is_blocking)
@@ -203,7 +203,7 @@ def test_a_signal_ends_a_node_whose_replies_nobody_reads(
 
 
 def wait_until_full(writer: int) -> None:
-    """Until nothing more goes into the pipe, so that whoever writes to it waits."""
+    """Fill the pipe, so that the next writer blocks."""
     until = monotonic() + TIMEOUT_S
     while select.select([], [writer], [], 0)[1]:
         assert monotonic() < until, "the node has not filled the pipe"
@@ -226,7 +226,7 @@ def test_a_reader_that_is_late_gets_every_reply_after_a_signal(number: signal.Si
 
 
 class Ear:
-    """A conversation that notes what it is told."""
+    """Conversation that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[bytes] = []
@@ -247,7 +247,7 @@ class Ear:
 
 
 def test_a_signal_just_before_the_end_of_input_is_a_signal() -> None:
-    """Between the moment in which the end can be read and the read itself: half a message is nobody's fault then."""
+    """Between the moment in which the end is readable and the read itself: half a message is no mistake then."""
     reader, writer = os.pipe()
     ear = Ear()
     os.write(writer, b'{"type": "exec')
@@ -311,7 +311,7 @@ def test_a_stdout_that_does_not_block_loses_nothing() -> None:
 
 
 def test_a_stdin_that_does_not_block_is_waited_for() -> None:
-    """Nothing to read is not the end of the input."""
+    """A read without data is not the end of the input."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     with open(reader, "rb") as stdin, open(writer, "wb", buffering=0) as requests, Node(stdin=stdin) as node:

@@ -18,7 +18,7 @@ RECEIPT = "receipt of test.7.1"
 
 
 class Failing:
-    """A service both of whose halves raise what they are given; it counts how often they were called."""
+    """Service whose two methods raise the given exceptions; counts its calls."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -77,7 +77,7 @@ STILL = [(s, phase) for s in Signal for phase in Phase if (s, phase) not in MOVE
 
 @pytest.mark.parametrize(("signal", "phase"), MOVES)
 def test_a_signal_moves_the_participant_on(signal: Signal, phase: Phase) -> None:
-    """Each row of the transition table: the next phase, the one event, and what the service was asked."""
+    """Each row of the transition table: the next phase, the one event, and the call of the service."""
     ledger = Ledger()
     participant = participant_of(ledger.service_of("b"))
 
@@ -89,7 +89,7 @@ def test_a_signal_moves_the_participant_on(signal: Signal, phase: Phase) -> None
 
 @pytest.mark.parametrize(("signal", "phase"), STILL)
 def test_any_other_signal_changes_nothing(signal: Signal, phase: Phase) -> None:
-    """An idempotent receiver: what has no row leaves the cell, the service and the bus alone."""
+    """Idempotent receiver: a signal without a row affects neither the cell, nor the service, nor the bus."""
     ledger = Ledger()
     cell = Cell(phase, 5, RECEIPT)
 
@@ -131,7 +131,7 @@ def test_an_undo_that_comes_first_forbids_the_do_that_comes_late(undo: Signal) -
 
 @pytest.mark.parametrize("undo", [Signal.STOP, Signal.BACK])
 def test_a_quiet_participant_is_cancelled_without_a_word(undo: Signal) -> None:
-    """Where nobody needs to know, nothing is published."""
+    """No event is published where no participant needs it."""
     participant = participant_of(Ledger().service_of("b"), quiet=True)
 
     cell, events = react(participant, undo)
@@ -141,7 +141,7 @@ def test_a_quiet_participant_is_cancelled_without_a_word(undo: Signal) -> None:
 
 
 def test_the_receipt_of_the_local_transaction_reaches_its_compensation() -> None:
-    """What `execute` returned is kept in the cell and handed back, under the same reference."""
+    """The value that `execute` returned is stored in the cell and handed back, under the same reference."""
     ledger = Ledger()  # its compensation raises unless the receipt fits the reference
     participant = participant_of(ledger.service_of("b"))
 
@@ -171,7 +171,7 @@ def test_a_refusal_is_a_failure_with_its_reason(reason: str) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), RecursionError("deep"), ExceptionGroup("two", [KeyError("k")])])
 def test_an_exception_is_a_failure_with_its_traceback_once_it_is_undone(error: Exception) -> None:
-    """Anything but `Refused` is reported with one line and the whole traceback."""
+    """Any exception other than `Refused` is reported with one line and the whole traceback."""
     cell, (event,) = react(participant_of(FailingForward(error)), Signal.GO)
 
     assert cell.phase is Phase.FAILED
@@ -184,7 +184,7 @@ def test_an_exception_is_a_failure_with_its_traceback_once_it_is_undone(error: E
 
 
 def test_a_step_in_doubt_is_undone_without_a_receipt_before_it_fails() -> None:
-    """What it returned is not known, and whether it took effect is not either."""
+    """Its receipt is unknown, and so is its effect."""
     ledger = Ledger(broken=[1])
 
     cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)
@@ -195,7 +195,7 @@ def test_a_step_in_doubt_is_undone_without_a_receipt_before_it_fails() -> None:
 
 
 def test_a_step_in_doubt_that_cannot_be_undone_is_stuck() -> None:
-    """After three attempts; the event tells of both exceptions, and of neither that nothing happened."""
+    """After three attempts; the event has both exceptions, and claims of neither call that it had no effect."""
     ledger = Ledger(broken=[1], stubborn=[1])
 
     cell, (event,) = react(participant_of(ledger.service_of("b")), Signal.GO)
@@ -207,7 +207,7 @@ def test_a_step_in_doubt_that_cannot_be_undone_is_stuck() -> None:
 
 
 def test_a_step_in_doubt_that_is_resumed_is_undone_and_not_executed_again() -> None:
-    """It is behind: what would follow it was cancelled long ago."""
+    """The step is late: its successors were cancelled long ago."""
     ledger = Ledger(broken=[1])
     resumed = Cell(Phase.RESUMED, 1, Defect("TimeoutError: no answer", ""))
 
@@ -266,7 +266,7 @@ def test_a_run_may_ask_for_a_refusal() -> None:
 
 
 def test_a_failed_step_is_never_compensated() -> None:
-    """There is nothing to undo where the local transaction was refused."""
+    """A refused local transaction has no effect to undo."""
     service = Failing(Refused("no"))
     failed, _ = react(participant_of(service), Signal.GO)
 

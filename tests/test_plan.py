@@ -51,7 +51,7 @@ def test_a_single_group_is_both_first_and_last() -> None:
 
 @pytest.mark.parametrize("itinerary", [(), ((),), ((), (), ())])
 def test_an_itinerary_without_steps_is_an_empty_plan(itinerary: Itinerary) -> None:
-    """Nothing to do has no first step and no last one."""
+    """An empty plan has no first step and no last one."""
     empty = plan(itinerary)
 
     assert empty.steps == empty.first == empty.last == empty.predecessors == empty.successors == ()
@@ -65,7 +65,7 @@ def test_an_empty_group_is_nothing_to_do() -> None:
 
 
 def test_a_group_of_one_is_a_step() -> None:
-    """Brackets around a single step change nothing."""
+    """Brackets around a single step have no effect."""
     assert plan((("a",), ("b",))) == plan(("a", "b"))
 
 
@@ -104,7 +104,7 @@ def test_the_largest_chain_is_accepted() -> None:
     "itinerary", [("a",) * (STEPS_MAX + 1), (("a",) * (STEPS_MAX + 1),), (("a",) * STEPS_MAX, (), "b")]
 )
 def test_one_step_too_many_is_refused(itinerary: Itinerary) -> None:
-    """The text says what was expected and what came."""
+    """The text names the expected and the received value."""
     with pytest.raises(PlanTooLarge) as refused:
         plan(itinerary)
 
@@ -121,7 +121,7 @@ def test_the_most_dependencies_are_accepted() -> None:
 
 
 def test_too_many_dependencies_are_refused() -> None:
-    """The text says what was expected and what came."""
+    """The text names the expected and the received value."""
     group = ("a",) * 317
 
     with pytest.raises(PlanTooLarge) as refused:
@@ -143,7 +143,7 @@ def test_members_of_a_group_share_their_neighbours() -> None:
 @settings(deadline=None)
 @given(itineraries())
 def test_predecessors_and_successors_are_two_views_of_one_relation(itinerary: Itinerary) -> None:
-    """Whoever precedes is followed, positions ascend, and the ends are those without a neighbour there."""
+    """Each predecessor has its successor, positions ascend, and the ends have no neighbour on that side."""
     any_plan = plan(itinerary)
     positions = range(len(any_plan.steps))
 

@@ -37,7 +37,7 @@ def test_equal_sets_are_equal_values_whatever_their_history(orders: tuple[list[i
 @settings(deadline=None)
 @given(SETS, st.integers(0, 45))
 def test_adding_and_removing_agree_with_a_plain_set(members: frozenset[int], changed: int) -> None:
-    """Adding and removing give the value that building the changed set from nothing gives."""
+    """Adding and removing give the same value as building the changed set anew."""
     positions = of(members)
 
     assert positions.add(changed) == of(members | {changed})
@@ -60,7 +60,7 @@ def test_descending_lists_every_position_once_the_last_one_first(members: frozen
 
 
 def test_a_filled_set_is_one_number() -> None:
-    """However long a chain, a set that filled up from the first position has nothing beyond its edge."""
+    """For a chain of any length, a set that filled up from the first position stores only its edge."""
     filled = of(set(range(10_000)))
 
     assert filled == Positions(10_000, 0)

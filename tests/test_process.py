@@ -1,4 +1,4 @@
-"""What services do to the process: they print, they exit, they interrupt; replies and reports are none the worse."""
+"""Effects of services on the process: they print, exit and interrupt; replies and reports are unharmed."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def with_services(folder: Path, name: str, source: str) -> Path:
 
 
 def raising(folder: Path, statement: str) -> Path:
-    """Services of which each does this at the step "bad", and nothing at any other."""
+    """Services that run this code at the step "bad", and no code at any other."""
     return with_services(
         folder,
         "raising",
@@ -118,7 +118,7 @@ def catalogue(): return lambda step: Bad() if step == "bad" else Calm()
 
 @every_node
 def test_replies_alone_go_to_the_stdout_of_a_node(node: str, tmp_path: Path) -> None:
-    """Whatever its services print, in whichever way, is on stderr; whole lines, in their order."""
+    """Output of services, by any means, goes to stderr; whole lines, in their order."""
     folder = with_services(tmp_path, "noisy", NOISY)
 
     finished = run([*NODES[node], "--services", "noisy"], folder, line(execute(1, "a", "b", fail_step="b")))
@@ -136,7 +136,7 @@ TOLD = ["imported", "imported, raw", "opened", *CALLED, "the end"]
 @pytest.mark.parametrize("vandal", ["sys.stdout.close()", "sys.stdout = None", "os.close(1)", "sys.stdout.detach()"])
 @every_node
 def test_a_service_that_takes_stdout_away_loses_no_reply(node: str, vandal: str, tmp_path: Path) -> None:
-    """What replies are written to is not what services know as stdout."""
+    """Replies are written to another descriptor than the stdout that services know."""
     source = f"""
 import os, sys
 class Vandal:
@@ -159,7 +159,7 @@ def catalogue(): return lambda step: Vandal()
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_services_print_is_not_in_what_a_command_prints(command: str, tmp_path: Path) -> None:
-    """JSON and Mermaid for programs stay what they are, up to the end of the process."""
+    """JSON and Mermaid output stay intact, up to the end of the process."""
     folder = with_services(tmp_path, "noisy", NOISY)
 
     finished = run([*CHOREO, *COMMANDS[command], "--services", "noisy"], folder)
@@ -187,7 +187,7 @@ def test_what_services_print_is_not_in_what_resume_prints(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_were_closed_from_the_start_are_no_mishap(closed: str, tmp_path: Path) -> None:
-    """What is printed takes the place of no file that is opened later."""
+    """Printed text never ends up in a file that is opened later."""
     source = "class S:\n def execute(self, r): print('printed')\n def compensate(self, r, p): pass\n"
     folder = with_services(tmp_path, "printing", f"{source}def catalogue(): return lambda step: S()")
     (folder / "in").write_bytes(line(execute(1, "a")))
@@ -246,7 +246,7 @@ def test_a_refusal_without_words_is_a_refusal(node: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("statement", ["raise SystemExit(0)", "raise KeyboardInterrupt"])
 @pytest.mark.parametrize("command", ["run", "explore", "simulate", "simulate on two cores"])
 def test_nothing_that_a_service_raises_ends_a_command(command: str, statement: str, tmp_path: Path) -> None:
-    """The command tells to the end what it was asked for."""
+    """The command completes its output."""
     folder = raising(tmp_path, statement)
     (folder / "saga.toml").write_text(TOML.replace('"b"', '"bad"'))
     arguments = [argument.replace("b", "bad", 1) if argument == "b" else argument for argument in COMMANDS[command]]
@@ -269,7 +269,7 @@ def test_a_real_interrupt_stops_a_command_in_a_service(tmp_path: Path) -> None:
 
 
 def test_a_real_interrupt_stops_the_laboratory(tmp_path: Path) -> None:
-    """With what it has found so far."""
+    """It stops with the results so far."""
     folder = raising(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
     (folder / "saga.toml").write_text(TOML.replace('"b"', '"bad"'))
 
@@ -279,7 +279,7 @@ def test_a_real_interrupt_stops_the_laboratory(tmp_path: Path) -> None:
 
 
 def test_a_signal_that_arrives_in_a_service_stops_a_node_politely(tmp_path: Path) -> None:
-    """What was read is finished; the service is not disturbed."""
+    """Input already read is handled; the service is not disturbed."""
     folder = raising(tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
 
     finished = run([*NODES["main.py"], "--services", "raising"], folder, line(execute(1, "a", "bad")))
@@ -317,7 +317,7 @@ def catalogue():
 def test_a_child_that_a_service_forks_ends_with_what_it_raises(
     node: str, ending: str, status: int, tmp_path: Path
 ) -> None:
-    """It is a process like any other, and does not go on as a second node with what its parent is doing."""
+    """The child ends like any other process, and does not become a second node with its parent's work."""
     folder = with_services(tmp_path, "forking", FORKING.format(ending=ending))
     requests = line(execute(1, "a", "forking", "b")) + line(execute(2, "c"))
 
@@ -343,7 +343,7 @@ def test_a_forked_child_that_comes_back_from_a_service_writes_no_journal(tmp_pat
 
 @every_node
 def test_nothing_that_a_service_starts_reads_messages_away(node: str, tmp_path: Path) -> None:
-    """As `ssh` does with whatever it finds on its stdin."""
+    """`ssh`, for one, reads its whole stdin."""
     folder = with_services(tmp_path, "reading", READING)
     requests = [line(execute(number, "a")) for number in range(1_000)]
 
@@ -391,7 +391,7 @@ FACES = {
 @pytest.mark.parametrize("source", NO_SERVICES)
 @pytest.mark.parametrize("face", FACES)
 def test_a_module_that_offers_no_services_is_wrong_use(face: str, source: str, tmp_path: Path) -> None:
-    """It says what was expected and what came, and exits with 2."""
+    """The error names the expected and the received value; exit status 2."""
     folder = with_services(tmp_path, "none", source)
 
     finished = run([*CHOREO, *FACES[face], "--services", "none"], folder)
@@ -402,7 +402,7 @@ def test_a_module_that_offers_no_services_is_wrong_use(face: str, source: str, t
 
 
 def test_a_definition_whose_module_exits_is_wrong_use(tmp_path: Path) -> None:
-    """A module is somebody else's code wherever it is imported."""
+    """Importing a module runs foreign code at any place."""
     folder = with_services(tmp_path, "leaving", "raise SystemExit(0)")
 
     finished = run([*CHOREO, "explore", "leaving:saga"], folder)

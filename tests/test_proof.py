@@ -79,7 +79,7 @@ def test_the_protocol_is_safe_in_every_shape(part: int) -> None:
 
 @in_parts
 def test_the_protocol_is_safe_in_every_graph(part: int) -> None:
-    """Also where the ways to a join have different lengths; and lint has nothing to say about any of them."""
+    """Also where the ways to a join have different lengths; and lint reports no finding for any of them."""
     cases = GRAPH_CASES[part::PARTS]
 
     reports = [Explorer(*case, catalogue()).explore() for case in cases]
@@ -116,7 +116,7 @@ def in_doubt() -> Iterator[Definition]:
 
 
 def test_what_is_in_doubt_is_undone_or_stuck_in_every_graph() -> None:
-    """Nothing is called compensated while it may be in force; and every run ends."""
+    """No step is called compensated while it may be in force; and every run ends."""
     outcomes: dict[str, int] = {}
     cases = [(definition, style) for definition in in_doubt() for style in STYLES]
 

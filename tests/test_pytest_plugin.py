@@ -52,7 +52,7 @@ fails = "may"
 
 
 def run(folder: Path, test: str, *options: str) -> tuple[int, str]:
-    """The test in a file of its own: the exit status, and what was printed."""
+    """Run the test in a separate file: the exit status, and the output."""
     (folder / "ferries.py").write_text(SERVICES)
     (folder / "order.toml").write_text(DEFINITION)
     (folder / "test_mine.py").write_text(test)
@@ -156,7 +156,7 @@ def test_stuck(choreo):
 
 
 def test_wrong_use_is_told_as_such(tmp_path: Path) -> None:
-    """What was expected, and what came."""
+    """The error names the expected and the received value."""
     status, printed = run(
         tmp_path,
         """
@@ -192,7 +192,7 @@ def test_services(choreo):
 
 @pytest.mark.slow
 def test_every_style_has_services_as_they_were(tmp_path: Path) -> None:
-    """What the first exploration did to the objects of the test is not there in the second, nor after it."""
+    """Changes that the first exploration made to the test's objects are absent in the second one, and after it."""
     status, printed = run(
         tmp_path,
         """
@@ -231,7 +231,7 @@ def read_back(definition: Definition) -> Definition:
 
 @pytest.mark.slow
 def test_groups_are_written_as_in_a_message_to_the_node(tmp_path: Path) -> None:
-    """A list within the list runs in parallel; what is neither is said to be wrong."""
+    """A nested list runs in parallel; any other value is an error."""
     status, printed = run(
         tmp_path,
         """
@@ -259,7 +259,7 @@ def test_wrong(choreo):
 
 @pytest.mark.slow
 def test_a_defect_of_a_service_fails_the_test(tmp_path: Path) -> None:
-    """With its traceback, and the test itself as what shows it again: no command opens services that a test made."""
+    """The failure has the traceback, and names the test to repeat: no command can open services that a test made."""
     status, printed = run(
         tmp_path,
         """
@@ -357,7 +357,7 @@ def test_two(choreo):
 
 @pytest.mark.slow
 def test_a_service_that_cannot_be_copied_is_told_in_a_line(tmp_path: Path) -> None:
-    """Its name, its field and what to do, without a stack; and what is told to do helps."""
+    """The line has its name, its field and the remedy, without a stack; and the remedy works."""
     status, printed = run(
         tmp_path,
         """

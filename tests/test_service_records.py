@@ -1,4 +1,4 @@
-"""What the services hold is given back after a restart, and the services do not know."""
+"""Records of services are restored after a restart, without the services' knowledge."""
 
 import json
 import pickle
@@ -51,7 +51,7 @@ def kept(path: Path) -> dict[str, Any]:
 
 
 class Counter:
-    """Holds one number; or whatever else it is given."""
+    """Holds one number, or any other value given to it."""
 
     def __init__(self, **fields: Any) -> None:
         self.count = 0
@@ -66,7 +66,7 @@ class Counter:
 
 
 def test_every_service_of_the_catalogue_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Numbers, lists and receipts: after a restart the compensation gives back what was taken before it."""
+    """Numbers, lists and receipts: after a restart the compensation returns the items taken before it."""
     path = tmp_path / "sagas.db"
     steps = ("book_flight", "book_hotel", "book_car", "ship", "charge", "reserve", "notify", "place_order", "other")
     with Process(path, catalogue()) as runner:
@@ -87,7 +87,7 @@ def test_every_service_of_the_catalogue_goes_on_where_it_was(tmp_path: Path) -> 
 
 
 def test_numbers_and_texts_are_legible(tmp_path: Path) -> None:
-    """A service that holds nothing else has a row that can be read with any SQLite tool: the fields that changed."""
+    """A service with such fields only has a row that any SQLite tool can read: the fields that changed."""
     path = tmp_path / "sagas.db"
     with Process(path, catalogue()) as runner:
         runner.execute("a", ("book_flight", "book_hotel", "anything"))
@@ -100,7 +100,7 @@ def test_numbers_and_texts_are_legible(tmp_path: Path) -> None:
 
 
 def test_what_never_changed_is_the_services_own(tmp_path: Path) -> None:
-    """A capacity is no record: whoever starts the node with another one has that."""
+    """A capacity is no record: a node that is started with another one uses that."""
     path = tmp_path / "sagas.db"
     small, large = Flights(capacity=1), Flights(capacity=2)
     with Process(path, lambda step: small) as runner:
@@ -135,7 +135,7 @@ def test_what_services_share_stays_shared(tmp_path: Path) -> None:
 
 
 def test_what_services_share_stays_shared_with_one_that_is_used_later(tmp_path: Path) -> None:
-    """The other has a till of its own as long as it was never asked; the till that was kept is everybody's."""
+    """A service that was never called has a separate till until its first call; the recorded till is the shared one."""
     path = tmp_path / "sagas.db"
 
     def open_services() -> dict[str, Service]:
@@ -158,7 +158,7 @@ def test_what_services_share_stays_shared_with_one_that_is_used_later(tmp_path: 
 
 
 class Till:
-    """Puts what it is asked for into a till, which it may have in common with others."""
+    """Puts its payments into a till, which it may share with other services."""
 
     def __init__(self, till: list[str]) -> None:
         self.till = till
@@ -182,7 +182,7 @@ def test_a_service_that_cannot_be_kept_is_told_before_anything_is_begun(tmp_path
 
 
 def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Path) -> None:
-    """What could not be undone after a restart is undone at once, and the step fails with an error that says so."""
+    """A compensation impossible after a restart runs at once, and the step fails with an error that says so."""
     service = Opening()
     with Process(tmp_path / "sagas.db", lambda step: service) as runner:
         outcome = runner.execute("a", ("before", "step"))
@@ -194,7 +194,7 @@ def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Pa
 
 
 class Leaving(Counter):
-    """Ends the process when it is asked what it holds, once it holds something."""
+    """Exits the process when its state is read, once it has some."""
 
     def __getstate__(self) -> dict[str, Any]:
         if self.count:
@@ -210,7 +210,7 @@ class Unkeepable:
 
 
 class Holding(Counter):
-    """Comes to hold what ends the process when it is copied."""
+    """Acquires a value that exits the process when it is copied."""
 
     def execute(self, reference: str) -> None:
         self.held = Unkeepable()
@@ -239,7 +239,7 @@ class Opening(Counter):
 
 
 def test_a_service_that_comes_to_hold_what_cannot_be_kept_stops_the_node(tmp_path: Path) -> None:
-    """It could be kept when it was begun with: what was not written was not promised, and the error names it."""
+    """Its first state could be recorded. No unwritten effect was promised, and the error names the service."""
     service = Locking()
     with Process(tmp_path / "sagas.db", lambda step: service) as runner:
         with pytest.raises(
@@ -307,7 +307,7 @@ class Outer(Counter):
 
 @pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Waits("a lock")])
 def test_whatever_a_service_raises_ends_its_step_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
-    """Not the process, which every process after it would share; what was done in vain is told as a defect."""
+    """The process survives: recovery would repeat the call and die as well. The exception is reported as a defect."""
     service = Raising(error)
     with Process(tmp_path / "sagas.db", lambda step: service) as runner:
         outcome = runner.execute("a", ("step",))
@@ -345,7 +345,7 @@ class Raising(Counter):
     ids=["a very long number", "a dict", "a pair", "no number", "true", "a fraction"],
 )
 def test_any_value_that_python_can_copy_is_kept(tmp_path: Path, value: Any) -> None:
-    """As a field and as a receipt, whatever JSON would make of it."""
+    """As a field and as a receipt, even where JSON has no form for it."""
     path = tmp_path / "sagas.db"
     service, again = Giving(value), Giving(None)
     with Process(path, lambda step: service) as runner:
@@ -369,7 +369,7 @@ class Giving(Counter):
 
 
 def test_services_of_another_kind_are_refused(tmp_path: Path) -> None:
-    """A stand-in would compensate what it has not done: the catalogue must be the one that it was."""
+    """A stand-in would compensate steps that it never executed: the catalogue must be the same."""
     path = tmp_path / "sagas.db"
     with Process(path, lambda step: Counter()) as runner:
         runner.execute("a", ("step",))
@@ -379,7 +379,7 @@ def test_services_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_service_whose_state_could_not_be_given_back_is_refused_at_once(tmp_path: Path) -> None:
-    """A list from `__getstate__`, and nothing that would take it."""
+    """Its `__getstate__` returns a list, and it has no `__setstate__`."""
     told = "service Listing: expected fields from __getstate__, or a __setstate__"
     with Process(tmp_path / "sagas.db", lambda step: Listing()) as runner, pytest.raises(NoCopy, match=told):
         runner.execute("a", ("step",))
@@ -391,7 +391,7 @@ class Listing(Counter):
 
 
 def test_a_service_may_say_what_is_to_be_kept(tmp_path: Path) -> None:
-    """Python's own protocol: what `__getstate__` leaves out is the service's business after a restart."""
+    """Python's own protocol: fields that `__getstate__` leaves out are restored by the service itself."""
     path = tmp_path / "sagas.db"
     with Process(path, lambda step: Connected()) as runner:
         runner.execute("a", ("step",))
@@ -415,7 +415,7 @@ class Connected(Counter):
 
 
 def test_services_that_became_one_are_refused(tmp_path: Path) -> None:
-    """Two of them had records; which of the two the one is to take back, nobody can know."""
+    """Two services had records, and it is undecidable which of them the one service takes over."""
     path = tmp_path / "sagas.db"
     with Process(path, {"a": Counter(), "b": Counter()}.__getitem__) as runner:
         runner.execute("saga", ("a", "b"))
@@ -436,7 +436,7 @@ def test_a_service_that_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_that_was_emptied_is_empty_after_a_restart(tmp_path: Path) -> None:
-    """Records are what the service holds, also where it holds less than a fresh one."""
+    """Records are the service's state, also where it has less than a new one."""
     path = tmp_path / "sagas.db"
     with Process(path, lambda step: Cars(2)) as runner:
         runner.execute("a", ("book_car", "book_car"))

@@ -56,7 +56,7 @@ def records(service: Service) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", THAT_UNDO)
 def test_a_compensation_restores_the_records(kind: Callable[[], Service]) -> None:
-    """What execute changed, compensate changes back, also when others were served before."""
+    """`compensate` reverses every change of `execute`, also when other calls came in between."""
     service = kind()
 
     for number in range(20):
@@ -109,7 +109,7 @@ def test_a_service_with_defaults_never_refuses(kind: Callable[[], Service]) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_records_stay_small_however_many_runs_are_served(kind: Callable[[], Service]) -> None:
-    """A service keeps counters and small pools, and nothing for each run."""
+    """A service keeps counters and small pools, and no data of single runs."""
     service = kind()
 
     receipts = [service.execute(f"run/{number}") for number in range(MANY)]
@@ -161,7 +161,7 @@ def test_a_full_hotel_refuses() -> None:
 
 
 def test_a_cancelled_room_is_refunded_at_the_rate_that_was_paid() -> None:
-    """An early guest who cancels late gets the early rate back, not what a room costs by then."""
+    """An early guest who cancels late gets the early rate back, not the current price of a room."""
     hotels = Hotels()
     early = hotels.execute("early")
     for number in range(EARLY_ROOMS - 1):
@@ -254,7 +254,7 @@ def test_the_reference_is_the_order_number() -> None:
 
 
 def test_an_order_can_be_cancelled_while_the_shop_is_closed() -> None:
-    """A compensation must not be refused for what refuses an execution."""
+    """A compensation must not be refused for reasons that refuse an execution."""
     orders = Orders()
     number = orders.execute("origin.7.0")
     orders.is_open = False
@@ -289,7 +289,7 @@ def test_a_lot_that_is_not_wholly_on_hand_is_refused() -> None:
 
 
 def test_what_is_on_back_order_counts_below_zero() -> None:
-    """Without a capacity the warehouse promises what it has yet to get."""
+    """Without a capacity the warehouse sells items that it has yet to receive."""
     stock = Stock()
 
     stock.execute("a")
@@ -366,7 +366,7 @@ def test_the_names_of_one_service_share_its_records() -> None:
 
 
 def test_a_step_without_a_service_of_its_own_is_simulated() -> None:
-    """Any string is a step name, and all that nobody claims share the one generic service."""
+    """Any string is a step name, and all unclaimed ones share the one generic service."""
     service_of = services.catalogue()
 
     strangers = [service_of(step) for step in ("pack a picnic", "", "saga", "steps", "book_flight ", "航班")]
@@ -386,7 +386,7 @@ def test_every_catalogue_opens_fresh_services() -> None:
 
 
 def test_the_catalogue_imports_nothing_slow() -> None:
-    """The node opens the catalogue before it reads its first line, so what is slow to import stays out."""
+    """The node opens the catalogue before it reads its first line, so modules that import slowly stay out."""
     slow = {"asyncio", "importlib.resources", "pathlib", "pkgutil", "rich", "structlog", "typer"}
     program = "import sys, services; services.catalogue(); print(*sys.modules)"
 
@@ -535,7 +535,7 @@ def test_a_trip_without_a_car_is_undone(style: str) -> None:
 
 @both_styles
 def test_a_trip_that_books_in_parallel_is_undone(style: str) -> None:
-    """A flight and a hotel that were booked side by side are both compensated, and nobody is left with half a trip."""
+    """A flight and a hotel booked in parallel are both compensated, and no customer is left with half a trip."""
     trip = Trip(cars=0)
     earlier = trip.records()
 

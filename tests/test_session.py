@@ -92,7 +92,7 @@ def test_a_message_is_understood_in_any_disguise(disguise: Callable[[bytes], byt
 
 @pytest.mark.parametrize("gap", [b"", b" ", b"\t", b"\r"])
 def test_several_messages_on_one_line_are_answered_in_order(gap: bytes) -> None:
-    """Also with nothing between them."""
+    """Also without a separator."""
     messages = [execute(number, *"abc"[:number]) for number in range(4)]
 
     replies = Talk().all(gap.join(json.dumps(message).encode() for message in messages))
@@ -111,7 +111,7 @@ def test_a_message_may_come_byte_by_byte(indent: int | None) -> None:
 
 
 def test_a_message_is_answered_as_soon_as_it_is_complete() -> None:
-    """Also without a newline, for its writer may wait for the reply before writing anything else."""
+    """Also without a newline, since its sender may wait for the reply before it writes more."""
     single, pretty = json.dumps(GOOD).encode(), json.dumps(GOOD, indent=2).encode()
     talk = Talk()
 
@@ -124,7 +124,7 @@ def test_a_message_is_answered_as_soon_as_it_is_complete() -> None:
 
 
 def test_a_byte_order_mark_in_the_middle_of_a_line_is_a_mistake() -> None:
-    """Also where what stands before it was answered already."""
+    """Also where the text before it was answered already."""
     data = line(GOOD).strip(), b"\xef\xbb\xbf" + line(GOOD)
 
     assert len(Talk().all(*data)) == len(Talk().all(b"".join(data))) == 3
@@ -230,7 +230,7 @@ def body_of(message: dict[str, Any]) -> dict[str, Any]:
 )
 @settings(deadline=None, max_examples=300)
 def test_each_good_message_gets_exactly_its_reply(stretches: list[Any], sizes: list[int]) -> None:
-    """In order, on a line of its own, with anything on the lines between, and in chunks of any size."""
+    """In order, on a line of its own, with any text on the lines between, and in chunks of any size."""
     data = b"".join(line(stretch) if isinstance(stretch, dict) else stretch + b"\n" for stretch in stretches)
     expected = [expected_reply(body_of(stretch)) for stretch in stretches if isinstance(stretch, dict)]
     chunks: list[bytes] = []
@@ -283,7 +283,7 @@ def test_chunks_change_nothing(data: bytes, size: int) -> None:
 @given(data=st.binary(max_size=200), more=st.binary(max_size=50), limit=st.integers(1, 400))
 @settings(deadline=None, max_examples=300)
 def test_random_bytes_never_raise_and_harm_no_good_line(data: bytes, more: bytes, limit: int) -> None:
-    """Whatever the limit, and whether a line has been begun or not."""
+    """For every limit, and with or without an unfinished line."""
     small = {"type": "execute", "saga_id": 1, "steps": []}
     talk = Talk(message_bytes_max=max(limit, len(line(small))))
 
@@ -388,7 +388,7 @@ def test_the_limit_is_one_of_messages(
 
 
 def test_what_was_too_large_is_not_patched_together() -> None:
-    """The begin of a message, and what follows a line that was too long, never become one message."""
+    """The beginning of a message and the text after an oversized line never become one message."""
     begin, rest = b'{"body": {"type": "execute", "saga_id": 1,\n', b'"steps": []}}\n'
 
     replies = [
@@ -487,7 +487,7 @@ def test_a_name_may_come_twice() -> None:
 
 
 def test_groups_count_each_of_their_steps() -> None:
-    """An empty group is nothing to do."""
+    """An empty group counts no step."""
     (reply,) = replies_to(line(execute(1, "a", ["b", "c"], [], "d")))
 
     assert reply["completed_steps"] == 4
@@ -504,7 +504,7 @@ INIT = {"src": "c0", "dest": "n1", "id": 0, "body": {"type": "init", "msg_id": 1
 
 
 def test_the_handshake_switches_the_envelope_on() -> None:
-    """What came before is answered without it."""
+    """Requests before the handshake are answered without an envelope."""
     before, *replies = replies_to(line(GOOD) + line(INIT) + line(GOOD))
 
     assert before["type"] == "saga_compensated"
@@ -515,7 +515,7 @@ def test_the_handshake_switches_the_envelope_on() -> None:
 
 
 def test_a_bare_handshake_is_answered_bare() -> None:
-    """There is nobody to address; from then on the envelope is on."""
+    """The handshake has no address; from then on the envelope is on."""
     init_ok, reply = replies_to(line(INIT["body"]) + line(GOOD))
 
     assert init_ok == {"type": "init_ok", "in_reply_to": 1}
@@ -641,7 +641,7 @@ class Broken:
 
 
 class Held:
-    """Counts what is held."""
+    """Counts the retained objects."""
 
     def __init__(self) -> None:
         self.held = 0
@@ -672,7 +672,7 @@ def test_an_exception_of_a_service_does_not_hide_the_outcome(style: str) -> None
 
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
 def test_what_is_in_doubt_and_cannot_be_undone_is_answered_as_stuck(style: str) -> None:
-    """Nobody says that it was compensated."""
+    """The reply never says that the step was compensated."""
     held, broken = Held(), Broken(has_undo=False)
     talk = Talk(runner=InProcessRunner(lambda step: broken if step == "broken" else held))
 
@@ -719,7 +719,7 @@ def test_an_exception_of_a_compensation_is_told_beside_the_outcome() -> None:
 
 
 def test_a_defect_of_choreo_itself_is_answered_and_logged() -> None:
-    """Here nobody finds a service; the log has the traceback, for there is no event that could."""
+    """No service is found here; the log has the traceback, since no event can carry it."""
 
     def nobody(step: str) -> Held:
         raise LookupError(step)
@@ -759,7 +759,7 @@ def test_an_error_is_shown_to_whoever_watches_the_replies() -> None:
 
 
 class Journaled(Talk):
-    """A session with a journal; what an earlier session on the same file left is resumed first."""
+    """Session with a journal; recovers the runs of an earlier session on the same file first."""
 
     def __init__(self, path: Path, **options: Any) -> None:
         self.journal = Journal.open(str(path))
@@ -771,7 +771,7 @@ class Journaled(Talk):
 
 
 def test_with_a_journal_replies_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
-    """Whatever is asked for, well or badly, in one piece: runs take place side by side, replies come in turn."""
+    """For any requests, good or bad, in one piece: runs are concurrent, replies come in order."""
     mix = [
         execute(1, "a", "b"),
         execute(2, "a", "b", fail_step="b"),
@@ -804,7 +804,7 @@ def test_a_request_that_is_made_again_has_the_same_reply(tmp_path: Path) -> None
 
 
 def test_a_saga_with_other_content_gets_code_22(tmp_path: Path) -> None:
-    """The text says what is recorded, and what came."""
+    """The text names the recorded and the received content."""
     talk = Journaled(tmp_path / "sagas.db")
     talk.say(line(execute(1, "a", "b")))
 
@@ -819,7 +819,7 @@ def test_a_saga_with_other_content_gets_code_22(tmp_path: Path) -> None:
 
 
 def test_status_tells_what_became_of_a_saga(tmp_path: Path) -> None:
-    """Of each kind of end, in its turn, and of one that was never there."""
+    """Of each kind of outcome, in order, and of an unknown saga."""
     talk = Journaled(tmp_path / "sagas.db")
     requests = [
         execute(1, "a"),
@@ -844,7 +844,7 @@ def test_status_tells_what_became_of_a_saga(tmp_path: Path) -> None:
 
 
 def test_without_a_journal_there_is_no_status() -> None:
-    """A node that remembers nothing says so."""
+    """A node without a memory says so."""
     (reply,) = replies_to(line({"type": "status", "msg_id": 1, "saga_id": "booking-1"}))
 
     assert (reply["code"], reply["in_reply_to"]) == (10, 1)
@@ -870,7 +870,7 @@ def test_what_an_earlier_node_had_begun_is_answered_first(tmp_path: Path) -> Non
 
 
 def test_the_replies_to_what_was_recovered_together_come_in_one_piece(tmp_path: Path) -> None:
-    """Whoever is told to stop after a piece has lost none of its replies: the runs behind them have all ended."""
+    """A client that stops after a piece has lost no reply of it: the runs behind them have all ended."""
     path = tmp_path / "sagas.db"
     journal = Journal.open(str(path))
     service = Simulated()

@@ -85,7 +85,7 @@ def test_a_seed_is_the_same_history_in_every_process(tmp_path: object) -> None:
 
 
 def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
-    """Of many faults one is left: without it nothing is broken, and it is replayed to make sure."""
+    """One of many faults is left: no violation occurs without it, and a replay confirms it."""
     broken = replace(CHAIN, guarantees=Guarantees(inbox=False), faults=Faults(EVERY_KIND))
     mine = lab(broken)
     seed = next(seed for seed in range(1, 500) if (h := mine.play(seed)).broken and len(h.fired) > 2)
@@ -101,7 +101,7 @@ def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
 
 @given(st.integers(1, 40), st.data())
 def test_what_is_left_after_shrinking_is_minimal(count: int, data: st.DataObject) -> None:
-    """Whatever combination is needed, that and nothing else is left, in order."""
+    """Exactly the required combination is left, in order."""
     parts = [str(number) for number in range(count)]
     needed = data.draw(st.lists(st.sampled_from(parts), unique=True, min_size=1).map(sorted_by_number))
 
@@ -121,7 +121,7 @@ def test_what_needs_no_fault_shrinks_to_none() -> None:
 
 
 def test_a_fault_that_never_fires_is_a_finding() -> None:
-    """A campaign that was to show something about crashes, and had none, says so."""
+    """A campaign meant to test crashes, in which none occurred, says so."""
     definition = saga(Step("a"), kinds=(FaultKind.CRASH,))
     report = campaign_of(replace(definition, faults=replace(definition.faults, hearers=("nobody",))), 20)
 
@@ -176,7 +176,7 @@ def test_without_faults_and_plan_it_takes_the_time_that_it_must() -> None:
 
 
 def test_both_drivers_of_a_history_agree() -> None:
-    """With a plan in which nothing goes wrong, the same is told as without a plan, but for the time."""
+    """With a plan without faults the records are the same as without a plan, except for the time."""
     definition = replace(trip, faults=Faults())
     steps = tuple(replace(step, fails="never") for step in definition.steps)
     definition = replace(definition, steps=steps)
@@ -228,7 +228,7 @@ def test_ten_thousand_deliveries_of_one_queue_do_not_tire_it() -> None:
 
 
 def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many histories are done, of how many."""
+    """Progress is the number of histories done, and their total."""
     monkeypatch.setattr(campaign, "SEEDS_OF_A_TASK", 10)
     told: list[tuple[int, int]] = []
 

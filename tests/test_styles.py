@@ -1,4 +1,4 @@
-"""The two styles: the same saga, the same outcome, the same records, whatever is delivered first."""
+"""The two styles: the same saga, the same outcome, the same records, in any order of delivery."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def test_a_failed_branch_cancels_what_follows_and_compensates_its_siblings() -> 
 
 
 def test_the_orchestrator_asks_and_hears() -> None:
-    """Given a failing second step, each step is commanded and replies; nothing is said between the steps."""
+    """Given a failing second step, each step is commanded and replies; steps exchange no events."""
     story = tell("orchestration", ("flight", "hotel"), fail_step="hotel")
 
     assert story.topics == [
@@ -111,7 +111,7 @@ def test_the_orchestrator_asks_and_hears() -> None:
 
 @both_styles
 def test_the_first_step_that_fails_leaves_nothing_to_undo(style: str) -> None:
-    """A saga whose first step refuses is compensated by doing nothing."""
+    """A saga whose first step refuses is compensated without any compensation."""
     story = tell(style, ("flight", "hotel"), fail_step="flight")
 
     assert story.outcome == Outcome(State.COMPENSATED, 0, (), None, "flight was told to refuse")
@@ -132,7 +132,7 @@ def test_a_name_that_stands_twice_fails_at_its_first_position(style: str) -> Non
 @both_styles
 @pytest.mark.parametrize("absent", ["tour", "", "Flight", "flight/succeeded"])
 def test_a_fail_step_that_is_not_among_the_steps_fails_nothing(style: str, absent: str) -> None:
-    """A name that nobody has is no obstacle, neither on the way forward nor backward."""
+    """An unknown name has no effect, neither on the way forward nor backward."""
     story = tell(style, ("flight", "hotel"), fail_step=absent, fail_compensation=absent)
 
     assert story.outcome.state is State.COMPLETED
@@ -141,7 +141,7 @@ def test_a_fail_step_that_is_not_among_the_steps_fails_nothing(style: str, absen
 @both_styles
 @pytest.mark.parametrize("itinerary", [(), ((),), ((), ())])
 def test_a_saga_without_steps_is_completed(style: str, itinerary: Itinerary) -> None:
-    """Nothing to do is done, at the cost of the start and the outcome."""
+    """An empty saga completes, at the cost of the start and the outcome."""
     story = tell(style, itinerary)
 
     assert story.outcome == Outcome(State.COMPLETED, completed_steps=0)
@@ -171,7 +171,7 @@ def test_a_branch_that_was_cancelled_before_it_began_never_begins() -> None:
 
 
 def test_a_last_step_that_is_still_running_is_compensated_as_soon_as_it_succeeds() -> None:
-    """Where several last steps meet, the coordinator tells those that another one has failed."""
+    """Where several last steps meet, the coordinator informs the others of a failure."""
     fork = ("flight", ("hotel", "car"))
 
     told = deliver(choreography, fork, Mishap("hotel"), late=("step/flight/succeeded", "car"))
@@ -182,7 +182,7 @@ def test_a_last_step_that_is_still_running_is_compensated_as_soon_as_it_succeeds
 
 
 def test_a_report_lists_the_last_first_even_if_it_is_heard_of_late() -> None:
-    """What is listed is the order in which steps were compensated, not the order in which the news came."""
+    """The list has the order of compensation, not the order of arrival."""
     chain = ("flight", "hotel", "car")
 
     told = deliver(choreography, chain, Mishap("car"), late=("step/hotel/compensated", "coordinator"))
@@ -234,7 +234,7 @@ def test_both_styles_tell_the_same_story(saga: tuple[Itinerary, Mishap]) -> None
 @settings(deadline=None)
 @given(sagas())
 def test_compensation_is_the_exact_reverse_of_execution(style: str, saga: tuple[Itinerary, Mishap]) -> None:
-    """What succeeded is undone once each, last first; what failed or never began is not undone."""
+    """Every step that succeeded is undone once, last first; a step that failed or never began is not undone."""
     itinerary, mishap = saga
     mishap = mishap._replace(fail_compensation=None, stubborn=frozenset())
 
@@ -311,7 +311,7 @@ def test_the_number_of_events_is_bounded_by_the_plan(style: str, saga: tuple[Iti
 @example(("a", "a/succeeded", "a", "a/succeeded/2", "a/succeeded"))
 @example(("a/failed", "a", "a", "", "", "/", "2"))
 def test_topics_never_collide(itinerary: Itinerary) -> None:
-    """Whatever the steps are called, an address on the bus means one fact of one position, or one of the saga."""
+    """For any step names, an address on the bus means one fact of one position, or one of the saga."""
     compiled = plan(itinerary)
 
     topics = _all_topics(compiled)
@@ -348,7 +348,7 @@ def test_a_table_uses_one_topic_for_one_address(style: str, itinerary: Itinerary
 @settings(deadline=None)
 @given(itineraries())
 def test_in_choreography_a_step_hears_its_neighbours_and_the_saga(itinerary: Itinerary) -> None:
-    """Nobody knows anyone but those next to them; the ends also know the source and the sink."""
+    """A step knows only its neighbours; the first and last steps also know the source and the sink."""
     compiled = plan(itinerary)
 
     for row in table_of("choreography", itinerary).subscriptions:
@@ -361,7 +361,7 @@ def test_in_choreography_a_step_hears_its_neighbours_and_the_saga(itinerary: Iti
 @settings(deadline=None)
 @given(itineraries())
 def test_in_orchestration_a_step_hears_its_own_commands_only(itinerary: Itinerary) -> None:
-    """Nobody knows anyone but the orchestrator."""
+    """A step knows only the orchestrator."""
     compiled = plan(itinerary)
 
     for row in table_of("orchestration", itinerary).subscriptions:
@@ -401,7 +401,7 @@ def _index(effects: Sequence[tuple[str, int, str]], position: int, verb: str) ->
 
 
 def assert_report_is_honest(told: Told) -> None:
-    """The outcome lists exactly what was undone, in a possible order, and says why the saga went backward."""
+    """The outcome lists exactly the compensated steps, in a possible order, and the cause of compensation."""
     outcome, steps = told.outcome, told.plan.steps
     assert Counter(outcome.compensated_steps) == Counter(steps[position] for position in told.ledger.compensated)
     listed = [steps.index(step) for step in outcome.compensated_steps]
@@ -425,7 +425,7 @@ def _reasons(events: list[Event]) -> list[str | None]:
 def test_effects_are_right_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
-    """Whatever is delivered first, a run comes to rest with one outcome, and the services' records bear it out."""
+    """For any order of delivery, a run ends with one outcome, and the services' records match it."""
     told = deliver(STYLES[style], *saga, order)
 
     assert_effects_are_right(told)
@@ -438,7 +438,7 @@ def test_effects_are_right_in_any_order_of_delivery(
 def test_the_report_is_honest_in_any_order_of_delivery(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
-    """Whatever is delivered first, the outcome lists what was undone and says why."""
+    """For any order of delivery, the outcome lists the compensated steps and the reason."""
     told = deliver(STYLES[style], *saga, order)
 
     assert_report_is_honest(told)
@@ -451,7 +451,7 @@ def test_the_report_is_honest_in_any_order_of_delivery(
 def test_the_report_is_honest_where_causes_are_heard_before_effects(
     style: str, saga: tuple[Itinerary, Mishap], order: list[Choice]
 ) -> None:
-    """In any order of delivery that keeps cause before effect, the outcome lists what was undone and says why."""
+    """For any causal order of delivery, the outcome lists the compensated steps and the cause."""
     told = deliver(STYLES[style], *saga, order, causal=True)
 
     assert_effects_are_right(told)
@@ -513,7 +513,7 @@ def test_a_join_that_does_not_hear_of_a_failure_is_found() -> None:
 
 
 def test_a_participant_without_a_tombstone_is_found() -> None:
-    """A planted bug: a step that was told to stop before it began begins all the same, and nobody undoes it."""
+    """Planted bug: a step that was cancelled before it began begins all the same, and is never undone."""
     eager = _rewired(
         lambda row: (
             _without_moves(row, Phase.WAITING) if row.hearer == "car" and row.topic.fact is Fact.CANCELLED else row
@@ -563,7 +563,7 @@ def test_every_outcome_is_reached_among_all_small_sagas() -> None:
 @settings(deadline=None, max_examples=50)
 @given(sagas())
 def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) -> None:
-    """A watched style tells of every delivery, and does what it does unwatched."""
+    """A watched style reports every delivery, and behaves as it does unwatched."""
     itinerary, mishap = saga
     seen: list[tuple[str, str]] = []
     ledger = mishap.ledger()
@@ -582,7 +582,7 @@ def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) ->
 
 @pytest.mark.parametrize(("style", "hearer"), [("choreography", "coordinator"), ("orchestration", "orchestrator")])
 def test_a_run_without_its_collector_has_no_outcome(style: str, hearer: str) -> None:
-    """Where the collector is down the run comes to rest unanswered, and that is said aloud."""
+    """Without its collector the run ends unanswered, and the output says so."""
     runner = InProcessRunner(Ledger().service_of, {style: with_down(STYLES[style], hearer)})
 
     with pytest.raises(NoOutcome, match=r"run-1 of saga 'saga-1' came to rest without an outcome"):
@@ -592,7 +592,7 @@ def test_a_run_without_its_collector_has_no_outcome(style: str, hearer: str) -> 
 
 
 def test_in_choreography_the_saga_goes_on_without_its_coordinator() -> None:
-    """Nobody waits for the coordinator: the effects are the same, only nobody reports them."""
+    """The coordinator is not needed: the effects are the same, only the report is missing."""
     ledger = Ledger()
     runner = InProcessRunner(ledger.service_of, {"choreography": with_down(choreography, "coordinator")})
 

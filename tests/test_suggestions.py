@@ -1,13 +1,13 @@
-"""Spelling suggestions: whoever mistypes one of a few words is told which of them is closest."""
+"""Spelling suggestions: the error for a mistyped word names the closest of the expected words."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from choreo.saga.spelling import module_suggestion, nearest, suggestion
 
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.spelling import module_suggestion, nearest, suggestion
 from services import catalogue
 from tests.node_client import replies_to
 from tests.terminal import ROOT, choreo, prose
@@ -53,7 +53,7 @@ def test_the_command_line_suggests_the_closest_word(arguments: list[str], expect
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_node_suggests_the_closest_word(arguments: list[str], expected: str) -> None:
-    """Before anything is read."""
+    """The suggestion comes before any input is read."""
     node = subprocess.run(
         [sys.executable, "main.py", *arguments], cwd=ROOT, input="", capture_output=True, text=True, check=False
     )

@@ -64,7 +64,7 @@ FRESH = "kept = {}; return lambda step: kept.setdefault(step, KINDS.get(step, Se
 
 
 def test_a_run_shows_its_events_its_picture_and_how_it_ended() -> None:
-    """Number, who, what, because of what; then the diagram; then a sentence."""
+    """Number, participant, event, cause; then the diagram; then a sentence."""
     result = choreo("run", *TRIP, "--fail", "book_car")
 
     assert result.exit_code == 0
@@ -136,7 +136,7 @@ def test_a_run_shows_its_events_its_picture_and_how_it_ended() -> None:
 )
 @pytest.mark.parametrize("style", ["choreography", "orchestration"])
 def test_the_end_is_told_as_it_is(style: str, arguments: tuple[str, ...], status: int, sentence: str) -> None:
-    """What failed, what was undone, what is still in force; a stuck saga is a finding."""
+    """Failures, compensations and steps still in force are listed; a stuck saga is a finding."""
     result = choreo("run", *arguments, "--style", style)
 
     assert result.exit_code == status
@@ -176,7 +176,7 @@ def test_styles_that_differ_are_a_finding(command: tuple[str, ...], services: Ca
 
 
 def test_a_run_as_json_is_one_object() -> None:
-    """What was asked, how it ended, every event with who heard it, and the records of the real services."""
+    """The request, the outcome, every event with its subscribers, and the records of the real services."""
     result = choreo("run", *TRIP, "--fail", "book_car", "--fail-compensation", "book_flight", "--json")
 
     run = json.loads(result.stdout)
@@ -206,7 +206,7 @@ def test_both_styles_as_json_are_one_object_a_line() -> None:
 
 
 def test_what_json_has_no_word_for_is_told_as_text(services: Callable[[str], str]) -> None:
-    """The records of a service are whatever its author likes."""
+    """The records of a service may have values of any type."""
     module = services("service = Service(); service.odd = {(1, 2): {3}}; return lambda step: service")
 
     result = choreo("run", "a", "--json", "--services", module)
@@ -237,7 +237,7 @@ def test_a_word_is_a_step_or_a_group(word: str, group: object) -> None:
 
 @pytest.mark.parametrize("word", ["a+", "+", "+a", "a++b", "[", "[a]", "[1]", "[[]]", "[bold]x[/bold]", "[" * 10_000])
 def test_a_group_that_is_none_is_refused(word: str) -> None:
-    """With what was expected and what came, in few words."""
+    """The error briefly names the expected and the received value."""
     with pytest.raises(UsageError, match=r"STEP 7: expected .*, got ") as refused:
         read_group(word, "STEP 7")
 
@@ -272,7 +272,7 @@ WRONG_USES = [
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG_USES, ids=range(len(WRONG_USES)))
 def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], message: str) -> None:
-    """Exit status 2, nothing on stdout, and what was expected on stderr; never a traceback."""
+    """Exit status 2, empty stdout, the expected value on stderr; never a traceback."""
     result = choreo(*arguments)
 
     assert result.exit_code == 2
@@ -296,7 +296,7 @@ def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], messag
 def test_services_that_cannot_be_used_are_wrong_use(
     catalogue: str, message: str, services: Callable[[str], str]
 ) -> None:
-    """Whatever a module of services gets wrong is said in a line."""
+    """Every mistake in a module of services is reported in one line."""
     result = choreo("run", "a", "--services", services(catalogue))
 
     assert result.exit_code == 2
@@ -305,7 +305,7 @@ def test_services_that_cannot_be_used_are_wrong_use(
 
 @pytest.mark.parametrize("command", [("run", "--style", "both"), ("compare",)])
 def test_services_that_are_not_separate_are_wrong_use(command: tuple[str, ...], services: Callable[[str], str]) -> None:
-    """Records that both styles write to would compare nothing."""
+    """A comparison of records that both styles write to would be void."""
     module = services("return lambda step, kept=KINDS.setdefault('kept', Service()): kept")
 
     result = choreo(*command, "a", "--services", module)
@@ -319,7 +319,7 @@ def test_services_that_are_not_separate_are_wrong_use(command: tuple[str, ...], 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    """What it does, its options, examples, and its exit statuses."""
+    """The help has a description, the options, examples, and the exit statuses."""
     result = choreo(command, "--help")
 
     assert result.exit_code == 0
@@ -385,7 +385,7 @@ def test_without_colour_a_terminal_gets_plain_text(variable: dict[str, str]) -> 
 
 @pytest.mark.parametrize("columns", ["0", "-1", "abc", "²", "", "7", "99999999999999999999"])
 def test_an_odd_width_does_no_harm(columns: str) -> None:
-    """There is a least and a greatest width, and what is no width is none."""
+    """The width has a minimum and a maximum, and an invalid width is ignored."""
     result = choreo("run", *TRIP, COLUMNS=columns)
 
     assert result.exit_code == 0
@@ -405,7 +405,7 @@ def test_an_encoding_without_box_characters_gets_a_drawing_in_ascii(command: tup
 
 @pytest.mark.parametrize("arguments", [("run", *map(str, range(400))), ("compare", *map(str, range(400)))])
 def test_a_reader_that_goes_away_ends_it_quietly(arguments: tuple[str, ...]) -> None:
-    """As with `| head -1`: nothing on stderr, and a status that is no finding."""
+    """For `| head -1`: empty stderr, and a status that is no finding."""
     command = subprocess.Popen(
         [*CHOREO, *arguments], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

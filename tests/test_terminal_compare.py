@@ -139,7 +139,7 @@ def test_a_step_that_never_began_keeps_nothing() -> None:
 def test_a_step_more_touches_its_neighbours_or_the_orchestrator(
     itinerary: Itinerary, middle: tuple[str, ...], end: tuple[str, ...]
 ) -> None:
-    """Those whose subscriptions differ between the two tables, compiled with and without it."""
+    """The steps whose subscriptions differ between the two tables, compiled with and without the new step."""
     counted = figures(*itinerary)
 
     choreography, orchestration = counted.values()
@@ -171,7 +171,7 @@ def topics_by_seat(style: str, itinerary: Itinerary) -> list[list[str]]:
 
 
 def test_without_the_coordinator_the_saga_goes_on_and_nobody_hears_of_it() -> None:
-    """Without the orchestrator nothing begins."""
+    """Without the orchestrator no step begins."""
     counted = figures("a", "b", "c", fail_step="c")
 
     choreography, orchestration = (f.reporter_down for f in counted.values())
@@ -185,7 +185,7 @@ def test_without_the_coordinator_the_saga_goes_on_and_nobody_hears_of_it() -> No
 
 
 def test_without_the_coordinator_a_join_at_the_end_is_left_half_done() -> None:
-    """Where several last steps meet, it is the coordinator who says that one of them failed."""
+    """Where several last steps meet, only the coordinator reports the failure of one of them."""
     counted = figures("a", ("b", "c"), fail_step="b")
 
     down = counted["choreography"].reporter_down
@@ -194,7 +194,7 @@ def test_without_the_coordinator_a_join_at_the_end_is_left_half_done() -> None:
 
 
 def test_a_step_called_coordinator_is_not_the_coordinator() -> None:
-    """What is down is the one at the end of the table."""
+    """The participant at the end of the table is the one that is down."""
     counted = figures("coordinator", "orchestrator")
 
     assert counted["choreography"].reporter_down.executed == ("coordinator", "orchestrator")
@@ -207,14 +207,14 @@ def test_a_step_called_coordinator_is_not_the_coordinator() -> None:
 @settings(deadline=None, max_examples=100)
 @given(sagas())
 def test_both_styles_end_the_same(saga: tuple[Itinerary, Mishap]) -> None:
-    """The same outcome, whatever goes wrong."""
+    """The outcome is the same for every failure."""
     itinerary, mishap = saga
 
     assert compared(itinerary, mishap).is_same_outcome
 
 
 def test_the_services_are_really_separate() -> None:
-    """No service of one run is one of the other, and what the runs left behind is read from both."""
+    """The two runs share no service, and the records are read from both."""
     sets = open_separately("services", TRIP, 4)
 
     comparison = compare(saga_of(TRIP), sets)
@@ -263,7 +263,7 @@ def test_what_is_equal_to_itself_alone_is_compared_by_its_kind() -> None:
 
 
 def test_records_of_keys_are_the_same() -> None:
-    """Two runs never share a key: what differs in the origins of the keys alone does not differ."""
+    """Two runs never share a key: a difference in the origins of the keys alone does not count."""
     first, second = Counter(odd={"aaaa.1.0": ["aaaa.1.1"]}), Counter(odd={"bbbb.1.0": ["bbbb.1.1"]})
 
     assert differing_records({"a": first}, {"a": second}, ("aaaa", "bbbb")) == {}
@@ -272,7 +272,7 @@ def test_records_of_keys_are_the_same() -> None:
 
 
 def test_the_record_of_a_service_is_all_its_fields() -> None:
-    """Those in slots as well; a service that serves two steps has one record."""
+    """Fields in slots count too; a service that serves two steps has one record."""
     both = Counter(2)
 
     assert record_of(Slotted()) == {"count": 3}
@@ -283,7 +283,7 @@ def test_the_record_of_a_service_is_all_its_fields() -> None:
 
 
 def test_no_outcome_is_not_the_same_outcome() -> None:
-    """Two runs of which nobody reported anything have nothing in common."""
+    """Two runs without an outcome do not count as equal."""
     completed = recorded("choreography", "a").outcome
 
     assert is_same_outcome(completed, completed)
@@ -295,7 +295,7 @@ def test_no_outcome_is_not_the_same_outcome() -> None:
 
 
 def test_a_comparison_ends_in_two_tables() -> None:
-    """What differs, and who knows whom."""
+    """One table has the differences, the other the coupling."""
     result = choreo("compare", "a", "b", "c", "--fail", "c", width=100)
 
     printed = result.stdout.splitlines()
@@ -361,7 +361,7 @@ def test_sixty_steps_can_be_compared_in_eighty_columns() -> None:
 
 
 def test_a_comparison_as_json_has_all_of_it() -> None:
-    """One object: what was asked, whether both did the same, and each style's numbers."""
+    """One object: the request, whether both styles agree, and each style's numbers."""
     result = choreo("compare", "a", "b+c", "d", "--fail", "d", "--json")
 
     compared_styles = json.loads(result.stdout)

@@ -48,7 +48,7 @@ def test_a_wide_orchestration() -> None:
 
 
 def test_a_wide_choreography_that_is_stuck() -> None:
-    """A message that several hear has several heads; what is in force stays heavy to the end."""
+    """A message with several subscribers has several heads; the lifeline of a step in force stays heavy to the end."""
     order = recorded("choreography", *GROUPED, fail_step="ship", fail_compensation="charge")
 
     assert drawn(order, 160) == lines("""
@@ -91,7 +91,7 @@ def test_with_all_those_are_drawn_who_did_nothing() -> None:
 
 
 def test_many_lifelines_stand_closer() -> None:
-    """Their names are stairs, and what happened is said at the right."""
+    """Their names are stairs, and the events are in the text at the right."""
     saga = recorded("choreography", "s1", "s2", ("s3", "s4"), "s5", "s6", "s7", fail_step="s5")
 
     assert drawn(saga) == lines("""
@@ -122,7 +122,7 @@ def test_many_lifelines_stand_closer() -> None:
 
 
 def test_very_many_steps_stand_below_each_other() -> None:
-    """Read down and up again; a bracket holds a group, a bar marks what is in force."""
+    """Read down and up again; a bracket joins a group, a bar marks a step in force."""
     steps = [f"s{number}" for number in range(1, 18)]
     saga = recorded("choreography", *steps, ("a", "b", "c"), "z", "y", fail_step="z", fail_compensation="s17")
 
@@ -222,7 +222,7 @@ def recording_of(style: str, saga: tuple[Itinerary, Mishap]) -> Recording:
 @settings(deadline=None, max_examples=150)
 @given(STYLES, sagas(), WIDTHS, st.booleans())
 def test_every_line_fits_the_width(style: str, saga: tuple[Itinerary, Mishap], width: int, show_all: bool) -> None:
-    """Whatever the names, whatever the form, and nothing but text is printed."""
+    """Every name and every layout fits, and only text is printed."""
     for line in drawn(recording_of(style, saga), width, show_all):
         assert cell_len(line) <= width
         assert all(character.isprintable() for character in line)
@@ -232,7 +232,7 @@ def test_every_line_fits_the_width(style: str, saga: tuple[Itinerary, Mishap], w
 @settings(deadline=None, max_examples=100)
 @given(STYLES, sagas(), st.booleans())
 def test_every_reaction_is_an_arrowhead(style: str, saga: tuple[Itinerary, Mishap], show_all: bool) -> None:
-    """As many heads as deliveries that somebody reacted to; hollow ones for the others, if they are asked for."""
+    """One head for each delivery with an effect; hollow ones for the others, on request."""
     recording = recording_of(style, saga)
 
     body = "".join(body_of(recording, show_all))
@@ -266,7 +266,7 @@ def body_of(recording: Recording, show_all: bool = False) -> list[str]:
 
 
 def test_a_pipe_is_as_wide_as_columns_says_or_eighty() -> None:
-    """Whatever terminal there is beside the pipe."""
+    """The width does not depend on any terminal."""
     steps = [f"step_{number}" for number in range(6)]
 
     assert choreo("run", *steps, COLUMNS="").stdout == choreo("run", *steps, width=80).stdout

@@ -149,7 +149,7 @@ def test_where_it_stops_nothing_is_proven() -> None:
 
 
 def test_a_fault_that_never_happened_is_a_finding(order: str) -> None:
-    """A campaign that was to show something about partitions, and had none."""
+    """A campaign meant to test partitions, in which none occurred."""
     result = choreo("simulate", order, "--seeds", "3", "--faults", "partition=0.0001", width=100)
 
     assert result.exit_code == 1
@@ -178,7 +178,7 @@ def test_a_fault_that_never_happened_is_a_finding(order: str) -> None:
     ],
 )
 def test_wrong_use_is_told(arguments: list[str], why: str | None) -> None:
-    """What was expected and what came; before anything runs."""
+    """The error names the expected and the received value, before any run."""
     result = choreo(*arguments, width=200)
 
     if why is None:
@@ -207,7 +207,7 @@ def test_the_lessons_are_listed() -> None:
 
 @pytest.mark.parametrize("number", range(1, 17))
 def test_a_lesson_is_as_told(number: int) -> None:
-    """Story, question, what happens, the mend with its proof, the other style; no question is asked on a pipe."""
+    """Story, question, run, fix with its proof, other style; no question is asked on a pipe."""
     result = choreo("lesson", str(number), width=100)
 
     assert result.exit_code == 0
@@ -256,7 +256,7 @@ def joins(width: int, count: int) -> str:
 
 
 def test_what_is_made_of_a_join_grows_with_its_edges(tmp_path: Path) -> None:
-    """A table with somebody looking on has one function a row more than without, and no more for each phase."""
+    """A watched table has one more function for each row, and no more for each phase."""
     path = tmp_path / "joins.toml"
     path.write_text(joins(30, 100))
     saga = read_steps([str(path)], (), ())

@@ -1,4 +1,4 @@
-"""`--mermaid`: a valid sequence diagram, whatever the names. The grammar is as much of Mermaid's as is used."""
+"""`--mermaid`: a valid sequence diagram for any names. The grammar covers the used part of Mermaid's."""
 
 import re
 
@@ -54,7 +54,7 @@ def read(text: str) -> str:
 
 
 def test_a_diagram_is_printed_and_nothing_else() -> None:
-    """Aliases for the names, asynchronous arrows with the numbers of the events, what went backward on red."""
+    """Aliases for the names, asynchronous arrows with the numbers of the events, backward recovery on red."""
     result = choreo("run", "a;b", "end", "c", "--fail", "c", "--mermaid")
 
     assert result.exit_code == 0
@@ -99,7 +99,7 @@ def test_a_stuck_saga_is_a_finding_here_too() -> None:
 def test_every_diagram_is_valid_and_shows_every_name_and_arrow(
     style: str, saga: tuple[Itinerary, Mishap], show_all: bool
 ) -> None:
-    """Names of any characters; an arrow for each delivery that somebody reacted to, or for all."""
+    """Names of any characters; an arrow for each delivery with an effect, or for all."""
     recording = recording_of(style, saga)
 
     statements = parse(mermaid(recording, show_all))
@@ -153,6 +153,6 @@ def test_an_escaped_text_reads_as_it_was(text: str) -> None:
     ],
 )
 def test_the_grammar_refuses_what_mermaid_would(wrong: str) -> None:
-    """A checker is tested by what it must find."""
+    """A checker is tested with errors that it must find."""
     with pytest.raises(AssertionError):
         parse(wrong)

@@ -1,4 +1,4 @@
-"""Names from outside: whatever they are made of, they are text, and take as many columns as are counted."""
+"""Names from outside: any characters are shown as text, and take as many columns as are counted."""
 
 import json
 
@@ -46,7 +46,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 @pytest.mark.parametrize("command", [("run", "--style", "both", "--all"), ("compare",), ("run", "--mermaid")])
 def test_no_name_reaches_the_terminal_as_anything_but_text(command: tuple[str, ...], name: str) -> None:
-    """No control character, no markup, nothing that reaches into other lines."""
+    """No control character, no markup, no text that reaches into other lines."""
     result = choreo(*command, json.dumps([name]), "b", "--fail", "b")
 
     assert result.exit_code == 0
@@ -55,7 +55,7 @@ def test_no_name_reaches_the_terminal_as_anything_but_text(command: tuple[str, .
 
 
 def test_markup_in_a_name_is_printed_as_it_is() -> None:
-    """Square brackets mean nothing here."""
+    """Square brackets have no special meaning here."""
     result = choreo("run", '["[bold]x[/bold]"]')
 
     assert "  2  [bold]x[/bold]  succeeded" in result.stdout
@@ -81,7 +81,7 @@ def test_markup_in_a_name_is_printed_as_it_is() -> None:
     ],
 )
 def test_a_name_is_made_visible(name: str, text: str) -> None:
-    """Letters stay; what cannot be seen, or would not stay in its place, is escaped."""
+    """Letters stay; invisible characters, and those that would not stay in place, are escaped."""
     assert shown(name) == text
 
 

@@ -1,4 +1,4 @@
-"""Runners and threads: no saga is executed twice, and nobody waits for himself."""
+"""Runners and threads: no saga is executed twice, and no thread deadlocks on itself."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def runner_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Any],
 def test_a_service_cannot_run_a_saga_on_its_own_runner(
     runner_of: Callable[[Any], InProcessRunner | DurableRunner],
 ) -> None:
-    """It is refused by name, waits for nobody, and the runner is as good as before."""
+    """It is refused by name, blocks no thread, and leaves the runner intact."""
     service = Nested()
     service.runner = runner_of(service)
 
@@ -106,7 +106,7 @@ def test_a_service_cannot_run_a_saga_on_its_own_runner(
 
 
 def test_a_runner_with_a_journal_belongs_to_one_thread(tmp_path: Path) -> None:
-    """In another it is refused by name, and has executed nothing."""
+    """In another thread it refuses by name, and executes no step."""
     service = Counting()
     runner = DurableRunner(lambda step: service, Journal.open(str(tmp_path / "sagas.db")), lambda: 0)
 

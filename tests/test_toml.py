@@ -1,4 +1,4 @@
-"""TOML from outside: what is nested is bounded before it is parsed."""
+"""TOML from outside: nesting is bounded before parsing."""
 
 import tomllib
 from pathlib import Path
@@ -26,7 +26,7 @@ HOSTILE = {
 
 
 def read_hostile(path: str) -> None:
-    """Print what is said of the file, and the most memory that the process has taken, in kB."""
+    """Print the error about the file, and the peak memory of the process, in kB."""
     try:
         read_definition(path)
     except WrongDefinition as error:
@@ -87,7 +87,7 @@ def test_what_is_within_the_bounds_is_read_as_tomllib_reads_it(text: str) -> Non
 
 
 def test_a_mapping_has_the_same_bounds(tmp_path: Path) -> None:
-    """`choreo check --mapping` says what is wrong with it."""
+    """`choreo check --mapping` names the error."""
     mapping, log = tmp_path / "mapping.toml", tmp_path / "log.jsonl"
     mapping.write_text(HOSTILE["a dotted key"])
     log.write_text("{}\n")

@@ -47,7 +47,7 @@ def trace_of(data: bytes, tmp_path: Path, *options: str, **environment: str) -> 
 
 
 def test_a_completed_chain_is_one_record_an_event_and_one_for_the_reply(tmp_path: Path) -> None:
-    """What is published and what is replied, with the fields in their documented order."""
+    """The published events and the reply, with the fields in their documented order."""
     records = trace_of(request(), tmp_path)
 
     assert [(r["event"], r["action"], r["source"]) for r in records] == [
@@ -97,7 +97,7 @@ def test_a_trace_names_nothing_that_was_not_published_before(tmp_path: Path) -> 
 
 
 def test_the_debug_level_adds_deliveries_and_calls_of_services(tmp_path: Path) -> None:
-    """Who received what, and when each local transaction and each compensation ran."""
+    """Recipients of events, and the time of each local transaction and compensation."""
     records = trace_of(request(steps=["a", "b"], fail_step="b"), tmp_path, "--trace-level", "debug")
 
     acts = [(r["action"], r["event"], r["source"]) for r in records]
@@ -161,7 +161,7 @@ def test_the_trace_goes_to_stderr_unless_a_file_is_named() -> None:
 
 
 def test_the_console_format_has_a_line_a_record_and_no_colour_in_a_pipe() -> None:
-    """Whatever the names are made of, they move nobody's cursor."""
+    """No character of a name moves the cursor."""
     node = run_node(request(steps=["\x1b[2Jboo\n", "b"], fail_step="b"), "--trace", "--trace-format", "console")
 
     lines = node.stderr.decode().splitlines()
@@ -173,7 +173,7 @@ def test_the_console_format_has_a_line_a_record_and_no_colour_in_a_pipe() -> Non
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2028", "\x9b", "\x07", "\u200b", "\ue000"], ids=ascii)
 def test_no_character_in_the_console_format_turns_a_line_around_or_ends_it(character: str) -> None:
-    """Neither in a step's name, nor in a saga's, nor in a reason, nor in what a defect logs."""
+    """In a step's name, a saga's name, a reason, or the log of a defect."""
     name = f"a{character}b"
     node = run_node(request(steps=["x", name], fail_step=name, saga_id=name), "--trace", "--trace-format", "console")
 
@@ -197,7 +197,7 @@ def test_a_number_of_very_many_digits_is_traced() -> None:
 
 @pytest.mark.parametrize("place", ["missing/trace.jsonl", "."])
 def test_a_trace_file_that_cannot_be_opened_ends_the_node_before_it_reads(tmp_path: Path, place: str) -> None:
-    """Exit status 2, a clear word on stderr, nothing on stdout."""
+    """Exit status 2, a clear word on stderr, empty stdout."""
     reader, writer = os.pipe()
     os.write(writer, request())
 
@@ -232,7 +232,7 @@ def test_replies_that_cannot_be_written_end_the_node_with_a_word() -> None:
 
 
 def test_a_trace_to_a_closed_stderr_does_not_harm_the_node() -> None:
-    """There is nobody to tell, so nothing is told."""
+    """The trace is dropped, since its reader is gone."""
     command = f'"{sys.executable}" main.py --trace 2>&-'
 
     node = subprocess.run(["bash", "-c", command], input=request(), stdout=subprocess.PIPE, cwd=ROOT, check=False)
@@ -255,7 +255,7 @@ def test_a_closed_stderr_does_not_mix_messages_into_the_trace(tmp_path: Path) ->
 
 
 def test_the_trace_of_a_request_is_there_when_its_reply_is(tmp_path: Path) -> None:
-    """Whoever reads a reply can look its trace up at once."""
+    """A client that has read a reply finds its trace at once."""
     file = tmp_path / "trace.jsonl"
     node = subprocess.Popen([*MAIN, "--trace", str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert node.stdin is not None
