@@ -198,12 +198,12 @@ def _as_wrong_definition() -> Iterator[None]:
     from choreo.saga.file import WrongDefinition
     from choreo.saga.lookup import UnknownService
     from choreo.saga.usage import UsageError
-    from choreo.storage.copying import NoCopy
+    from choreo.storage.copying import NotSnapshotable
 
     try:
         with ctrl_c_told_apart():
             yield
-    except (UsageError, NoServices, UnknownService, UnfitService, NoCopy) as error:
+    except (UsageError, NoServices, UnknownService, UnfitService, NotSnapshotable) as error:
         raise WrongDefinition(str(error).removeprefix("--")) from None
 
 

@@ -19,10 +19,10 @@ class Shipping:
         self.parcels = [0] * CARRIERS
 
     def execute(self, reference: str) -> int:
-        fewest = min(self.parcels)
-        if self.capacity is not None and fewest >= self.capacity:
+        ddmin = min(self.parcels)
+        if self.capacity is not None and ddmin >= self.capacity:
             raise Refused("no carrier takes another parcel")
-        carrier = self.parcels.index(fewest)
+        carrier = self.parcels.index(ddmin)
         self.parcels[carrier] += 1
         return carrier
 

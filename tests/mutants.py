@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from choreo.lab.model import resources as books
 from choreo.lab.model import services
-from choreo.lab.model.resources import Books
+from choreo.lab.model.resources import ResourceStore
 from choreo.protocol import dead_letter, delivery, participant, relay, timed
 from choreo.protocol import idempotent_receiver as front_door
 from choreo.protocol.coordinator import Coordinator
@@ -32,7 +32,7 @@ from choreo.protocol.reaction import (
     UNDOING,
     WAITING,
     Cell,
-    Gather,
+    Join,
     Phase,
 )
 from choreo.protocol.timed import TimedParticipant
@@ -301,7 +301,7 @@ def only_joins_say_that_they_were_cancelled(patch: Patch) -> None:
 
 @mutant
 def nobody_waits_for_all_neighbours(patch: Patch) -> None:
-    patch.setattr(Gather, "before", lambda me, reactions: reactions)
+    patch.setattr(Join, "before", lambda me, reactions: reactions)
 
 
 @mutant
@@ -408,15 +408,15 @@ def the_orchestrator_forgets_what_succeeded_while_it_waited(patch: Patch) -> Non
 
 @mutant
 def the_outbox_is_not_read_after_a_crash(patch: Patch) -> None:
-    _leaves_behind(patch, CrashPoint.UNPUBLISHED, delivery.Remains(True, False))
+    _leaves_behind(patch, CrashPoint.UNPUBLISHED, delivery.CrashEffect(True, False))
 
 
 @mutant
 def what_was_published_is_not_committed(patch: Patch) -> None:
-    _leaves_behind(patch, CrashPoint.UNCOMMITTED, delivery.Remains(False, True))
+    _leaves_behind(patch, CrashPoint.UNCOMMITTED, delivery.CrashEffect(False, True))
 
 
-def _leaves_behind(patch: Patch, point: CrashPoint, remains: delivery.Remains) -> None:
+def _leaves_behind(patch: Patch, point: CrashPoint, remains: delivery.CrashEffect) -> None:
     """Change the effect of a crash at that point, for a participant with an outbox."""
     table = {**delivery.AFTER_CRASH, True: {**delivery.AFTER_CRASH[True], point: remains}}
     patch.setattr(delivery, "AFTER_CRASH", table)
@@ -424,45 +424,45 @@ def _leaves_behind(patch: Patch, point: CrashPoint, remains: delivery.Remains) -
 
 @mutant
 def nobody_looks_at_the_minimum(patch: Patch) -> None:
-    patch.setattr(Books, "_check_minima", lambda me, step: None)
+    patch.setattr(ResourceStore, "_check_minima", lambda me, step: None)
 
 
 @mutant
 def nobody_looks_at_the_version(patch: Patch) -> None:
-    patch.setattr(Books, "_check_writes", lambda me, step, run: None)
+    patch.setattr(ResourceStore, "_check_writes", lambda me, step, run: None)
 
 
 @mutant
 def nobody_looks_whether_a_value_has_changed(patch: Patch) -> None:
-    patch.setattr(Books, "_check_reads", lambda me, step, run: None)
+    patch.setattr(ResourceStore, "_check_reads", lambda me, step, run: None)
 
 
 @mutant
 def nobody_takes_the_lock(patch: Patch) -> None:
-    patch.setattr(Books, "_locks_to_take", lambda me, step, run: [])
+    patch.setattr(ResourceStore, "_locks_to_take", lambda me, step, run: [])
 
 
 @mutant
 def locks_are_taken_in_any_order(patch: Patch) -> None:
-    def init(result: None, me: Books, *_: Any) -> None:
+    def init(result: None, me: ResourceStore, *_: Any) -> None:
         me._guarantees = replace(me._guarantees, lock_order=False)
 
-    changed(patch, Books, "__init__", init)
+    changed(patch, ResourceStore, "__init__", init)
 
 
 @mutant
 def locks_are_not_released_at_the_end(patch: Patch) -> None:
-    patch.setattr(Books, "release", lambda me, *_: None)
+    patch.setattr(ResourceStore, "release", lambda me, *_: None)
 
 
 @mutant
 def a_compensation_writes_over_what_others_have_written(patch: Patch) -> None:
-    def compensate(me: Books, step: Any, run: str, position: int, overwritten: Any) -> None:
+    def compensate(me: ResourceStore, step: Any, run: str, position: int, overwritten: Any) -> None:
         for name, value, version in overwritten:
             me._change(step, run, position, name, value, None, version)
         me.release(run, step.locks, step.name, position)
 
-    patch.setattr(Books, "compensate", compensate)
+    patch.setattr(ResourceStore, "compensate", compensate)
 
 
 @mutant
@@ -470,7 +470,7 @@ def a_repeated_request_is_executed(patch: Patch) -> None:
     def init(result: None, me: Any, *_: Any) -> None:
         me.heard_request = (me._start_again,) * len(me.heard_request)
 
-    changed(patch, front_door.FrontDoor, "__init__", init)
+    changed(patch, front_door.IdempotentReceiver, "__init__", init)
 
 
 @mutant
@@ -479,7 +479,7 @@ def a_repeated_request_is_told_another_outcome(patch: Patch) -> None:
         cell, events = result
         return cell, tuple(replace(e, topic=front_door.RECORDED.stuck) for e in events)
 
-    changed(patch, front_door.FrontDoor, "_answer", answer)
+    changed(patch, front_door.IdempotentReceiver, "_answer", answer)
 
 
 @mutant
@@ -498,7 +498,7 @@ def a_refused_step_has_taken_its_effect(patch: Patch) -> None:
 
     def execute(me: services.LabService, reference: str) -> object:
         key = read_key(reference)
-        me._note(books.Note("execute", me.step.name, key.position, key.run))
+        me._note(books.Effect("execute", me.step.name, key.position, key.run))
         return original(me, reference)
 
     patch.setattr(services.LabService, "execute", execute)

@@ -329,7 +329,7 @@ def choices(duplicates: bool = False) -> st.SearchStrategy[list[Choice]]:
     return st.lists(st.builds(Choice, st.integers(0, 15), again), max_size=60)
 
 
-class Told(NamedTuple):
+class ParsedTrace(NamedTuple):
     """Result of one run whose deliveries were made in a chosen order."""
 
     plan: Plan
@@ -355,7 +355,7 @@ def deliver(
     order: Iterable[Choice] = (),
     causal: bool = False,
     late: tuple[str, str] | None = None,
-) -> Told:
+) -> ParsedTrace:
     """Run one saga, its deliveries made in the given order."""
     compiled, ledger = plan(itinerary), mishap.ledger()
     standing: list[list[int]] = []
@@ -368,7 +368,7 @@ def deliver(
     run = Run("run-1", "saga-1", "test.1.", fail_position, mishap.fail_compensation)
     scheduler = AnyOrder(style(compiled, ledger.service_of), run, causal, late, observe)
     scheduler.deliver_all(order)
-    return Told(compiled, scheduler.published, ledger, standing)
+    return ParsedTrace(compiled, scheduler.published, ledger, standing)
 
 
 def blocked_by(plan: Plan, stuck: Iterable[int]) -> list[int]:

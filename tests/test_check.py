@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from choreo.api import open_services
 from choreo.compile import STYLES
-from choreo.conformance import Form, Judgement, NotOfThisSaga, check, read_mapping, read_trace
+from choreo.conformance import CheckReport, Form, NotOfThisSaga, check, read_mapping, read_trace
 from choreo.conformance.mapping import WrongMapping, at
 from choreo.conformance.vocabulary import Meaning, event_of_type
 from choreo.lab.model.world import World
@@ -67,11 +67,11 @@ def text_of(told: Lines) -> str:
     return "".join(json.dumps(line) + "\n" for line in told)
 
 
-def judged(told: Lines, **more: Any) -> Judgement:
+def judged(told: Lines, **more: Any) -> CheckReport:
     return check(read_trace(text_of(told).encode().splitlines(keepends=True), "t"), **more)
 
 
-def codes(verdict: Judgement) -> list[str]:
+def codes(verdict: CheckReport) -> list[str]:
     return list(dict.fromkeys(deviation.code for deviation in verdict.deviations))
 
 
@@ -569,7 +569,7 @@ REFUNDED = log(
 )
 
 
-def mapped(told: Lines, mapping: str = MAPPING) -> Judgement:
+def mapped(told: Lines, mapping: str = MAPPING) -> CheckReport:
     return check(read_trace(text_of(told).encode().splitlines(), "t", mapping=read_mapping(mapping)))
 
 

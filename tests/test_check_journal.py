@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from choreo.compile import STYLES
-from choreo.conformance import Judgement
+from choreo.conformance import CheckReport
 from choreo.conformance import journal as checking_journal
 from choreo.conformance.journal import judge_journal
 from choreo.conformance.journal_records import replayer_of, tell
@@ -56,7 +56,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "sagas.db"
 
 
-def judged(path: str, **options: Any) -> Judgement:
+def judged(path: str, **options: Any) -> CheckReport:
     journal = Journal.open_to_read(path)
     try:
         return judge_journal(journal, **options)
@@ -64,7 +64,7 @@ def judged(path: str, **options: Any) -> Judgement:
         journal.close()
 
 
-def codes(verdict: Judgement) -> list[str]:
+def codes(verdict: CheckReport) -> list[str]:
     return list(dict.fromkeys(deviation.code for deviation in verdict.deviations))
 
 

@@ -10,7 +10,7 @@ from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Report
 from choreo.saga.definition import Step
 from choreo.saga.service import Refused
-from choreo.storage.copying import NoCopy
+from choreo.storage.copying import NotSnapshotable
 from tests.lab_sagas import saga
 
 
@@ -105,18 +105,19 @@ def test_every_branch_begins_with_its_own(make: Callable[[], Any]) -> None:
 def test_a_service_that_cannot_be_copied_is_named() -> None:
     """The error comes before the exploration."""
     with pytest.raises(
-        NoCopy, match=r"service Locked: expected what can be copied, got the field .*, a lock .TypeError.*__getstate__"
+        NotSnapshotable,
+        match=r"service Locked: expected what can be copied, got the field .*, a lock .TypeError.*__getstate__",
     ):
         explored(Locked)
 
 
 def test_a_receipt_that_cannot_be_copied_is_told() -> None:
     """It is no defect of the saga, and no verdict is given."""
-    with pytest.raises(NoCopy, match="a receipt of service Unkept: expected what can be copied"):
+    with pytest.raises(NotSnapshotable, match="a receipt of service Unkept: expected what can be copied"):
         explored(Unkept)
 
 
 def test_a_service_that_leaves_when_it_is_copied_is_named() -> None:
     """No laboratory ends without a verdict because of it."""
-    with pytest.raises(NoCopy, match=r"service Leaving: expected .*, got SystemExit: 0"):
+    with pytest.raises(NotSnapshotable, match=r"service Leaving: expected .*, got SystemExit: 0"):
         explored(Leaving)

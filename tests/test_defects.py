@@ -15,7 +15,7 @@ from choreo.lab.report import Conclusion, Report
 from choreo.lab.simulate.campaign import simulate
 from choreo.saga.definition import Definition, Step
 from choreo.saga.file import read_definition
-from choreo.saga.service import Refused, Waits
+from choreo.saga.service import Refused, ResourceLocked
 from tests.lab_sagas import saga
 from tests.terminal import CHOREO, ROOT, choreo, environment, prose
 from tests.test_terminal_lab import objects
@@ -66,7 +66,7 @@ RAISED = {
     "sys.exit(0)": (SystemExit(0), "SystemExit: 0"),
     "a generator's end": (GeneratorExit(), "GeneratorExit"),
     "an error without words": (Wordless(), "Wordless: its text cannot be read"),
-    "a word of the runners": (Waits("credit"), "Waits: credit"),
+    "a word of the runners": (ResourceLocked("credit"), "ResourceLocked: credit"),
     "a group": (BaseExceptionGroup("two", [SystemExit(1)]), "BaseExceptionGroup: two (1 sub-exception)"),
 }
 

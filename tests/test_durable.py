@@ -17,7 +17,7 @@ from choreo.compile import STYLES
 from choreo.protocol.event import Event
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
-from choreo.runtime.runner import Conflict, UnderWay
+from choreo.runtime.runner import Conflict, RunHandle
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, PlanTooLarge, plan
@@ -32,7 +32,7 @@ styles = st.sampled_from(sorted(STYLES))
 TRIP: Itinerary = ("book_flight", "book_hotel", "book_car")
 
 
-class Books:
+class ResourceStore:
     """One service for every step: its fields can be stored in a journal, and it refuses on request."""
 
     def __init__(self, mishap: Mishap = Mishap()) -> None:  # noqa: B008  # a value
@@ -60,7 +60,7 @@ def _position(reference: str) -> int:
     return read_key(reference).position
 
 
-def always(service: Books) -> ServiceOf:
+def always(service: ResourceStore) -> ServiceOf:
     return lambda step: service
 
 
@@ -118,7 +118,7 @@ def dying(commits: int) -> Callable[[DurableRunner], None]:
 def test_a_saga_ends_as_it_does_in_memory(saga: tuple[Itinerary, Mishap], style: str) -> None:
     """The same outcome, the same calls in the same order of each run, and the same events of each publisher."""
     steps, mishap = saga
-    here, there = Books(mishap), Books(mishap)
+    here, there = ResourceStore(mishap), ResourceStore(mishap)
     told: list[Event] = []
     kept: list[Event] = []
 
@@ -144,19 +144,19 @@ def test_a_saga_that_is_cut_anywhere_ends_as_if_nothing_had_been(
 ) -> None:
     """Whenever the process dies, and however often: one outcome, each effect once, the client asking again."""
     steps, mishap = saga
-    untouched = Books(mishap)
+    untouched = ResourceStore(mishap)
     request = Request("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
     expected = InProcessRunner(always(untouched), origin="one").begin(request)
 
     with journal_file() as path:
         for cut in cuts:
-            with durable(path, always(Books(mishap)), origin="one") as runner:
+            with durable(path, always(ResourceStore(mishap)), origin="one") as runner:
                 dying(cut)(runner)
                 try:
                     _all_of(runner, request)
                 except Died:
                     continue
-        books = Books(mishap)
+        books = ResourceStore(mishap)
         with durable(path, always(books), origin="one") as runner:
             outcome = _all_of(runner, request)
             again = _all_of(runner, request)
@@ -186,13 +186,13 @@ def _only_run(path: str) -> Any:
 def test_a_run_that_was_cut_is_resumed_before_anybody_asks(style: str) -> None:
     """The request is known by its sender, so the reply can be addressed although the client never asks again."""
     with journal_file() as path:
-        with durable(path, always(Books())) as runner:
+        with durable(path, always(ResourceStore())) as runner:
             dying(2)(runner)
             runner.begin(Request("trip-1", TRIP, style=style), Sender("c1", 7, "n1"))
             with pytest.raises(Died):
                 runner.settle()
 
-        with durable(path, always(Books())) as runner:
+        with durable(path, always(ResourceStore())) as runner:
             (((request, sender, under_way),),) = runner.recover()
 
     assert (request.saga_id, sender) == ("trip-1", Sender("c1", 7, "n1"))
@@ -203,14 +203,14 @@ def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """More unfinished runs than are resumed side by side: the oldest first, and none is left out."""
     monkeypatch.setattr("choreo.runtime.durable.runner.RECOVERED_TOGETHER", 3)
     with journal_file() as path:
-        with durable(path, always(Books())) as runner:
+        with durable(path, always(ResourceStore())) as runner:
             dying(2)(runner)
             for number in range(10):
                 runner.begin(Request(number, TRIP))
             with pytest.raises(Died):
                 runner.settle()
 
-        with durable(path, always(Books())) as runner:
+        with durable(path, always(ResourceStore())) as runner:
             resumed = [
                 (request.saga_id, under_way.outcome) for owed in runner.recover() for request, _, under_way in owed
             ]
@@ -225,7 +225,7 @@ def test_keys_are_never_given_out_twice() -> None:
     """A service of another company may know a transaction by its key: each process begins runs under an origin."""
     with journal_file() as path:
         for number in range(3):
-            books = Books()
+            books = ResourceStore()
             with durable(path, always(books), origin=f"process{number}") as runner:
                 runner.execute(f"trip-{number}", ("a", "b"))
             seen = [reference for _, reference in books.effects]
@@ -243,7 +243,7 @@ def test_keys_are_never_given_out_twice() -> None:
 @both_styles
 def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
     """Before the end it waits for the same outcome, after it the record answers, and after a restart too."""
-    request, books = Request("trip-1", TRIP, "book_car", None, style), Books()
+    request, books = Request("trip-1", TRIP, "book_car", None, style), ResourceStore()
     with journal_file() as path:
         with durable(path, always(books)) as runner:
             first, second = runner.begin(request), runner.begin(request, Sender("another", 9))
@@ -252,7 +252,7 @@ def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
         with durable(path, always(books)) as runner:
             fourth = runner.begin(request)
 
-    assert isinstance(first, UnderWay)
+    assert isinstance(first, RunHandle)
     assert second is first
     assert first.outcome == third == fourth
     assert len(books.effects) == 4, "two steps, and both undone"
@@ -269,7 +269,7 @@ def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
 )
 def test_the_same_saga_with_other_content_is_refused(other: Request, told: str) -> None:
     """While it runs and afterwards; the error shows the recorded content, and no step is executed."""
-    books = Books()
+    books = ResourceStore()
     with journal_file() as path, durable(path, always(books)) as runner:
         runner.begin(Request("trip-1", TRIP))
         with pytest.raises(Conflict, match="trip-1") as while_it_runs:
@@ -285,7 +285,7 @@ def test_the_same_saga_with_other_content_is_refused(other: Request, told: str) 
 
 def test_a_number_and_the_same_digits_are_two_sagas() -> None:
     """5 and "5" are different ids in JSON, and so they are here; a number may be of any size."""
-    books = Books()
+    books = ResourceStore()
     with journal_file() as path, durable(path, always(books)) as runner:
         for saga_id in (5, "5", 10**40, str(10**40)):
             runner.execute(saga_id, ("a",))
@@ -299,7 +299,7 @@ def test_a_number_and_the_same_digits_are_two_sagas() -> None:
 def test_a_long_itinerary_is_refused_as_in_memory() -> None:
     """A refused itinerary leaves no row in the journal."""
     with journal_file() as path:
-        with durable(path, always(Books())) as runner, pytest.raises(PlanTooLarge):
+        with durable(path, always(ResourceStore())) as runner, pytest.raises(PlanTooLarge):
             runner.begin(Request("long", ("a",) * 100_001))
         journal = Journal.open_to_read(path)
         assert journal.runs() == []
@@ -318,20 +318,20 @@ def test_a_stuck_run_ends_compensated_once_its_compensations_work(
     """Resumed after the cause is gone, cut or not: everything is undone once, in reverse; the first reply stays."""
     steps, mishap = saga
     request = Request("saga-1", steps, mishap.fail_step, mishap.fail_compensation, style)
-    books = Books(mishap)
+    books = ResourceStore(mishap)
     with journal_file() as path:
         with durable(path, always(books)) as runner:
             first = _all_of(runner, request)
             assert first is not None
         assume(first.state is State.STUCK)
         for cut in cuts:
-            with durable(path, always(Books(Mishap(refusing=mishap.refusing)))) as runner:
+            with durable(path, always(ResourceStore(Mishap(refusing=mishap.refusing)))) as runner:
                 dying(cut)(runner)
                 try:
                     _resumen(runner, path)
                 except Died:
                     continue
-        books = Books(Mishap(refusing=mishap.refusing))
+        books = ResourceStore(Mishap(refusing=mishap.refusing))
         with durable(path, always(books)) as runner:
             _resumen(runner, path)
             again = _all_of(runner, request)
@@ -364,7 +364,7 @@ def _assert_reverse(plan: Any, undone: list[int]) -> None:
 @both_styles
 def test_a_compensation_that_fails_again_leaves_the_run_stuck(style: str) -> None:
     """An operator may ask as often as they like."""
-    books = Books(Mishap(stubborn=frozenset({0})))
+    books = ResourceStore(Mishap(stubborn=frozenset({0})))
     with journal_file() as path, durable(path, always(books)) as runner:
         runner.execute("trip-1", TRIP, "book_car", None, style)
         for _ in range(3):
@@ -392,16 +392,16 @@ def test_a_run_that_cannot_go_on_harms_no_other() -> None:
         return replace(table, subscriptions=tuple(r for r in table.subscriptions if "step/b/succ" not in r.topic.name))
 
     with journal_file() as path:
-        with durable(path, always(Books()), styles={"choreography": deaf}) as runner:
+        with durable(path, always(ResourceStore()), styles={"choreography": deaf}) as runner:
             good, bad = runner.begin(Request("good", ("a", "c"))), runner.begin(Request("bad", ("a", "b", "c")))
             runner.settle()
-        assert isinstance(good, UnderWay)
-        assert isinstance(bad, UnderWay)
+        assert isinstance(good, RunHandle)
+        assert isinstance(bad, RunHandle)
         assert good.outcome is not None
         assert bad.defect is not None
         assert "UnheardEvent" in bad.defect.summary
 
-        with durable(path, always(Books())) as runner:
+        with durable(path, always(ResourceStore())) as runner:
             (((request, _, mended),),) = runner.recover()
 
     assert request.saga_id == "bad"

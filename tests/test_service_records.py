@@ -11,8 +11,8 @@ import pytest
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import State
-from choreo.saga.service import Refused, Service, ServiceOf, Waits
-from choreo.storage.copying import NoCopy
+from choreo.saga.service import Refused, ResourceLocked, Service, ServiceOf
+from choreo.storage.copying import NotSnapshotable
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
 from services import catalogue
@@ -175,7 +175,9 @@ def test_a_service_that_cannot_be_kept_is_told_before_anything_is_begun(tmp_path
     """It holds an open file: the saga is refused with the service's name, and is not in the journal."""
     path = tmp_path / "sagas.db"
     with open(__file__) as file, Process(path, lambda step: Counter(file=file)) as runner:
-        with pytest.raises(NoCopy, match=r"service Counter: expected what can be copied, got the field .*TypeError"):
+        with pytest.raises(
+            NotSnapshotable, match=r"service Counter: expected what can be copied, got the field .*TypeError"
+        ):
             runner.execute("a", ("step",))
 
         assert runner.status("a") is None
@@ -305,7 +307,7 @@ class Outer(Counter):
         return self.inner.execute(reference)
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Waits("a lock")])
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), ResourceLocked("a lock")])
 def test_whatever_a_service_raises_ends_its_step_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     """The process survives: recovery would repeat the call and die as well. The exception is reported as a defect."""
     service = Raising(error)
@@ -381,7 +383,7 @@ def test_services_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_a_service_whose_state_could_not_be_given_back_is_refused_at_once(tmp_path: Path) -> None:
     """Its `__getstate__` returns a list, and it has no `__setstate__`."""
     told = "service Listing: expected fields from __getstate__, or a __setstate__"
-    with Process(tmp_path / "sagas.db", lambda step: Listing()) as runner, pytest.raises(NoCopy, match=told):
+    with Process(tmp_path / "sagas.db", lambda step: Listing()) as runner, pytest.raises(NotSnapshotable, match=told):
         runner.execute("a", ("step",))
 
 

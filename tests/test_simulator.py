@@ -21,7 +21,7 @@ from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Report
 from choreo.lab.simulate import campaign
 from choreo.lab.simulate.campaign import Lab, rates_of, simulate
-from choreo.lab.simulate.shrink import fewest
+from choreo.lab.simulate.shrink import ddmin
 from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import definition_of
 from choreo.saga.definition import Definition, FaultKind, Faults, RunOf, Step
@@ -105,7 +105,7 @@ def test_what_is_left_after_shrinking_is_minimal(count: int, data: st.DataObject
     parts = [str(number) for number in range(count)]
     needed = data.draw(st.lists(st.sampled_from(parts), unique=True, min_size=1).map(sorted_by_number))
 
-    assert fewest(parts, lambda some: all(part in some for part in needed)) == needed
+    assert ddmin(parts, lambda some: all(part in some for part in needed)) == needed
 
 
 def sorted_by_number(parts: list[str]) -> list[str]:
@@ -114,7 +114,7 @@ def sorted_by_number(parts: list[str]) -> list[str]:
 
 def test_what_needs_no_fault_shrinks_to_none() -> None:
     """A bug that is there without any fault is reported without any."""
-    assert fewest(["a", "b"], lambda some: True) == []
+    assert ddmin(["a", "b"], lambda some: True) == []
     report = campaign_of(definition_of(2, is_mended=False))
     assert report.counterexample is not None
     assert report.counterexample.faults == ()

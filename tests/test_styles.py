@@ -25,7 +25,7 @@ from tests.stories import (
     Choice,
     Ledger,
     Mishap,
-    Told,
+    ParsedTrace,
     blocked_by,
     choices,
     deliver,
@@ -373,7 +373,7 @@ def test_in_orchestration_a_step_hears_its_own_commands_only(itinerary: Itinerar
 # --- any order, decided by nobody -------------------------------------------------------------------------------------
 
 
-def assert_effects_are_right(told: Told) -> None:
+def assert_effects_are_right(told: ParsedTrace) -> None:
     """One outcome, and effects that bear it out, at that moment and ever after (S1 to S5, S7 and S8)."""
     executed, compensated, order = told.ledger.executed, told.ledger.compensated, told.ledger.effects
     assert len(told.outcomes) == 1
@@ -400,7 +400,7 @@ def _index(effects: Sequence[tuple[str, int, str]], position: int, verb: str) ->
     return next(index for index, entry in enumerate(effects) if entry[1:] == (position, verb))
 
 
-def assert_report_is_honest(told: Told) -> None:
+def assert_report_is_honest(told: ParsedTrace) -> None:
     """The outcome lists exactly the compensated steps, in a possible order, and the cause of compensation."""
     outcome, steps = told.outcome, told.plan.steps
     assert Counter(outcome.compensated_steps) == Counter(steps[position] for position in told.ledger.compensated)

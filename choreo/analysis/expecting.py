@@ -6,7 +6,7 @@ and as if it refused. The events of both reactions are the possible next events.
 
 from choreo.protocol.event import Topic
 from choreo.protocol.reaction import WAITING
-from choreo.storage.replay import Replayer, Stood, word_of
+from choreo.storage.replay import Replayer, RunSnapshot, word_of
 
 ANSWERS = ("", "failed", "compensation_failed")
 """Possible answers of a service: success, a refused transaction, a failed compensation.
@@ -15,7 +15,7 @@ A failed compensation is left out before the service was called: it is possible 
 """
 
 
-def expected(replayer: Replayer, stood: Stood) -> list[Topic]:
+def expected(replayer: Replayer, stood: RunSnapshot) -> list[Topic]:
     """Return the topics of the possible next events; empty where the pending deliveries cause no event."""
     cells = list(stood.cells)
     topics: dict[str, Topic] = {}

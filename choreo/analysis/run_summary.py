@@ -11,7 +11,7 @@ from choreo.analysis.causes import CAUSES_IN_JSON, Explanation, explain
 from choreo.analysis.expecting import expected
 from choreo.analysis.naming import numbered
 from choreo.analysis.next_events import ENDED, Prospect
-from choreo.conformance.journal_records import RunTale, replayer_of, tell
+from choreo.conformance.journal_records import RunHistory, replayer_of, tell
 from choreo.conformance.vocabulary import RESUME
 from choreo.saga.plan import Plan
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
@@ -30,7 +30,7 @@ class Account(Struct, frozen=True):
 
     row: RunRow
     plan: Plan
-    told: RunTale
+    told: RunHistory
     deliveries: Sequence[DeliveryRow]
     executed: tuple[int, ...]
     compensated: tuple[int, ...]

@@ -7,16 +7,16 @@ and, at a join, that a predecessor will never succeed. A chain needs the first t
 from collections.abc import Iterator
 
 from choreo.compile.table import STARTED, Table, hear_outcomes
-from choreo.protocol.coordinator import Collected, Coordinator
+from choreo.protocol.coordinator import Coordinator, CoordinatorState
 from choreo.protocol.event import Topic
-from choreo.protocol.participant import STANDARD, Participant, Signal, Terms
-from choreo.protocol.reaction import Cell, Gather, Moves, Subscription
+from choreo.protocol.participant import STANDARD, ExecutionPolicy, Participant, Signal
+from choreo.protocol.reaction import Cell, Join, Moves, Subscription
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
 
 
-def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
+def choreography(plan: Plan, service_of: ServiceOf, terms: ExecutionPolicy = STANDARD) -> Table:
     """Compile the plan to a table in which the participants coordinate by events alone."""
     coordinator = Coordinator(plan)
     tells = tellers(plan)
@@ -33,7 +33,7 @@ def choreography(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> 
         *terms.rows(participants),
         *hear_outcomes(count + 1, coordinator.outcomes),
     ]
-    cells = (*[Cell()] * count, Collected(), Cell())
+    cells = (*[Cell()] * count, CoordinatorState(), Cell())
     return Table(plan, tuple(rows), (*plan.steps, Coordinator.NAME, CLIENT), cells)
 
 
@@ -59,7 +59,7 @@ def _forward_rows(plan: Plan, participants: list[Participant]) -> Iterator[Subsc
         before = plan.predecessors[me.position]
         go = me.moves(Signal.GO)
         if len(before) > 1:
-            go = Gather(before).before(go)
+            go = Join(before).before(go)
         for topic in [participants[p].succeeded for p in before] or [STARTED]:
             yield _row(topic, me, go)
 
@@ -91,7 +91,7 @@ def _backward_rows(plan: Plan, participants: list[Participant], coordinator: Coo
         after = plan.successors[me.position]
         back = me.moves(Signal.BACK)
         if len(after) > 1:
-            back = Gather(after, offset=len(plan.predecessors[me.position])).before(back)
+            back = Join(after, offset=len(plan.predecessors[me.position])).before(back)
         for successor in after:
             for topic in _ends(participants[successor]):
                 yield _row(topic, me, back)

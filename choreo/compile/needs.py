@@ -17,7 +17,7 @@ from choreo.protocol.event import Command, Fact, Timer, Topic
 from choreo.protocol.orchestrator import Orchestrator
 from choreo.protocol.participant import step_topic
 from choreo.protocol.report import OutcomeTopics
-from choreo.protocol.timed import PLAIN, Policy
+from choreo.protocol.timed import PLAIN, StepPolicy
 from choreo.saga.definition import Kind, Step
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
@@ -108,8 +108,8 @@ def _in_orchestration(plan: Plan) -> Iterator[Need]:
 def _of_timers(plan: Plan, steps: Sequence[Step]) -> Iterator[Need]:
     """Yield the subscriptions of the steps to their own timers."""
     for position, step in enumerate(steps):
-        timers = [] if Policy.of(step) == PLAIN else [Timer.RETRY]
-        if Policy.of(step).latency_ms is not None or (step.kind is Kind.RETRIABLE and step.attempts > 1):
+        timers = [] if StepPolicy.of(step) == PLAIN else [Timer.RETRY]
+        if StepPolicy.of(step).latency_ms is not None or (step.kind is Kind.RETRIABLE and step.attempts > 1):
             timers.append(Timer.ATTEMPT)
         if step.timeout_ms is not None:
             timers.append(Timer.TIMED_OUT)

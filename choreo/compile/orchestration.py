@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from choreo.compile.table import STARTED, Table, hear_outcomes
 from choreo.protocol.event import Command
-from choreo.protocol.orchestrator import Directed, Orchestrator
-from choreo.protocol.participant import STANDARD, Participant, Signal, Terms
+from choreo.protocol.orchestrator import Orchestrator, OrchestratorState
+from choreo.protocol.participant import STANDARD, ExecutionPolicy, Participant, Signal
 from choreo.protocol.reaction import Cell, Subscription
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
 
 
-def orchestration(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) -> Table:
+def orchestration(plan: Plan, service_of: ServiceOf, terms: ExecutionPolicy = STANDARD) -> Table:
     """Compile the plan to a table in which every event passes through the orchestrator."""
     orchestrator = Orchestrator(plan, awaits_running=terms.awaits_running)
     participants = [
@@ -28,7 +28,7 @@ def orchestration(plan: Plan, service_of: ServiceOf, terms: Terms = STANDARD) ->
         *terms.rows(participants),
         *hear_outcomes(len(participants) + 1, orchestrator.outcomes),
     ]
-    cells = (*[Cell()] * len(participants), Directed(), Cell())
+    cells = (*[Cell()] * len(participants), OrchestratorState(), Cell())
     return Table(plan, tuple(rows), (*plan.steps, Orchestrator.NAME, CLIENT), cells)
 
 

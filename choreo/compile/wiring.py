@@ -14,12 +14,12 @@ from choreo.protocol import dead_letter
 from choreo.protocol.coordinator import Coordinator
 from choreo.protocol.event import Fact, Run, Topic
 from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
-from choreo.protocol.idempotent_receiver import RECORDED, REQUESTED, FrontDoor, ask, asks_again
+from choreo.protocol.idempotent_receiver import RECORDED, REQUESTED, IdempotentReceiver, ask, asks_again
 from choreo.protocol.orchestrator import Orchestrator
 from choreo.protocol.reaction import WAITING, Cell, Subscription, moves
 from choreo.protocol.relay import relay
 from choreo.protocol.report import OutcomeTopics
-from choreo.protocol.timed import LabTerms, Policy
+from choreo.protocol.timed import LabPolicy, StepPolicy
 from choreo.saga.definition import Definition, RunOf, Wiring, plan_of_steps
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
@@ -38,7 +38,7 @@ def wired(definition: Definition, run: RunOf, style: str, service_of: ServiceOf,
     plan = plan_of_steps(steps)
     guarantees = definition.guarantees
     compile_table, collector = COMPILERS[style]
-    table = compile_table(plan, service_of, LabTerms(guarantees, [Policy.of(step) for step in steps]))
+    table = compile_table(plan, service_of, LabPolicy(guarantees, [StepPolicy.of(step) for step in steps]))
     topics = OutcomeTopics(collector)
     rows = [*table.subscriptions]
     rows.append(Subscription(dead_letter.UNREADABLE, table.client - 1, collector, dead_letter.give_up(plan, topics)))
@@ -46,7 +46,7 @@ def wired(definition: Definition, run: RunOf, style: str, service_of: ServiceOf,
     rows = [row for row in rows if (row.hearer, row.topic.name) not in definition.wiring.deaf]
     table = replace(table, subscriptions=tuple(rows))
     if run.ask_again_ms is not None and again is not None:
-        return _with_front_door(table, FrontDoor(guarantees, STARTED, again), topics, run.ask_again_ms)
+        return _with_front_door(table, IdempotentReceiver(guarantees, STARTED, again), topics, run.ask_again_ms)
     return table
 
 
@@ -61,7 +61,7 @@ def _relay_rows(wiring: Wiring, plan: Plan, table: Table, guarantees: Guarantees
             yield Subscription(topics[heard], seat, step, relay(topics[published], guarantees.hop_limit))
 
 
-def _with_front_door(table: Table, door: FrontDoor, topics: OutcomeTopics, ask_again_ms: int) -> Table:
+def _with_front_door(table: Table, door: IdempotentReceiver, topics: OutcomeTopics, ask_again_ms: int) -> Table:
     """Return the table with one more seat, before the client's: the idempotent receiver, which gets the retries."""
     seat, client = table.client, table.client + 1
     rows = [replace(row, seat=client) if row.seat == table.client else row for row in table.subscriptions]

@@ -1,18 +1,18 @@
 """Conformance: checks traces (choreo's own, CloudEvents, or JSON lines with a mapping) against the invariants."""
 
 from choreo.conformance.mapping import Mapping, WrongMapping, read_mapping
-from choreo.conformance.parsed_trace import NotOfThisSaga, Told
+from choreo.conformance.parsed_trace import NotOfThisSaga, ParsedTrace
 from choreo.conformance.reading import Form, read_trace
-from choreo.conformance.verdict import Deviation, Due, Judgement, check
+from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, check
 
 __all__ = [
+    "CheckReport",
     "Deviation",
-    "Due",
     "Form",
-    "Judgement",
     "Mapping",
+    "MissingEvents",
     "NotOfThisSaga",
-    "Told",
+    "ParsedTrace",
     "WrongMapping",
     "check",
     "read_mapping",

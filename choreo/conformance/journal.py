@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from choreo.compile.cache import Wirings
 from choreo.compile.table import Table
-from choreo.conformance.journal_records import RunTale, replayer_of, tell
+from choreo.conformance.journal_records import RunHistory, replayer_of, tell
 from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
-from choreo.conformance.verdict import Deviation, Due, Judgement, due_of, judge_run
-from choreo.invariants.known import Known, KnownRun, ancestors_of, events_max_of
+from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, due_of, judge_run
+from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of
 from choreo.invariants.monitor import Monitor
 from choreo.saga.definition import Kind
 from choreo.saga.plan import Itinerary
@@ -37,7 +37,7 @@ RunColumns = tuple[Any, ...]
 Progress = Callable[[int], None]
 
 
-def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> Judgement:
+def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> CheckReport:
     """Check every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
 
     An unfinished run with pending deliveries has no missing events yet; with `is_at_rest` it is checked as if no more
@@ -72,7 +72,7 @@ class RunJudgement(Struct):
 
     end: str = ENDS[-1]
     deviations: list[Deviation] = []
-    due: Due | None = None
+    due: MissingEvents | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -87,7 +87,7 @@ class JournalJudge:
         self._is_at_rest = is_at_rest
         self._ends = dict.fromkeys(ENDS, 0)
         self._deviations: list[Deviation] = []
-        self._due: list[Due] = []
+        self._due: list[MissingEvents] = []
         self._deviating = self._unlisted = 0
         self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
         self._alike: dict[RunColumns, str] = {}
@@ -118,10 +118,10 @@ class JournalJudge:
         for number in runs:
             self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
 
-    def judgement(self) -> Judgement:
+    def judgement(self) -> CheckReport:
         ends = {name: count for name, count in self._ends.items() if count}
         listed = tuple(self._deviations), tuple(self._due)
-        return Judgement(self.runs, ends, *listed, self._deviating, self._unlisted)
+        return CheckReport(self.runs, ends, *listed, self._deviating, self._unlisted)
 
     def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
         wrong = "; ".join(wrong_cells("runs", columns))
@@ -147,7 +147,7 @@ class JournalJudge:
             verdict.end = facts.outcome.removeprefix("saga.")
         return verdict
 
-    def _add(self, deviations: Sequence[Deviation], due: Due | None = None) -> None:
+    def _add(self, deviations: Sequence[Deviation], due: MissingEvents | None = None) -> None:
         room = LISTED_MAX - len(self._deviations)
         self._deviations += deviations[:room]
         self._unlisted += len(deviations[room:])
@@ -164,7 +164,7 @@ class CompiledRuns(Struct, frozen=True, eq=False):
     """Compiled data to check the runs of one itinerary in one style; `known` is the model of any of them."""
 
     replayer: Replayer
-    known: KnownRun
+    known: RunModel
 
     @property
     def table(self) -> Table:
@@ -175,11 +175,11 @@ def _compile(style: str, steps: Itinerary) -> CompiledRuns:
     replayer = replayer_of(style, steps)
     plan = replayer.table.plan
     count = len(plan.steps)
-    known = KnownRun("", plan.steps, ancestors_of(plan), (Kind.COMPENSATABLE,) * count, events_max_of(count))
+    known = RunModel("", plan.steps, ancestors_of(plan), (Kind.COMPENSATABLE,) * count, events_max_of(count))
     return CompiledRuns(replayer, known)
 
 
-def _goes_on(row: RunRow, told: RunTale) -> bool:
+def _goes_on(row: RunRow, told: RunHistory) -> bool:
     """Return whether the run has not ended and has pending deliveries, or its pending deliveries are unknown."""
     return row.state == RUNNING and (told.stood is None or bool(told.stood.pending))
 

@@ -20,7 +20,7 @@ from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect
 from choreo.storage import values
 from choreo.storage.replay import RESUMED as RESUMED_ROW
-from choreo.storage.replay import Replayer, Stood, Tale, Unreplayable, run_of
+from choreo.storage.replay import Replayer, RunReplay, RunSnapshot, Unreplayable, run_of
 from choreo.storage.rows import DeliveryRow, RunRow
 from choreo.storage.values import Kept
 from choreo.trace.record import Record, time_text
@@ -38,7 +38,7 @@ REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED)
 OUTCOMES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
 
 
-class RunTale(Struct):
+class RunHistory(Struct):
     """A run as its rows describe it. `line` numbers are those of the deliveries; 0 is the request.
 
     `states` are its successive outcome states, and `outcomes` the complete outcomes as long as the rows are consistent.
@@ -50,7 +50,7 @@ class RunTale(Struct):
     outcomes: list[Outcome]
     is_resumed: bool = False
     """Whether it was resumed since its last outcome."""
-    stood: Stood | None = None
+    stood: RunSnapshot | None = None
     wrong: str | None = None
     wrong_at: int | None = None
 
@@ -64,7 +64,7 @@ def replayer_of(style: str, steps: Itinerary) -> Replayer:
     return Replayer(style, steps, _as_it_is_kept)
 
 
-def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunTale:
+def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunHistory:
     """Convert the rows of a run; records are numbered from 1."""
     return _Teller(row, replayer).tell(deliveries)
 
@@ -81,14 +81,14 @@ class _Teller:
     def __init__(self, row: RunRow, replayer: Replayer) -> None:
         self._row = row
         self._table, self._topics = replayer.table, replayer.topics
-        self._tale: Tale | None = replayer.tale(row)
+        self._tale: RunReplay | None = replayer.tale(row)
         self._run = run_of(row.number, row.request, replayer.table.plan, row.key_prefix)
-        self._told = RunTale([], [], [])
+        self._told = RunHistory([], [], [])
         self._published: dict[str, Record] = {}
         self._number, self._at_ms, self._time = 0, -1, ""
         self._in_doubt: dict[int, None] = {}
 
-    def tell(self, deliveries: Iterable[DeliveryRow]) -> RunTale:
+    def tell(self, deliveries: Iterable[DeliveryRow]) -> RunHistory:
         told = self._told
         self._begin_row(0, self._row.begun_ms)
         self._publish(STARTED, None)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from choreo.conformance.journal_records import RunTale
+from choreo.conformance.journal_records import RunHistory
 from choreo.conformance.verdict import Deviation
 from choreo.saga.outcome import Outcome
 from choreo.storage.replay import RESUMED
@@ -34,7 +34,7 @@ def deviation(
     return Deviation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
 
 
-def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], told: RunTale) -> Iterator[Deviation]:
+def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], told: RunHistory) -> Iterator[Deviation]:
     """Yield the violations in the rows of a run."""
     number, saga_id = row.number, row.request.saga_id
     for code, sentence, line in (
@@ -77,7 +77,7 @@ def _illegible(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
                 yield "J5", f"expected JSON in {name}, got {str(text)[:60]!r}", delivery.number
 
 
-def _recorded_otherwise(row: RunRow, told: RunTale) -> Iterator[str]:
+def _recorded_otherwise(row: RunRow, told: RunHistory) -> Iterator[str]:
     """Check that the row of the run agrees with its deliveries."""
     state = RUNNING if told.is_resumed or not told.states else told.states[-1]
     if row.state != state:
@@ -90,7 +90,7 @@ def _recorded_otherwise(row: RunRow, told: RunTale) -> Iterator[str]:
     yield from _differing("the resolution is recorded as", row.resolution, told, -1, is_resolved)
 
 
-def _differing(what: str, recorded: Outcome | None, told: RunTale, index: int, is_expected: bool) -> Iterator[str]:
+def _differing(what: str, recorded: Outcome | None, told: RunHistory, index: int, is_expected: bool) -> Iterator[str]:
     """Compare two outcomes field by field if the rows are consistent, by their states alone if they are not."""
     said = told.states[index] if is_expected else None
     if recorded is None or said is None:

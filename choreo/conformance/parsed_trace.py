@@ -33,7 +33,7 @@ class RunTold(Struct):
     resources: list[Line] = []
 
 
-class Told(Struct):
+class ParsedTrace(Struct):
     """A whole trace. `ignored` counts the lines that were not understood, by their word for the action.
 
     `resent` counts lines repeated with the same source and id, `missing` the gaps in the numbers of records, and

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from choreo.conformance.parsed_trace import Line, NotOfThisSaga, RunTold
-from choreo.invariants.known import KnownRun, events_max_of, known_of, known_run_of
+from choreo.invariants.known import RunModel, events_max_of, known_of, known_run_of
 from choreo.protocol.event import Timer
 from choreo.protocol.relay import HOPS_MAX
 from choreo.saga.definition import Definition, Kind, RunOf
@@ -29,7 +29,7 @@ class Defined:
         self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values()))}
         self._whole = known_run_of(definition, RunOf(definition.name))
 
-    def __call__(self, run: RunTold, name: str) -> KnownRun:
+    def __call__(self, run: RunTold, name: str) -> RunModel:
         """Return the plan of a run, and set the positions of its records. Raises `NotOfThisSaga`."""
         saga_id = run.name if run.saga_id is None else run.saga_id
         known = self._runs.get(run.name)
@@ -49,7 +49,7 @@ class Defined:
         return replace(known, saga_id=saga_id)
 
 
-def inferred(run: RunTold, name: str) -> KnownRun:
+def inferred(run: RunTold, name: str) -> RunModel:
     """Infer the plan of a run from its records, and set their positions."""
     _fill_in_positions(run)
     found = dict.fromkeys((line.record.position, str(line.record.step)) for line in _of_steps(run))
@@ -59,7 +59,7 @@ def inferred(run: RunTold, name: str) -> KnownRun:
         line.record.position = position_of[line.record.position, str(line.record.step)]
     steps = tuple(step for _, step in order)
     saga_id = run.name if run.saga_id is None else run.saga_id
-    return KnownRun(
+    return RunModel(
         saga_id,
         steps,
         CausalPast(_causes(run, len(steps))),

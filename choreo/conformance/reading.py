@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from choreo.conformance.mapping import Mapping, at
-from choreo.conformance.parsed_trace import OTHER, Told
+from choreo.conformance.parsed_trace import OTHER, ParsedTrace
 from choreo.conformance.vocabulary import ACTIONS, EVENTS, event_of_type
 from choreo.saga.file.errors import quoted, told
 from choreo.trace.record import NotATrace, Record
@@ -37,10 +37,12 @@ class Reader(Protocol):
     def read(self, value: Any, number: int, where: str) -> None: ...
 
 
-def read_trace(lines: Iterable[bytes], name: str, form: Form = Form.AUTO, mapping: Mapping | None = None) -> Told:
+def read_trace(
+    lines: Iterable[bytes], name: str, form: Form = Form.AUTO, mapping: Mapping | None = None
+) -> ParsedTrace:
     """Parse all lines; blank lines are skipped. Raises `NotATrace`."""
     reader: Reader | None = None
-    all_told = Told(name, str(form))
+    all_told = ParsedTrace(name, str(form))
     for number, line in _without_blanks(lines):
         where = f"{name}:{number}"
         value = _decoded(line, where)
@@ -79,7 +81,7 @@ def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
 class ChoreoReader:
     """Reads traces of the node and of the lab. A number that restarts at 1 marks another process that appended."""
 
-    def __init__(self, all_told: Told) -> None:
+    def __init__(self, all_told: ParsedTrace) -> None:
         self._told = all_told
         self._last: int | None = None
         self._process = 1
@@ -125,7 +127,7 @@ class ChoreoReader:
 class CloudEventsReader:
     """CloudEvents 1.0 (https://github.com/cloudevents/spec), one a line; extensions correlationid and causationid."""
 
-    def __init__(self, all_told: Told) -> None:
+    def __init__(self, all_told: ParsedTrace) -> None:
         self._told = all_told
         self._seen: set[tuple[str, str]] = set()
 
@@ -170,7 +172,7 @@ class CloudEventsReader:
 class JsonReader:
     """Reads any JSON lines, with a mapping."""
 
-    def __init__(self, all_told: Told, mapping: Mapping) -> None:
+    def __init__(self, all_told: ParsedTrace, mapping: Mapping) -> None:
         self._told = all_told
         self._fields, self._facts = mapping.fields, mapping.facts
         self._seen: set[tuple[str, str]] = set()
@@ -217,7 +219,7 @@ class JsonReader:
         record.reason = text(fields.reason, "the reason")
 
 
-def _reader(form: Form, all_told: Told, mapping: Mapping | None) -> Reader:
+def _reader(form: Form, all_told: ParsedTrace, mapping: Mapping | None) -> Reader:
     if form is Form.CHOREO:
         return ChoreoReader(all_told)
     if form is Form.CLOUDEVENTS:

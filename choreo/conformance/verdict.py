@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.conformance.parsed_trace import Line, RunTold, Told
+from choreo.conformance.parsed_trace import Line, ParsedTrace, RunTold
 from choreo.conformance.plans import Defined, inferred
 from choreo.invariants.checkers import INVARIANTS, Broken
 from choreo.invariants.history import History, RunFacts, StepFacts
-from choreo.invariants.known import Known, KnownRun, minima_of
+from choreo.invariants.known import Known, RunModel, minima_of
 from choreo.invariants.monitor import Monitor
 from choreo.saga.definition import Definition, Kind
 
@@ -35,7 +35,7 @@ class Deviation(Struct, frozen=True):
     step: str | None = None
 
 
-class Due(Struct, frozen=True):
+class MissingEvents(Struct, frozen=True):
     """The missing events of a run."""
 
     run: str
@@ -43,7 +43,7 @@ class Due(Struct, frozen=True):
     expected: tuple[str, ...]
 
 
-class Judgement(Struct, frozen=True):
+class CheckReport(Struct, frozen=True):
     """The report on a whole trace. `outcomes` counts the runs by outcome; `deviations` are in the order of their lines.
 
     For a journal, they are in the order of the runs, and `line` is the number of a delivery. `deviating` counts the
@@ -53,7 +53,7 @@ class Judgement(Struct, frozen=True):
     runs: int
     outcomes: dict[str, int]
     deviations: tuple[Deviation, ...]
-    due: tuple[Due, ...]
+    due: tuple[MissingEvents, ...]
     deviating: int = 0
     unlisted: int = 0
 
@@ -62,7 +62,7 @@ class Judgement(Struct, frozen=True):
         return not self.deviations
 
 
-def check(told: Told, definition: Definition | None = None) -> Judgement:
+def check(told: ParsedTrace, definition: Definition | None = None) -> CheckReport:
     """Check a trace against every invariant. Raises `NotOfThisSaga` if it mentions a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(
@@ -83,7 +83,7 @@ def check(told: Told, definition: Definition | None = None) -> Judgement:
     due = [due_of(each, name, known, locked) for name, each in facts.items()]
     deviating = len({deviation.run for deviation in deviations})
     ends = _outcomes(facts.values())
-    return Judgement(len(facts), ends, tuple(deviations), tuple(d for d in due if d.expected), deviating)
+    return CheckReport(len(facts), ends, tuple(deviations), tuple(d for d in due if d.expected), deviating)
 
 
 def judge_run(
@@ -113,7 +113,7 @@ class Growing(set[Any]):
         return self
 
 
-def _begin(name: str, run: KnownRun, facts: Mapping[str, RunFacts]) -> History:
+def _begin(name: str, run: RunModel, facts: Mapping[str, RunFacts]) -> History:
     """Return the history before a run; it contains the other run of the same request if that was checked already."""
     own = RunFacts((StepFacts(),) * len(run.steps), published=Growing(), delivered=Growing())
     twin = facts.get(run.twin or "")
@@ -146,7 +146,7 @@ def _without_line(broken: Broken, run: str, known: Known) -> Deviation:
 
 
 def _judge_resources(
-    told: Told, known: Known, facts: dict[str, RunFacts], deviations: list[Deviation]
+    told: ParsedTrace, known: Known, facts: dict[str, RunFacts], deviations: list[Deviation]
 ) -> Iterator[tuple[str, str]]:
     """Add the violations; yield each resource that is locked at the end, and the run that locks it."""
     monitor = Monitor(known, OF_RESOURCES)
@@ -167,9 +167,9 @@ def _judge_resources(
 # Missing events
 
 
-def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> Due:
+def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> MissingEvents:
     """Return the missing events of a run, the next expected ones first."""
-    return Due(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
+    return MissingEvents(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
 
 
 def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -183,7 +183,7 @@ def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, s
         yield from (f"the release of {resource}" for resource, owner in locked if owner == name)
 
 
-def _due_of_steps(facts: RunFacts, run: KnownRun) -> Iterator[str]:
+def _due_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
     untold = [n for n, step in zip(run.steps, facts.steps, strict=True) if step.stands and not step.said_succeeded]
     yield from (f"{step} saying that it succeeded" for step in untold)
     if facts.has_failed:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from choreo.invariants.history import FRONT_DOOR, OUTCOMES, History, RunFacts, pivot_of
-from choreo.invariants.known import Known, KnownRun
+from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Kind
 from choreo.trace.record import Record
 
@@ -21,7 +21,7 @@ CLIENTS_OWN = ("saga.started", "saga.ask")
 UNREADABLE = "saga.unreadable"
 """Event published by the dead-letter participant, which has no subscription: the runner hands it the letter."""
 
-AtRecord = Callable[[History, Record, KnownRun, Known], str | None]
+AtRecord = Callable[[History, Record, RunModel, Known], str | None]
 AtRest = Callable[[History, Known], str | None]
 
 
@@ -43,7 +43,7 @@ class Broken(Struct, frozen=True):
     sentence: str
 
 
-def all_or_nothing(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def all_or_nothing(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S1: in a completed run, every step took effect once; in a compensated run, each took no effect or was undone."""
     if record.event not in (COMPLETED, COMPENSATED) or record.source == FRONT_DOOR:
         return None
@@ -72,7 +72,7 @@ def half_done(history: History, known: Known) -> str | None:
     return None
 
 
-def at_most_once(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def at_most_once(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S2: neither the local transaction nor the compensation of a step takes effect twice."""
     if not _is_effect(record):
         return None
@@ -84,7 +84,7 @@ def at_most_once(history: History, record: Record, run: KnownRun, known: Known) 
     return None
 
 
-def no_undo_without_cause(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def no_undo_without_cause(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S3: only a step that took effect is compensated, and only after a failure."""
     if not _is_effect(record):
         return None
@@ -95,7 +95,7 @@ def no_undo_without_cause(history: History, record: Record, run: KnownRun, known
     return None if facts.has_failed else f"{record.step} was undone, and nothing had failed"
 
 
-def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def no_zombie(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S4: a step that was compensated or cancelled takes no further effect."""
     if not _is_effect(record):
         return None
@@ -106,7 +106,7 @@ def no_zombie(history: History, record: Record, run: KnownRun, known: Known) -> 
     return f"{record.step} took effect after it was compensated" if is_undone else None
 
 
-def reverse_order(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def reverse_order(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S5: of two compensated steps, the one that depends on the other is compensated first."""
     if not _is_effect(record):
         return None
@@ -117,7 +117,7 @@ def reverse_order(history: History, record: Record, run: KnownRun, known: Known)
     return None
 
 
-def no_return(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def no_return(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S6: no step is compensated after the pivot has committed."""
     pivot = pivot_of(run)
     if not _is_effect(record) or pivot is None:
@@ -127,7 +127,7 @@ def no_return(history: History, record: Record, run: KnownRun, known: Known) -> 
     return None
 
 
-def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def one_outcome(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S7: a run has one outcome, a request is executed once, and every retry gets the same reply.
 
     Only a stuck run may be resumed; it then has one more outcome.
@@ -149,14 +149,14 @@ def one_outcome(history: History, record: Record, run: KnownRun, known: Known) -
     return None
 
 
-def executed_in_both(twin: RunFacts, run: KnownRun, position: int) -> str | None:
+def executed_in_both(twin: RunFacts, run: RunModel, position: int) -> str | None:
     """Return the violation if the step took effect in both runs of the same request, or None."""
     if not twin.steps or not twin.steps[position].executed:
         return None
     return f"{run.saga_id} was asked for once, and {run.steps[position]} took effect in two runs"
 
 
-def honest_reply(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def honest_reply(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S8: a reply to the client is true, and remains true."""
     facts = history.run(record.run)
     if _is_effect(record) and facts.outcome in (COMPLETED, COMPENSATED):
@@ -178,7 +178,7 @@ def honest_reply(history: History, record: Record, run: KnownRun, known: Known) 
     return None
 
 
-def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def nothing_from_nowhere(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S9: each event has a cause that its publisher had received, and reports an effect that has happened."""
     facts = history.run(record.run)
     if record.action != "publish":
@@ -197,7 +197,7 @@ def nothing_from_nowhere(history: History, record: Record, run: KnownRun, known:
     return None
 
 
-def conservation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def conservation(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S10: each change of a resource adds up, and no resource falls below its minimum."""
     if record.resource is None:
         return None
@@ -210,7 +210,7 @@ def conservation(history: History, record: Record, run: KnownRun, known: Known) 
     return None
 
 
-def isolation(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def isolation(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S11: a locked resource is not accessed by another run; writes use the current version; repeated reads agree."""
     if record.resource is None:
         return None
@@ -225,7 +225,7 @@ def isolation(history: History, record: Record, run: KnownRun, known: Known) -> 
     return None
 
 
-def bounded(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def bounded(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S12: a run has at most the number of events that its plan allows, and as many again after each resume."""
     facts = history.run(record.run)
     if facts.events - facts.events_before >= run.events_max:
@@ -259,7 +259,7 @@ def everything_is_undone(history: History, known: Known) -> str | None:
     return None
 
 
-def no_early_surrender(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+def no_early_surrender(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """L3: a retriable step fails only after all its attempts."""
     if record.event != "step.failed" or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
         return None
@@ -327,7 +327,7 @@ def _position(record: Record) -> int:
     return -1 if record.position is None else record.position
 
 
-def _may_be_undone(run: KnownRun, position: int) -> bool:
+def _may_be_undone(run: RunModel, position: int) -> bool:
     return run.kinds[position] is Kind.COMPENSATABLE
 
 

@@ -9,7 +9,7 @@ from collections.abc import Set
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.invariants.known import Known, KnownRun
+from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Kind
 from choreo.trace.record import Record
 
@@ -97,7 +97,7 @@ def advance(history: History, record: Record, known: Known) -> History:
     return replace(history, runs=tuple((n, after if n == record.run else f) for n, f in history.runs))
 
 
-def _advanced(facts: RunFacts, record: Record, run: KnownRun, known: Known) -> RunFacts:
+def _advanced(facts: RunFacts, record: Record, run: RunModel, known: Known) -> RunFacts:
     match record.action:
         case "publish":
             return _published(facts, record, known)
@@ -195,6 +195,6 @@ def _with_read(facts: ResourceFacts, run: str, version: int) -> tuple[tuple[str,
     return tuple(sorted((dict(facts.reads) | {run: version}).items()))
 
 
-def pivot_of(run: KnownRun) -> int | None:
+def pivot_of(run: RunModel) -> int | None:
     """Return the position of the pivot, or None."""
     return run.kinds.index(Kind.PIVOT) if Kind.PIVOT in run.kinds else None

@@ -15,7 +15,7 @@ from choreo.saga.plan import Plan
 EVENTS_OF_A_STEP, EVENTS_OF_A_SAGA = 8, 8
 
 
-class KnownRun(Struct, frozen=True):
+class RunModel(Struct, frozen=True):
     """Model of one run. `ancestors` are, for each position, all positions that it depends on."""
 
     saga_id: str | int
@@ -36,7 +36,7 @@ class Known(Struct, frozen=True):
     Records that it never contains are not required.
     """
 
-    runs: Mapping[str, KnownRun]
+    runs: Mapping[str, RunModel]
     minima: Mapping[str, int] = {}
     has_deliveries: bool = True
     has_effects: bool = True
@@ -55,12 +55,12 @@ def known_of(definition: Definition) -> Known:
     return Known(runs, minima_of(definition))
 
 
-def known_run_of(definition: Definition, spec: RunOf) -> KnownRun:
+def known_run_of(definition: Definition, spec: RunOf) -> RunModel:
     """Return the model of one run of a definition."""
     plan, steps = definition.plan_of(spec), definition.steps_of(spec)
     attempts = sum(step.attempts for step in steps)
     relayed = sum(relay[0] in plan.steps for relay in definition.wiring.relays) * 2**HOPS_MAX
-    return KnownRun(
+    return RunModel(
         spec.saga_id,
         plan.steps,
         ancestors_of(plan),

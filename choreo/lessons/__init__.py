@@ -41,7 +41,7 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     invariants: tuple[str, ...] = ()
 
 
-class Twin(Struct, frozen=True):
+class Variant(Struct, frozen=True):
     """A variant of the same bug, with its buggy and its fixed definition."""
 
     text: str
@@ -57,7 +57,7 @@ class Lesson(Struct, frozen=True):
     words: Words
     broken: Definition
     mended: Definition
-    twin: Twin | None = None
+    twin: Variant | None = None
 
     @property
     def other_style(self) -> str:
@@ -99,12 +99,12 @@ def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _twin(table: Mapping[str, Any], twin: dict[str, Any] | None) -> Twin | None:
+def _twin(table: Mapping[str, Any], twin: dict[str, Any] | None) -> Variant | None:
     if twin is None:
         return None
     text, invariants, mended = twin.pop("text"), tuple(twin.pop("invariants")), twin.pop("mended")
     broken = merged(table, twin)
-    return Twin(text, invariants, definition_from(broken), definition_from(merged(broken, mended)))
+    return Variant(text, invariants, definition_from(broken), definition_from(merged(broken, mended)))
 
 
 @cache

@@ -102,7 +102,7 @@ class Framer:
     def __init__(self, message_bytes_max: int) -> None:
         self._message_bytes_max = message_bytes_max
         self._value = Value(message_bytes_max)
-        self._debris: Debris | None = None
+        self._debris: SkippedInput | None = None
         self._cut_off = b""  # incomplete token at the end of a piece that ends in the middle of a line
         self._column_one = 0  # offset of column one in the next piece, if it has one
 
@@ -148,7 +148,7 @@ class Framer:
         text = Text(bytes(self._value.text))
         self._value = Value(self._message_bytes_max)
         if not text.data.startswith(b"{"):
-            self._debris = Debris()  # not a message; the rest of its line is none either
+            self._debris = SkippedInput()  # not a message; the rest of its line is none either
         return text
 
     def _recover(self, broken: Broken, piece: bytes) -> Iterator[Frame]:
@@ -160,10 +160,10 @@ class Framer:
         is_new = broken.offset == self._column_one and piece.startswith(b"{", broken.offset)
         swallowed = list(value.inner())
         if not (is_new or swallowed):
-            self._debris = Debris(value.open_brackets)
+            self._debris = SkippedInput(value.open_brackets)
         yield from swallowed
 
-    def _skip(self, debris: "Debris", piece: bytes, offset: int) -> int:
+    def _skip(self, debris: "SkippedInput", piece: bytes, offset: int) -> int:
         offset = debris.skip(piece, offset)
         self._cut_off = debris.cut_off
         if debris.is_over:
@@ -266,7 +266,7 @@ class Value:
             raise TooLarge(f"expected a message of at most {self._bytes_max} bytes, got a larger one", offset)
 
 
-class Debris:
+class SkippedInput:
     """Unreadable text. It ends where its brackets are closed and an object begins, or at a line that does not belong to
     it.
     """

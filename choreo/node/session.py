@@ -38,7 +38,7 @@ from choreo.node.messages import (
     status_text,
 )
 from choreo.protocol.event import Event
-from choreo.runtime.runner import Conflict, NoRecord, Runner, UnderWay
+from choreo.runtime.runner import Conflict, NoRecord, RunHandle, Runner
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import Defect, defect
@@ -254,7 +254,7 @@ class Session:
             else:
                 self._owed.append(partial(self._pay, request.saga_id, sender, answer))
 
-    def _pay(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
+    def _pay(self, saga_id: str | int, sender: Sender, under_way: RunHandle) -> None:
         """Send the reply to a request whose run was in progress, once the run has ended or stopped."""
         if under_way.outcome is not None:
             self._write(reply_text(saga_id, sender.msg_id, under_way.outcome), sender, under_way.event)
@@ -276,7 +276,7 @@ class Session:
         if known is None:
             text = f"saga_id: expected a saga that was executed here, got {_shown(saga_id)}"
             self._reply(error_text(sender.msg_id, KEY_DOES_NOT_EXIST, text), sender)
-        elif isinstance(known, UnderWay):
+        elif isinstance(known, RunHandle):
             self._owed.append(partial(self._tell, saga_id, sender, known))
         elif known.held is not None:
             text = held_status_text(saga_id, sender.msg_id, known.held.step, known.held.reason)
@@ -284,7 +284,7 @@ class Session:
         else:
             self._reply(status_text(saga_id, sender.msg_id, known.outcome), sender)
 
-    def _tell(self, saga_id: str | int, sender: Sender, under_way: UnderWay) -> None:
+    def _tell(self, saga_id: str | int, sender: Sender, under_way: RunHandle) -> None:
         self._write(status_text(saga_id, sender.msg_id, under_way.outcome), sender, None)
 
     def _introduce(self, request: Init, sender: Sender) -> None:

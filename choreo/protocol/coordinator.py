@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.protocol.event import GAVE_UP, Event, Events, Fact, Topic
-from choreo.protocol.reaction import CANCELLED, COMPENSATED, NOTHING, STUCK, SUCCEEDED, WAITING, Gather, Phase, moves
+from choreo.protocol.reaction import CANCELLED, COMPENSATED, NOTHING, STUCK, SUCCEEDED, WAITING, Join, Phase, moves
 from choreo.protocol.report import Ends, Log, OutcomeTopics, backward_outcome, ends_of
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Plan
@@ -20,7 +20,7 @@ from choreo.saga.roles import COORDINATOR
 FACT_COMPENSATED, FACT_COMPENSATION_FAILED = Fact.COMPENSATED, Fact.COMPENSATION_FAILED
 
 
-class Collected(Struct, frozen=True, gc=False):
+class CoordinatorState(Struct, frozen=True, gc=False):
     """Cell of the coordinator.
 
     `phase` is waiting, cancelled (the sink will not be reached), or closed: succeeded, compensated, stuck. `heard` has
@@ -37,7 +37,11 @@ class Collected(Struct, frozen=True, gc=False):
     log: Log = None
 
 
-CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = Collected(SUCCEEDED), Collected(COMPENSATED), Collected(STUCK)
+CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = (
+    CoordinatorState(SUCCEEDED),
+    CoordinatorState(COMPENSATED),
+    CoordinatorState(STUCK),
+)
 
 
 class Coordinator:
@@ -50,14 +54,14 @@ class Coordinator:
         self.cancelled = Topic("saga/cancelled", Fact.CANCELLED, self.NAME)
         self.outcomes = OutcomeTopics(self.NAME)
         self._completed = Outcome(State.COMPLETED, completed_steps=len(plan.steps))
-        first = Gather(plan.first)
+        first = Join(plan.first)
         self._first_bit, self._first_all = first.bits.get, first.all
         self._has_one_last = len(plan.last) < 2
 
         complete = moves({WAITING: self._complete})
         self.started = complete
         """The reaction to the start of a saga without steps."""
-        self.succeeded = complete if self._has_one_last else Gather(plan.last).before(complete)
+        self.succeeded = complete if self._has_one_last else Join(plan.last).before(complete)
         """The reaction to the success of a last step."""
         self.ended = moves({WAITING: self._collect, CANCELLED: self._collect})
         """The reaction to the end of a step that failed, was cancelled or was compensated."""
@@ -72,33 +76,35 @@ class Coordinator:
         """True if the plan has several last steps."""
         return not self._has_one_last
 
-    def _complete(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _complete(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         return CELL_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
 
-    def _cancel(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _cancel(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         cell, events = self._collect(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
-    def _collect(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _collect(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         first_ended, missing, log = cell.first_ended, cell.missing, (event, cell.log)
         bit = self._first_bit(event.topic.position)
         if bit is not None:
             first_ended |= 1 << bit
         if missing < 2 and (cell.is_stuck or first_ended == self._first_all):
             return self._close(replace(cell, first_ended=first_ended, log=log), event)
-        return Collected(cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log), NOTHING
+        return CoordinatorState(
+            cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log
+        ), NOTHING
 
-    def _note_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _note_stuck(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         missing = cell.missing
         cell = replace(cell, is_stuck=True, missing=missing and missing - 1, log=(event, cell.log))
         return self._close(cell, event) if missing < 2 else (cell, NOTHING)
 
-    def _cancel_stuck(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _cancel_stuck(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         """Publish `saga/cancelled` for a stuck last step: the other last steps must learn of it."""
         cell, events = self._note_stuck(replace(cell, phase=CANCELLED), event)
         return cell, (Event(self.cancelled, event.run, event.topic), *events)
 
-    def _close(self, cell: Collected, event: Event) -> tuple[Collected, Events]:
+    def _close(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         """Report the outcome, unless an event that must have come earlier is missing: they may arrive out of order."""
         ends = ends_of(cell.log)
         missing = self._missing_beside_stuck(ends) if cell.is_stuck else self._is_missing_any(ends)

@@ -13,7 +13,7 @@ from choreo.saga.definition import CrashPoint
 from choreo.saga.guarantees import Guarantees
 
 
-class Remains(Struct, frozen=True):
+class CrashEffect(Struct, frozen=True):
     """Effect of a crash on one delivery. `is_late`: its events are published after the restart."""
 
     is_committed: bool
@@ -21,26 +21,28 @@ class Remains(Struct, frozen=True):
     is_late: bool = False
 
 
-NOTHING_LEFT, EVERYTHING = Remains(False, False), Remains(True, True)
+NOTHING_LEFT, EVERYTHING = CrashEffect(False, False), CrashEffect(True, True)
 
-AFTER_CRASH: Mapping[bool, Mapping[CrashPoint, Remains]] = {
+AFTER_CRASH: Mapping[bool, Mapping[CrashPoint, CrashEffect]] = {
     True: {
         CrashPoint.BEFORE: NOTHING_LEFT,
         CrashPoint.UNCOMMITTED: NOTHING_LEFT,  # with an outbox, only committed events are published
-        CrashPoint.UNPUBLISHED: Remains(True, True, is_late=True),  # committed events are published after the restart
+        CrashPoint.UNPUBLISHED: CrashEffect(
+            True, True, is_late=True
+        ),  # committed events are published after the restart
         CrashPoint.AFTER: EVERYTHING,
     },
     False: {
         CrashPoint.BEFORE: NOTHING_LEFT,
-        CrashPoint.UNCOMMITTED: Remains(False, True),
-        CrashPoint.UNPUBLISHED: Remains(True, False),
+        CrashPoint.UNCOMMITTED: CrashEffect(False, True),
+        CrashPoint.UNPUBLISHED: CrashEffect(True, False),
         CrashPoint.AFTER: EVERYTHING,
     },
 }
 """The effect of a crash at each point: with an outbox (True) and without (False)."""
 
 
-def after_crash(guarantees: Guarantees, point: CrashPoint) -> Remains:
+def after_crash(guarantees: Guarantees, point: CrashPoint) -> CrashEffect:
     """Return the effect of a crash at `point`, under the outbox guarantee."""
     return AFTER_CRASH[guarantees.outbox][point]
 

@@ -101,7 +101,7 @@ class InDoubt(Struct, frozen=True, gc=False):
         return f"{self.summary}; it may have taken effect, and its compensation failed: {self.undo}"
 
 
-class Late(Struct, frozen=True, gc=False):
+class LateCompletion(Struct, frozen=True, gc=False):
     """Details of a step that took effect after it had been given up, so that no step followed it.
 
     The step was compensated, or is stuck; `reason` is the reason why it had been given up.
@@ -119,7 +119,7 @@ class Event(Struct, frozen=True, gc=False):
     topic: Topic
     run: Run
     cause: Topic | None = None
-    detail: str | Defect | InDoubt | Late | Outcome | None = None
+    detail: str | Defect | InDoubt | LateCompletion | Outcome | None = None
     number: int = 0
     cause_number: int = 0
 
@@ -140,7 +140,7 @@ class Event(Struct, frozen=True, gc=False):
         return detail.summary if isinstance(detail, Defect) else detail.reason
 
 
-GAVE_UP = (Late, InDoubt)
+GAVE_UP = (LateCompletion, InDoubt)
 """Detail types of a step that was given up before any successor began."""
 
 Events = tuple[Event, ...]

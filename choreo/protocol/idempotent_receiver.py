@@ -17,7 +17,7 @@ NAME = IDEMPOTENT_RECEIVER
 REQUESTED = Topic("saga/requested", Fact.REQUESTED, "client")
 
 
-class FrontDoor:
+class IdempotentReceiver:
     """Receiver of one request. `again` is the run that a retry starts when `idempotent_request` is off.
 
     In its cell, `heard` is 1 once a retry has come, and `receipt` is the outcome once it is known.

@@ -23,7 +23,7 @@ from choreo.saga.roles import ORCHESTRATOR
 NONE = Positions()
 
 
-class Directed(Struct, frozen=True, gc=False):
+class OrchestratorState(Struct, frozen=True, gc=False):
     """Cell of the orchestrator.
 
     Phases: waiting (forward), failed (waits for the steps that still run), cancelled (backward), then closed. `awaited`
@@ -62,12 +62,12 @@ class Orchestrator:
         late = self._note_late_stuck
         self.compensation_failed = moves({WAITING: late, FAILED: late, CANCELLED: self._note_stuck})
 
-    def _start(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _start(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         if cell.awaited:
             return cell, NOTHING
         return self._command(cell, event, Command.EXECUTE, self.plan.first)
 
-    def _advance(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _advance(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         position = event.topic.position
         if position in cell.standing:
             return cell, NOTHING
@@ -76,26 +76,26 @@ class Orchestrator:
         cell = replace(cell, awaited=cell.awaited - 1, standing=standing)
         return self._command(cell, event, Command.EXECUTE, ready)
 
-    def _note_success(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _note_success(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         position = event.topic.position
         if position in cell.standing:
             return cell, NOTHING
         cell = replace(cell, awaited=cell.awaited - 1, standing=cell.standing.add(position))
         return self._turn(cell, cell.log[0])  # the failure, not this success, causes the compensations
 
-    def _note_failure(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _note_failure(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         if event.topic.position in cell.failed:
             return cell, NOTHING
         cell = replace(self._note(cell, event), phase=FAILED)
         return self._turn(cell if self._awaits_running else replace(cell, awaited=0), event)
 
-    def _turn(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _turn(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         """Start to compensate, once no step runs any more."""
         if cell.awaited:
             return cell, NOTHING
         return self._compensate(replace(cell, phase=CANCELLED), event, cell.standing.descending())
 
-    def _retreat(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _retreat(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         position = event.topic.position
         if position not in cell.standing:
             return cell, NOTHING
@@ -103,20 +103,22 @@ class Orchestrator:
         cell = replace(cell, awaited=cell.awaited - 1, standing=standing, log=(event, cell.log))
         return self._compensate(cell, event, self.plan.predecessors[position][::-1])
 
-    def _note_late_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _note_late_stuck(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         """Note a step that is too late or in doubt and cannot be undone: it and its predecessors stay in force."""
         return self._note_failure(replace(cell, standing=cell.standing.add(event.topic.position)), event)
 
-    def _note_stuck(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _note_stuck(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         if event.topic.position in cell.failed:
             return cell, NOTHING
         return self._compensate(self._note(cell, event), event, ())
 
-    def _note(self, cell: Directed, event: Event) -> Directed:
+    def _note(self, cell: OrchestratorState, event: Event) -> OrchestratorState:
         failed = cell.failed.add(event.topic.position)
         return replace(cell, awaited=cell.awaited - 1, failed=failed, log=(event, cell.log))
 
-    def _compensate(self, cell: Directed, event: Event, positions: Iterable[int]) -> tuple[Directed, Events]:
+    def _compensate(
+        self, cell: OrchestratorState, event: Event, positions: Iterable[int]
+    ) -> tuple[OrchestratorState, Events]:
         """Compensate those positions that are in force and have no successor in force."""
         standing, failed, successors = cell.standing, cell.failed, self.plan.successors
         standing_ones = [p for p in positions if p in standing and p not in failed]
@@ -124,15 +126,15 @@ class Orchestrator:
         return self._command(cell, event, Command.COMPENSATE, free)
 
     def _command(
-        self, cell: Directed, event: Event, command: Command, positions: Iterable[int]
-    ) -> tuple[Directed, Events]:
+        self, cell: OrchestratorState, event: Event, command: Command, positions: Iterable[int]
+    ) -> tuple[OrchestratorState, Events]:
         """Send the commands; end the run if there are none and no reply is awaited."""
         topics = self.commands[command]
         commands = tuple(Event(topics[position], event.run, event.topic) for position in positions)
         awaited = cell.awaited + len(commands)
         return (replace(cell, awaited=awaited), commands) if awaited else self._close(cell, event)
 
-    def _close(self, cell: Directed, event: Event) -> tuple[Directed, Events]:
+    def _close(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         if cell.phase is WAITING:
             outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps))
             phase, topic = SUCCEEDED, self.outcomes.completed
@@ -140,4 +142,4 @@ class Orchestrator:
             outcome = backward_outcome(self.plan, ends_of(cell.log))
             is_stuck = outcome.stuck_step is not None
             phase, topic = (STUCK, self.outcomes.stuck) if is_stuck else (COMPENSATED, self.outcomes.compensated)
-        return Directed(phase), (Event(topic, event.run, event.topic, outcome),)
+        return OrchestratorState(phase), (Event(topic, event.run, event.topic, outcome),)

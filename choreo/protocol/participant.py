@@ -33,7 +33,7 @@ from choreo.saga.calling import SCALARS, ran
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import NotTheService, Refused, Service
+from choreo.saga.service import ControlFlow, Refused, Service
 
 COMPENSATION_ATTEMPTS = 3
 
@@ -83,7 +83,7 @@ class Participant:
                 ran(receipt)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
-        except NotTheService:
+        except ControlFlow:
             raise
         except BaseException as error:
             unknown = defect(error)
@@ -134,14 +134,14 @@ class Participant:
                 ran(result)
         except Refused as refusal:
             return reason(refusal)
-        except NotTheService:
+        except ControlFlow:
             raise
         except BaseException as error:
             return defect(error)
         return None
 
 
-class Terms:
+class ExecutionPolicy:
     """Factory of the participants of a style. These are the node's terms: immediate execution, every guarantee on."""
 
     awaits_running = True
@@ -155,7 +155,7 @@ class Terms:
         return ()
 
 
-STANDARD = Terms()
+STANDARD = ExecutionPolicy()
 
 
 TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {

@@ -99,7 +99,7 @@ class Subscription(Struct, frozen=True, eq=False, gc=False):
         return reaction(cell, event)
 
 
-class Gather:
+class Join:
     """Join of several neighbours: notes each event that arrives, and reacts to the last one.
 
     `offset` separates the bits of two joins in one cell.

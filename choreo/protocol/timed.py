@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.protocol.event import Event, Events, Late, Run, Timer, Topic
-from choreo.protocol.participant import COMPENSATION_ATTEMPTS, Participant, Signal, Terms, step_topic, undone
+from choreo.protocol.event import Event, Events, LateCompletion, Run, Timer, Topic
+from choreo.protocol.participant import COMPENSATION_ATTEMPTS, ExecutionPolicy, Participant, Signal, step_topic, undone
 from choreo.protocol.reaction import (
     ABORTED,
     CANCELLED,
@@ -37,7 +37,7 @@ from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import NotTheService, Refused, Service
+from choreo.saga.service import ControlFlow, Refused, Service
 
 BACKOFF_MS = 10
 """Delay before the first retry, in milliseconds; it doubles with each further retry."""
@@ -47,7 +47,7 @@ Rule = Callable[..., tuple[Cell, Events]]
 Transitions = Mapping[Signal | Timer, Mapping[Phase, Rule]]
 
 
-class Policy(Struct, frozen=True):
+class StepPolicy(Struct, frozen=True):
     """Execution policy of a step's local transaction and its compensation.
 
     `attempts`: the maximum for a retriable local transaction, and for a compensation. `latency_ms`: minimum and maximum
@@ -62,7 +62,7 @@ class Policy(Struct, frozen=True):
     is_stubborn: bool = False
 
     @classmethod
-    def of(cls, step: Step) -> "Policy":
+    def of(cls, step: Step) -> "StepPolicy":
         latency: int | tuple[int, int] | None = step.latency_ms
         if isinstance(latency, int):
             latency = (latency, latency)
@@ -71,14 +71,14 @@ class Policy(Struct, frozen=True):
         return cls(step.kind, step.attempts, step.timeout_ms, latency, step.compensation_fails != "never")
 
 
-PLAIN = Policy()
+PLAIN = StepPolicy()
 """The node's own policy: execute at once, and compensate at once."""
 
 
-class LabTerms(Terms):
+class LabPolicy(ExecutionPolicy):
     """The terms of a definition: its guarantees, and the policy of each position."""
 
-    def __init__(self, guarantees: Guarantees, policies: Sequence[Policy]) -> None:
+    def __init__(self, guarantees: Guarantees, policies: Sequence[StepPolicy]) -> None:
         self.awaits_running = guarantees.undo_running
         self._guarantees = guarantees
         self._policies = policies
@@ -102,7 +102,7 @@ class TimedParticipant(Participant):
     """Participant of the step at `position`, under a policy and the guarantees."""
 
     def __init__(
-        self, plan: Plan, position: int, service: Service, is_quiet: bool, policy: Policy, guarantees: Guarantees
+        self, plan: Plan, position: int, service: Service, is_quiet: bool, policy: StepPolicy, guarantees: Guarantees
     ) -> None:
         super().__init__(plan, position, service, is_quiet)
         self.policy = policy
@@ -199,7 +199,7 @@ class TimedParticipant(Participant):
         cell, events = self._undo(cell, event, UNDOING_LATE)
         if cell.phase is UNDOING_LATE:
             return cell, events
-        return cell, tuple(replace(each, detail=Late(each.reason or self._timed_out)) for each in events)
+        return cell, tuple(replace(each, detail=LateCompletion(each.reason or self._timed_out)) for each in events)
 
     def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `honest_compensation`: publish `compensated` even if the compensation failed."""
@@ -209,7 +209,7 @@ class TimedParticipant(Participant):
     def backward_late_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `honest_compensation`: the same for a late success."""
         cell, (event,) = self.backward_hiding(cell, event)
-        return cell, (replace(event, detail=Late(self._timed_out)),)
+        return cell, (replace(event, detail=LateCompletion(self._timed_out)),)
 
     def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Compensate a transaction that may have taken effect, or retry later. The step fails once that has worked."""
@@ -257,7 +257,7 @@ class TimedParticipant(Participant):
             return ran(self._execute(run.key_prefix + self._place)), None
         except Refused as refusal:
             return None, reason(refusal)
-        except NotTheService:
+        except ControlFlow:
             raise
         except BaseException as error:
             return None, defect(error)

@@ -29,7 +29,7 @@ class Held(Struct, frozen=True):
         return f"{named(self.run, self.saga_id)} is held: {self.reason}"
 
 
-class UnderWay(Struct, gc=False):
+class RunHandle(Struct, gc=False):
     """Handle of a run that was begun.
 
     `outcome` is set once it may be reported, and `event` is the event that carried it; `defect` is the reason why there
@@ -74,17 +74,17 @@ def shown(text: str | int) -> str:
 class Runner(Protocol):
     """Executes sagas: one at a time in memory, or many side by side with a journal."""
 
-    def begin(self, request: Request, sender: Sender) -> Outcome | UnderWay:
+    def begin(self, request: Request, sender: Sender) -> Outcome | RunHandle:
         """Take a request; return its outcome if it is known at once. Raises `PlanTooLarge` and `Conflict`."""
 
     def settle(self) -> None:
         """Bring every begun run to its end."""
 
-    def recover(self) -> Iterator[Sequence[tuple[Request, Sender, UnderWay]]]:
+    def recover(self) -> Iterator[Sequence[tuple[Request, Sender, RunHandle]]]:
         """Finish the runs of an earlier process, a part at a time; yield the requests with pending replies."""
 
     def attend(self) -> None:
         """Handle the requests of operators. Called at intervals."""
 
-    def status(self, saga_id: str | int) -> Known | UnderWay | None:
+    def status(self, saga_id: str | int) -> Known | RunHandle | None:
         """Return the status of a saga, or None if it is unknown. Raises `NoRecord` if this runner records no sagas."""

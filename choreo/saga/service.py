@@ -14,11 +14,11 @@ class Refused(Exception):
     """A business refusal, such as sold out or declined. The step fails, and the saga goes backward."""
 
 
-class NotTheService(Exception):
+class ControlFlow(Exception):
     """Control flow that a runner raises through a participant: neither a refusal nor a defect of the service."""
 
 
-class Waits(NotTheService):
+class ResourceLocked(ControlFlow):
     """The call needs a resource that another run has locked. The delivery is handled again after the release."""
 
 

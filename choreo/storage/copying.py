@@ -9,38 +9,40 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import NotTheService, Service
+from choreo.saga.service import ControlFlow, Service
 
 
-class NoCopy(NotTheService, ValueError):
+class NotSnapshotable(ControlFlow, ValueError):
     """A service or a receipt holds a value that cannot be copied: a lock, an open file, a connection."""
 
 
 def as_bytes(value: object, what: str) -> bytes:
-    """Return a copy of the value as bytes. Raises `NoCopy`, which names the value as `what`."""
+    """Return a copy of the value as bytes. Raises `NotSnapshotable`, which names the value as `what`."""
     try:
         return pickle.dumps(value)
     except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
-        raise NoCopy(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
+        raise NotSnapshotable(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
 def state_of(service: Service) -> Any:
-    """Return the state of a service. Raises `NoCopy` if its `__getstate__` raises any exception."""
+    """Return the state of a service. Raises `NotSnapshotable` if its `__getstate__` raises any exception."""
     try:
         return service.__getstate__()
     except BaseException as error:  # the author's service may raise any exception
         expect_no_ctrl_c(error)
-        raise NoCopy(f"service {type(service).__name__}: expected what it holds, got {in_a_line(error)}") from None
+        raise NotSnapshotable(
+            f"service {type(service).__name__}: expected what it holds, got {in_a_line(error)}"
+        ) from None
 
 
 def expect_copy(service: Service, state: object) -> None:
-    """Check that the state of a service can be copied. Raises `NoCopy`, which names the service and its field."""
+    """Check that a state can be copied. Raises `NotSnapshotable`, which names the service and its field."""
     try:
         pickle.dumps(state)
     except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
-        raise NoCopy(no_copy(service, state, pickle.dumps, error)) from None
+        raise NotSnapshotable(no_copy(service, state, pickle.dumps, error)) from None
 
 
 def no_copy(service: Service, state: object, copy: Callable[[object], object], error: BaseException) -> str:
@@ -68,7 +70,7 @@ def from_bytes(data: bytes) -> Any:
 
 
 def copy_services(services: Sequence[Service]) -> bytes:
-    """Copy the state of all services together. Raises `NoCopy`."""
+    """Copy the state of all services together. Raises `NotSnapshotable`."""
     if not services:
         return b""
     states = list(map(state_of, services))
@@ -82,7 +84,7 @@ def copy_services(services: Sequence[Service]) -> bytes:
 
 
 def restore_services(services: Sequence[Service], data: bytes) -> None:
-    """Restore the state of every service. Raises `NoCopy` for a service that raises any exception meanwhile."""
+    """Restore the state of every service. Raises `NotSnapshotable` for a service that raises an exception."""
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
         try:
             _empty(service)
@@ -90,7 +92,7 @@ def restore_services(services: Sequence[Service], data: bytes) -> None:
         except BaseException as error:  # the author's service may raise any exception
             expect_no_ctrl_c(error)
             why = f"expected that it takes back what it held, got {in_a_line(error)}"
-            raise NoCopy(f"service {type(service).__name__}: {why}") from None
+            raise NotSnapshotable(f"service {type(service).__name__}: {why}") from None
 
 
 def give_back(service: Service, state: Any) -> None:

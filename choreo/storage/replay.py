@@ -34,7 +34,7 @@ RESUMED = "resumed"
 Unkeep = Callable[[Kept], Any]
 
 
-class Stood(Struct):
+class RunSnapshot(Struct):
     """Snapshot of a run: its cells, its pending deliveries, and the number of handled deliveries.
 
     A delivery is an event and the index of the subscriber that has not received it yet.
@@ -75,7 +75,7 @@ class Replayer:
         """Compile the itinerary. Raises `Unreplayable` for an unknown style."""
         if style not in STYLES:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
-        self.script = Script(unkeep)
+        self.script = ReplayedService(unkeep)
         self.table: Table = STYLES[style](plan(steps), lambda step: self.script)
         self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
         self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
@@ -84,23 +84,23 @@ class Replayer:
             if row.seat != self.table.client:
                 self.hearers.setdefault(row.topic.name, []).append(row.seat)
 
-    def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> Stood:
+    def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> RunSnapshot:
         """Replay all deliveries of a run. Raises `Unreplayable`."""
         tale = self.tale(row)
         for delivery in deliveries:
             tale.take(delivery)
         return tale.stood()
 
-    def tale(self, row: RunRow) -> "Tale":
+    def tale(self, row: RunRow) -> "RunReplay":
         """Return the run before its first delivery."""
-        return Tale(self, run_of(row.number, row.request, self.table.plan, row.key_prefix))
+        return RunReplay(self, run_of(row.number, row.request, self.table.plan, row.key_prefix))
 
 
 class Unknown(Exception):
     """The answer of a local transaction was unknown."""
 
 
-class Script:
+class ReplayedService:
     """Stub of every service: repeats the recorded answers."""
 
     def __init__(self, unkeep: Unkeep) -> None:
@@ -120,7 +120,7 @@ class Script:
             raise Refused
 
 
-class Tale:
+class RunReplay:
     """Replay of one run, row by row. `pending` holds each pending delivery, by its word and its subscriber index."""
 
     def __init__(self, replayer: Replayer, run: Run) -> None:
@@ -136,10 +136,10 @@ class Tale:
         self._stuck: dict[int, tuple[Any, Event, Defect | None]] = {}
         self._publish((Event(STARTED, run),))
 
-    def stood(self) -> Stood:
+    def stood(self) -> RunSnapshot:
         """Return a snapshot of the run."""
         pending = [(event, seat) for (_, seat), event in self.pending.items()]
-        return Stood(self.run, self.cells, pending, self.handled)
+        return RunSnapshot(self.run, self.cells, pending, self.handled)
 
     def take(self, row: DeliveryRow) -> Events:
         """Replay one more row, and return the events that it published. Raises `Unreplayable`."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from choreo.saga.calling import checked, ran
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import NotTheService, Refused, Service, ServiceOf
+from choreo.saga.service import ControlFlow, Refused, Service, ServiceOf
 from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
-from choreo.storage.copying import NoCopy, as_bytes, expect_copy, give_back, no_copy, state_of
+from choreo.storage.copying import NotSnapshotable, as_bytes, expect_copy, give_back, no_copy, state_of
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import RecordsRow
 from choreo.storage.values import is_scalar, quote
@@ -24,7 +24,7 @@ TOGETHER = "*"
 """The name of the common row of all services that hold more than numbers and texts."""
 
 
-class KeptService:
+class RecordedService:
     """A service whose calls are noted. A receipt that the journal cannot store counts as an unknown answer."""
 
     def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
@@ -53,7 +53,7 @@ class KeptService:
         except BaseException as error:
             if marks is not None:
                 marks[DOUBT] = 1
-            if isinstance(error, NotTheService):  # the exception came from the service
+            if isinstance(error, ControlFlow):  # the exception came from the service
                 raise RuntimeError(in_a_line(error)) from None
             raise
         finally:
@@ -68,7 +68,7 @@ class KeptService:
             if marks is not None:
                 marks[CALL] = COMPENSATE
             ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
-        except NotTheService as error:  # the exception came from the service
+        except ControlFlow as error:  # the exception came from the service
             raise RuntimeError(in_a_line(error)) from None
         finally:
             if marks is not None and not marks[DOUBT]:  # otherwise the mark stays until the undo is committed
@@ -133,8 +133,8 @@ class ServiceRecords:
         """
         self._service_of = checked(service_of)
         self._calls = calls
-        self._services: dict[str, KeptService] = {}
-        self._by_identity: dict[int, KeptService] = {}
+        self._services: dict[str, RecordedService] = {}
+        self._by_identity: dict[int, RecordedService] = {}
         self._touched: dict[str, None] = {}
         self._written: dict[str, str | bytes] = {}
         self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity: a field's value before and now
@@ -146,10 +146,10 @@ class ServiceRecords:
                     continue
                 self._restore(step, kind_of_step, state, name == TOGETHER)
 
-    def service(self, step: str) -> KeptService:
+    def service(self, step: str) -> RecordedService:
         """Return the service of a step; from now on its calls are noted.
 
-        Raises `NoCopy` if its state cannot be stored.
+        Raises `NotSnapshotable` if its state cannot be stored.
         """
         known = self._services.get(step)
         if known is not None:
@@ -161,7 +161,7 @@ class ServiceRecords:
         if known is None:
             _expect_state(service)
             self._share_again(service)
-            known = self._services[step] = self._by_identity[id(service)] = KeptService(
+            known = self._services[step] = self._by_identity[id(service)] = RecordedService(
                 step, service, self._touched, self._calls
             )
         return known
@@ -180,7 +180,7 @@ class ServiceRecords:
             legible = [self._note_legible(rows, service) for service in touched]
             if not all(legible):
                 self._note_together(rows)
-        except NoCopy as error:
+        except NotSnapshotable as error:
             raise JournalError(str(error)) from error
         except JournalError:
             raise
@@ -190,7 +190,7 @@ class ServiceRecords:
             raise JournalError(f"expected services whose state can be kept: {why}") from error
         return rows
 
-    def _note_legible(self, rows: list[RecordsRow], service: KeptService) -> bool:
+    def _note_legible(self, rows: list[RecordsRow], service: RecordedService) -> bool:
         fields = service.changed_fields()
         if fields is not None:
             self._note(rows, quote(service.step), service.kind, json.dumps(fields))
@@ -208,7 +208,7 @@ class ServiceRecords:
         kinds = json.dumps({each.step: each.kind for each in together})
         self._note(rows, TOGETHER, kinds, self._pickled(states, together))
 
-    def _pickled(self, states: dict[str, Any], services: list[KeptService]) -> bytes:
+    def _pickled(self, states: dict[str, Any], services: list[RecordedService]) -> bytes:
         file = BytesIO()
         try:
             StatePickler(file, self._by_identity).dump(states)
@@ -287,7 +287,7 @@ class ServiceRecords:
 class StatePickler(pickle.Pickler):
     """Pickler of service states; replaces other services by their names, because they have records of their own."""
 
-    def __init__(self, file: BytesIO, services: Mapping[int, KeptService]) -> None:
+    def __init__(self, file: BytesIO, services: Mapping[int, RecordedService]) -> None:
         super().__init__(file)
         self._services = services
 
@@ -299,7 +299,7 @@ class StatePickler(pickle.Pickler):
 class StateUnpickler(pickle.Unpickler):
     """The inverse of `StatePickler`."""
 
-    def __init__(self, file: BytesIO, service_of: Callable[[str], KeptService]) -> None:
+    def __init__(self, file: BytesIO, service_of: Callable[[str], RecordedService]) -> None:
         super().__init__(file)
         self._service_of = service_of
 
@@ -308,12 +308,14 @@ class StateUnpickler(pickle.Unpickler):
 
 
 def _expect_state(service: Service) -> None:
-    """Check that the state of a service can be stored and restored. Raises `NoCopy`."""
+    """Check that the state of a service can be stored and restored. Raises `NotSnapshotable`."""
     name, state = f"service {type(service).__name__}", state_of(service)
     expect_copy(service, state)
     is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
     if not is_plain and not hasattr(service, "__setstate__"):
-        raise NoCopy(f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}")
+        raise NotSnapshotable(
+            f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}"
+        )
 
 
 def _fields(service: Service) -> dict[str, Any]:

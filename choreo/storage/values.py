@@ -47,7 +47,7 @@ def is_scalar(value: Any) -> bool:
 
 
 def keep(value: object, what: str) -> Kept:
-    """Encode a value. Raises `NoCopy`, which names the value as `what`, if it cannot be copied."""
+    """Encode a value. Raises `NotSnapshotable`, which names the value as `what`, if it cannot be copied."""
     if value is None:
         return None
     if value.__class__ is str:

@@ -34,7 +34,7 @@ class NoService:
 NO_SERVICE = NoService()
 
 
-class Acquaintance(Struct, frozen=True):
+class Coupling(Struct, frozen=True):
     """Coupling of one subscriber: the topics that it subscribes to, and their publishers."""
 
     hearer: str
@@ -50,14 +50,14 @@ class Memory(Struct, frozen=True):
     after: tuple[str, ...]
 
 
-class Addition(Struct, frozen=True):
+class StepImpact(Struct, frozen=True):
     """Impact of one more step: the participants whose subscriptions change, and the number of its own subscriptions."""
 
     touched: tuple[str, ...]
     subscriptions: int
 
 
-class Absence(Struct, frozen=True):
+class Outage(Struct, frozen=True):
     """Effects of a run while the coordinator or the orchestrator received no event."""
 
     hearer: str
@@ -76,12 +76,12 @@ class Figures(Struct, frozen=True):
     ignored: int
     hops: int
     subscriptions: int
-    acquaintances: tuple[Acquaintance, ...]
+    acquaintances: tuple[Coupling, ...]
     memories: tuple[Memory, ...]
     held_by_reporter_alone: tuple[str, ...]
-    step_in_the_middle: Addition
-    step_at_the_end: Addition
-    reporter_down: Absence
+    step_in_the_middle: StepImpact
+    step_at_the_end: StepImpact
+    reporter_down: Outage
 
     @property
     def messages(self) -> int:
@@ -170,14 +170,14 @@ def compiled(plan: Plan, style: str) -> Table:
     return STYLES[style](plan, lambda step: NO_SERVICE)
 
 
-def acquaintances(table: Table) -> tuple[Acquaintance, ...]:
+def acquaintances(table: Table) -> tuple[Coupling, ...]:
     """Return the coupling of each subscriber, seat by seat."""
     names = numbered(table.hearers)
     topics: list[dict[str, str]] = [{} for _ in table.cells]
     for row in table.subscriptions:
         topics[row.seat][row.topic.name] = names[publisher(table, row.topic)]
     return tuple(
-        Acquaintance(hearer, tuple(heard), tuple(dict.fromkeys(heard.values())))
+        Coupling(hearer, tuple(heard), tuple(dict.fromkeys(heard.values())))
         for hearer, heard in zip(names, topics, strict=True)
     )
 
@@ -191,14 +191,14 @@ def longer_by_one(saga: Scenario, place: int) -> Longer:
     return longer, longer.steps.index(name)
 
 
-def addition(recording: Recording, longer: Longer) -> Addition:
+def addition(recording: Recording, longer: Longer) -> StepImpact:
     """Return the participants whose subscriptions a new step would change."""
     longer_plan, position = longer
     before = acquaintances(recording.table)
     after = list(acquaintances(compiled(longer_plan, recording.style)))
     new = after.pop(position)
     touched = [old.hearer for old, now in zip(before, after, strict=True) if sorted(old.topics) != sorted(now.topics)]
-    return Addition(tuple(touched), len(new.topics))
+    return StepImpact(tuple(touched), len(new.topics))
 
 
 def _told(outcome: Outcome) -> object:
@@ -216,9 +216,9 @@ def _held_alone(recording: Recording) -> tuple[str, ...]:
     return tuple(field for field in recording.held[recording.reporter] if field not in among_steps)
 
 
-def _absence(recording: Recording) -> Absence:
+def _absence(recording: Recording) -> Outage:
     names = numbered(recording.table.hearers)
-    return Absence(
+    return Outage(
         names[recording.reporter],
         tuple(names[event.topic.position] for event in recording.having(Fact.SUCCEEDED)),
         tuple(names[event.topic.position] for event in recording.having(Fact.COMPENSATED)),

@@ -129,11 +129,11 @@ class Death(NamedTuple):
         return next((what.removeprefix(REPLIED) for what in self.reached if what.startswith(REPLIED)), None)
 
 
-Act = Callable[[Session], Iterator[bytes]]
+Action = Callable[[Session], Iterator[bytes]]
 """Work of a process on its opened journal; yields the replies that it writes."""
 
 
-def asks_for(saga: Saga) -> Act:
+def asks_for(saga: Saga) -> Action:
     """Recover unfinished runs, then handle the request."""
 
     def act(session: Session) -> Iterator[bytes]:
@@ -149,7 +149,7 @@ def attend(session: Session) -> Iterator[bytes]:
     session.attend()
 
 
-def die(path: Path, act: Act, fatal: int) -> Death:
+def die(path: Path, act: Action, fatal: int) -> Death:
     """Run a process that opens the journal and is killed at the point `fatal`."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -165,7 +165,7 @@ def die(path: Path, act: Act, fatal: int) -> Death:
     return Death(reached, code != 0)
 
 
-def _live(path: Path, act: Act, points: Points) -> NoReturn:
+def _live(path: Path, act: Action, points: Points) -> NoReturn:
     """Run the process from the opening of the journal to its closing."""
     status = 1
     try:
@@ -216,7 +216,7 @@ Find = Callable[[Path, Death], list[str]]
 """Check of a journal after a crash; returns the findings."""
 
 
-def sweep(path: Path, act: Act, find: Find, begin: Files = NO_FILES, stops_early: bool = False) -> Sweep:
+def sweep(path: Path, act: Action, find: Find, begin: Files = NO_FILES, stops_early: bool = False) -> Sweep:
     """Run one process for each point and kill it there. The journal starts as `begin`, or is created."""
     findings: dict[tuple[int, str], list[str]] = {}
     gc.freeze()  # makes each fork copy less
@@ -245,26 +245,26 @@ def _kind(what: str) -> str:
 # Checks after each crash
 
 
-class Remains(NamedTuple):
+class CrashEffect(NamedTuple):
     """Content of the disk after a crash: the state of the run, if any, and its published events."""
 
     state: str | None
     published: set[str]
 
 
-def remains_of(path: Path) -> Remains:
+def remains_of(path: Path) -> CrashEffect:
     """Read the journal after a crash, and restore its files for the next process."""
     files = files_of(path)
     try:
         with closing(sqlite3.connect(path)) as connection:
             if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]:
-                return Remains(None, set())
+                return CrashEffect(None, set())
             states = [state for (state,) in connection.execute("SELECT state FROM runs")]
             rows = [words for (words,) in connection.execute("SELECT published FROM deliveries")]
     finally:
         put_back(path, files)
     started = {"started"} if states else set()
-    return Remains(states[0] if states else None, started | {word for words in rows for word in words.split()})
+    return CrashEffect(states[0] if states else None, started | {word for words in rows for word in words.split()})
 
 
 def promises_of(saga: Saga) -> Find:
@@ -304,7 +304,7 @@ def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
     return find
 
 
-def _heard_too_early(saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
+def _heard_too_early(saga: Saga, death: Death, remains: CrashEffect) -> Iterator[str]:
     """Yield violations of write-ahead: an event was delivered, or a reply sent, before the event was on disk."""
     steps = plan(saga.steps).steps
     for what in death.reached:
@@ -316,7 +316,7 @@ def _heard_too_early(saga: Saga, death: Death, remains: Remains) -> Iterator[str
                 yield f"{topic} was delivered to seat {seat}, and it is not on disk"
 
 
-def _wrong_replies(path: Path, saga: Saga, death: Death, remains: Remains) -> Iterator[str]:
+def _wrong_replies(path: Path, saga: Saga, death: Death, remains: CrashEffect) -> Iterator[str]:
     expected = saga.reply(MSG_ID)
     with process(path) as session:
         resumed = b"".join(session.recover()).decode().splitlines()

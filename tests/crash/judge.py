@@ -34,7 +34,7 @@ HELD: Mapping[str, Callable[[Any], int]] = {
 """Functions that count the bookings of each real service."""
 
 
-class Judgement(NamedTuple):
+class CheckReport(NamedTuple):
     """`runs` counts the runs by outcome and style, `effects` the effects, `deviations` the violations of invariants."""
 
     runs: Counter[tuple[str, str]]
@@ -43,7 +43,7 @@ class Judgement(NamedTuple):
     findings: list[str]
 
 
-def judge(path: Path, sagas: Iterable[Saga]) -> Judgement:
+def judge(path: Path, sagas: Iterable[Saga]) -> CheckReport:
     """Check the journal against the requests."""
     sagas = list(sagas)
     with closing(sqlite3.connect(path)) as connection:
@@ -60,7 +60,7 @@ def judge(path: Path, sagas: Iterable[Saga]) -> Judgement:
         *broken,
     ]
     counts = Counter((state, style) for _, _, state, style in rows)
-    return Judgement(counts, sum(map(len, effects.marks.values())), len(broken), findings)
+    return CheckReport(counts, sum(map(len, effects.marks.values())), len(broken), findings)
 
 
 def _wrong_runs(sagas: list[Saga], run_of: dict[str, list[int]], states: dict[int, str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from tests.crash.client import Ask, Client
-from tests.crash.judge import Judgement, judge
+from tests.crash.judge import CheckReport, judge
 from tests.crash.life import Life, spin
 from tests.crash.services import LAST_CALL
 from tests.crash.workload import Workload
@@ -74,7 +74,7 @@ class Report(NamedTuple):
     seed: int
     deaths: list[Death]
     client: Client
-    judgement: Judgement
+    judgement: CheckReport
     findings: list[str]
 
     @property

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from choreo.protocol.coordinator import Collected
-from choreo.protocol.orchestrator import Directed
+from choreo.protocol.coordinator import CoordinatorState
+from choreo.protocol.orchestrator import OrchestratorState
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, STUCK, Cell, Phase
 from choreo.saga.guarantees import Guarantees
 
@@ -26,9 +26,9 @@ def canonical_under(guarantees: Guarantees) -> Callable[[Any], Any]:
 
 
 def _canonical(cell: Any, final: frozenset[Phase]) -> Any:
-    if isinstance(cell, Collected):
+    if isinstance(cell, CoordinatorState):
         return replace(cell, log=_sorted_log(cell.log))
-    if isinstance(cell, Directed):
+    if isinstance(cell, OrchestratorState):
         return replace(cell, log=_sorted_log(cell.log))
     if isinstance(cell, Cell) and cell.phase in final:
         return replace(cell, heard=0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from choreo.lab.explore.transitions import Transitions
-from choreo.lab.model.actions import HAPPENINGS, Act, encoded, in_words
+from choreo.lab.model.actions import HAPPENINGS, Action, encoded, in_words
 from choreo.lab.model.records import delivered, fault, published
 from choreo.lab.model.world import Delivery, World
 from choreo.lab.report import Counterexample
@@ -32,7 +32,7 @@ class Replay:
         self._transitions = transitions
         self._is_reduced = is_reduced
 
-    def tell(self, acts: Sequence[Act], is_at_rest: bool) -> Counterexample:
+    def tell(self, acts: Sequence[Action], is_at_rest: bool) -> Counterexample:
         """Return the records of a path from the start, its faults, and its free choices.
 
         Dead deliveries are reported if the path ends at rest; elsewhere they are irrelevant.
@@ -58,7 +58,7 @@ class Replay:
             record.time = number
         return Counterexample(tuple(faults), tuple(records), None, tuple(choices))
 
-    def _led_to(self, act: Act, ground: int, flight: int) -> tuple[int, int]:
+    def _led_to(self, act: Action, ground: int, flight: int) -> tuple[int, int]:
         """Return the local state and the in-flight deliveries after an action."""
         wanted = encoded(act.number, act.alternative, HAPPENINGS.index((act.fault, act.point)))
         steps = (
@@ -66,7 +66,7 @@ class Replay:
         )
         return next((g, f) for g, f, _, each in steps if each == wanted)
 
-    def _records_of(self, act: Act, delivery: Delivery, ground: int) -> list[Record]:
+    def _records_of(self, act: Action, delivery: Delivery, ground: int) -> list[Record]:
         """Return the trace records of an action."""
         if delivery.poison:
             return self._records_of_unreadable(delivery)

@@ -21,7 +21,7 @@ from choreo.invariants.history import History
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.explore.counterexample import Replay, first_records
-from choreo.lab.explore.interning import Numbered
+from choreo.lab.explore.interning import InternTable
 from choreo.lab.explore.livelocks import traps
 from choreo.lab.explore.reactions import NO_EFFECT
 from choreo.lab.explore.transitions import TooMuchUnderWay, Transition, Transitions
@@ -92,7 +92,7 @@ class Explorer:
         self._progress = progress
         self._began = perf_counter()
 
-        self._histories = Numbered()
+        self._histories = InternTable()
         self._told: dict[int, int] = {}
         """Memoized next history, keyed by history and effect in one number."""
         self._rests: dict[int, tuple[Broken, ...]] = {}

@@ -4,7 +4,7 @@ import pickle
 from typing import Any
 
 
-class Numbered:
+class InternTable:
     """Interned values and their numbers; unhashable values are compared by their pickles."""
 
     def __init__(self) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from choreo.lab.explore.canonical import canonical_under
-from choreo.lab.explore.interning import Numbered
+from choreo.lab.explore.interning import InternTable
 from choreo.lab.model.channels import Channels
 from choreo.lab.model.records import handled
 from choreo.lab.model.world import Lane, World
 from choreo.protocol.event import Event
-from choreo.saga.service import Waits
+from choreo.saga.service import ResourceLocked
 from choreo.trace.record import Record
 
 NO_EFFECT = 0
@@ -37,8 +37,8 @@ class Reactions:
     """The reactions of one world. `is_canonical`: cells with the same future behaviour are merged."""
 
     def __init__(self, world: World, channels: Channels, is_canonical: bool) -> None:
-        self.cells = Numbered()
-        self.shared = Numbered()
+        self.cells = InternTable()
+        self.shared = InternTable()
         self.effects: list[tuple[Record, ...]] = [()]
         self._world = world
         self._channels = channels
@@ -88,7 +88,7 @@ class Reactions:
         world.choose = choose
         try:
             return list(world.deliver(event, lane))
-        except Waits:
+        except ResourceLocked:
             return None
 
     def _number_of(self, cell: object) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from choreo.lab.explore.interning import Numbered
+from choreo.lab.explore.interning import InternTable
 from choreo.lab.explore.partial_order_reduction import living_phases
 from choreo.lab.explore.reactions import NO_EFFECT, Consequence, Reactions
 from choreo.lab.model.actions import CRASHED, DUPLICATED, LOST, NEXT_ALTERNATIVE, POISONED, encoded
@@ -53,7 +53,7 @@ class Transitions:
         self.world = world
         self.channels = Channels(world.guarantees.ordering)
         self.reactions = Reactions(world, self.channels, is_canonical=is_reduced)
-        self.grounds, self.flights = Numbered(), Numbered()
+        self.grounds, self.flights = InternTable(), InternTable()
         self.fired = dict.fromkeys(map(str, faults.kinds), 0)
         self._offsets = _offsets(world)
         self._living = _living(world)

@@ -9,7 +9,7 @@ from choreo.lab.model.world import Delivery
 from choreo.saga.definition import CrashPoint, FaultKind
 
 
-class Act(NamedTuple):
+class Action(NamedTuple):
     """One transition, decoded: the delivery and its fault. `fault` is None for a plain arrival."""
 
     number: int
@@ -41,8 +41,8 @@ NEXT_ALTERNATIVE = encoded(0, 1)
 """Difference between the numbers of consecutive alternatives of an action."""
 
 
-def decoded(act: int) -> Act:
-    return Act(act >> 16, act >> 8 & 0xFF, *HAPPENINGS[act & 0xFF])
+def decoded(act: int) -> Action:
+    return Action(act >> 16, act >> 8 & 0xFF, *HAPPENINGS[act & 0xFF])
 
 
 def in_words(kind: FaultKind, delivery: Delivery, point: CrashPoint | None = None) -> str:

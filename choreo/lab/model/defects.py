@@ -6,7 +6,7 @@ A real Ctrl-C is no defect, and stops the lab.
 
 from choreo.invariants.checkers import Invariant
 from choreo.invariants.history import History
-from choreo.invariants.known import Known, KnownRun
+from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Definition
 from choreo.trace.record import Record
 
@@ -18,7 +18,7 @@ def no_defect(definition: Definition) -> Invariant:
     """D1: no call of a service raises an exception other than `Refused`, except for the steps that may."""
     allowed = frozenset(step.name for step in definition.steps if step.may_raise)
 
-    def check(history: History, record: Record, run: KnownRun, known: Known) -> str | None:
+    def check(history: History, record: Record, run: RunModel, known: Known) -> str | None:
         if record.traceback is None or record.step in allowed:
             return None
         return f"{record.action} of {record.step} raised {record.reason}"

@@ -5,7 +5,7 @@ Laws: pure; the driver sets `seq` and `time`.
 
 from collections.abc import Iterable
 
-from choreo.lab.model.resources import Note
+from choreo.lab.model.resources import Effect
 from choreo.lab.model.world import Delivery, Lane
 from choreo.protocol.event import Event, Timer
 from choreo.saga.outcome import Outcome
@@ -36,7 +36,7 @@ def fault(delivery: Delivery, action: str, reason: str | None = None) -> Record:
     return record
 
 
-def noted(note: Note, cause: Event) -> Record:
+def noted(note: Effect, cause: Event) -> Record:
     """An action of a service, or a change of a resource."""
     run = cause.run
     event = COMMANDS.get(note.action, f"resource.{note.action}")
@@ -63,7 +63,7 @@ def noted(note: Note, cause: Event) -> Record:
     )
 
 
-def handled(event: Event, lane: Lane, notes: Iterable[Note], events: Iterable[Event]) -> tuple[Record, ...]:
+def handled(event: Event, lane: Lane, notes: Iterable[Effect], events: Iterable[Event]) -> tuple[Record, ...]:
     """A whole local transaction: the received event, the notes of the service, the published events."""
     return delivered(event, lane), *(noted(note, event) for note in notes), *map(published, events)
 

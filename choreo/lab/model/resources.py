@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from choreo.saga.definition import Resource, Step, Value
 from choreo.saga.guarantees import Guarantees
-from choreo.saga.service import Refused, Waits
+from choreo.saga.service import Refused, ResourceLocked
 
 Copy = tuple[Any, ...]
 
@@ -20,7 +20,7 @@ Overwritten = tuple[tuple[str, Value, int], ...]
 """The overwritten data of a write: the name, the value before, and the version of the write."""
 
 
-class Note(Struct, frozen=True, gc=False):
+class Effect(Struct, frozen=True, gc=False):
     """An effect of a local transaction, for the trace."""
 
     action: str
@@ -38,7 +38,7 @@ class Note(Struct, frozen=True, gc=False):
     traceback: str | None = None
 
 
-class Books:
+class ResourceStore:
     """Resources by name. `note` is called for every read, write, lock and release."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Books:
         resources: Mapping[str, Resource],
         guarantees: Guarantees,
         needs: Mapping[str, tuple[str, ...]],
-        note: Callable[[Note], None],
+        note: Callable[[Effect], None],
     ) -> None:
         """Make the store; `needs` are the locks that each run will take, by the run's id."""
         self.resources = resources
@@ -82,15 +82,15 @@ class Books:
     def execute(self, step: Step, run: str, position: int) -> Overwritten:
         """Execute a step: take its locks, and apply its reads, writes and additions.
 
-        Returns the overwritten values, with the versions of the new ones. Raises `Refused` or `Waits`; then no data has
-        changed.
+        Returns the overwritten values, with the versions of the new ones. Raises `Refused` or `ResourceLocked`; then no
+        data has changed.
         """
         for name in self.check(step, run):
             self.locks[name] = run
-            self._note(Note("lock", step.name, position, run, resource=name))
+            self._note(Effect("lock", step.name, position, run, resource=name))
         for name in step.reads:
             self.reads[run, name] = version = self.versions[name]
-            self._note(Note("read", step.name, position, run, None, name, self.values[name], None, version))
+            self._note(Effect("read", step.name, position, run, None, name, self.values[name], None, version))
         overwritten = []
         for name, value in step.writes.items():
             based_on = self.reads.get((run, name), self.versions[name])
@@ -101,7 +101,7 @@ class Books:
         return tuple(overwritten)
 
     def check(self, step: Step, run: str) -> list[str]:
-        """Return the locks to take if the step is possible now. Raises `Refused` or `Waits` if it is not."""
+        """Return the locks to take if the step is possible now. Raises `Refused` or `ResourceLocked` if it is not."""
         taken = self._locks_to_take(step, run)
         self._check_reads(step, run)
         self._check_writes(step, run)
@@ -121,7 +121,7 @@ class Books:
         """Release the locks of a run: on these resources, or on all."""
         for name in [name for name, owner in self.locks.items() if owner == run and (names is None or name in names)]:
             del self.locks[name]
-            self._note(Note("release", step, position, run, resource=name))
+            self._note(Effect("release", step, position, run, resource=name))
 
     def end(self, run: str) -> None:
         """Release all locks of a run that has its outcome."""
@@ -145,7 +145,7 @@ class Books:
             owner = self.locks.get(name, run)
             if owner != run:
                 if self.resources[name].on_lock == "wait":
-                    raise Waits(name)
+                    raise ResourceLocked(name)
                 raise Refused(f"{name} is locked by {owner}")
         return [name for name in wanted if name not in self.locks and run not in self.ended]
 
@@ -181,4 +181,4 @@ class Books:
         self.versions[name] = version = self.versions[name] + 1
         if self.reads.get((run, name)) == version - 1:  # a run knows its own changes
             self.reads[run, name] = version
-        self._note(Note("write", step.name, position, run, None, name, value, delta, version, based_on))
+        self._note(Effect("write", step.name, position, run, None, name, value, delta, version, based_on))

@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.lab.model.resources import Books, Note
+from choreo.lab.model.resources import Effect, ResourceStore
 from choreo.saga.calling import ran
 from choreo.saga.definition import Fails, Kind, Step
 from choreo.saga.keys import read_key
 from choreo.saga.raised import defect, expect_no_ctrl_c, in_a_line, reason
-from choreo.saga.service import NotTheService, Refused, Service
+from choreo.saga.service import ControlFlow, Refused, Service
 from choreo.storage.copying import as_bytes, from_bytes
 
 Oracle = Callable[[str], bool]
@@ -25,7 +25,7 @@ class LabService:
     """A step's service. `inner` is the author's own, or None if the definition specifies the whole behaviour."""
 
     def __init__(
-        self, step: Step, inner: Service | None, books: Books, oracle: Oracle, note: Callable[[Note], None]
+        self, step: Step, inner: Service | None, books: ResourceStore, oracle: Oracle, note: Callable[[Effect], None]
     ) -> None:
         self.step = step
         self.inner = inner
@@ -46,16 +46,16 @@ class LabService:
             receipt = None if self.inner is None else self._called(self.inner.execute, reference)
             kept = _kept(receipt, self.inner)
             overwritten = self._books.execute(self.step, run, position) if self._has_books else ()
-        except NotTheService:
+        except ControlFlow:
             raise
         except Raised as raised:
             self._note(raised.note("execute", self.step.name, position, run))
             raise raised.error from None
         except Exception as error:
             in_doubt = not isinstance(error, Refused)
-            self._note(Note("execute", self.step.name, position, run, reason(error), in_doubt=in_doubt))
+            self._note(Effect("execute", self.step.name, position, run, reason(error), in_doubt=in_doubt))
             raise
-        self._note(Note("execute", self.step.name, position, run))
+        self._note(Effect("execute", self.step.name, position, run))
         return (kept, overwritten) if overwritten or receipt is not None else None
 
     def compensate(self, reference: str, receipt: Any) -> None:
@@ -66,7 +66,7 @@ class LabService:
             if self._fails(self.step.compensation_fails, reference, "compensate"):
                 raise Refused(f"the compensation of {self.step.name} was told to fail")
             if self._undoes_nothing:
-                self._note(Note("compensate", self.step.name, position, run, "there is nothing that undoes it"))
+                self._note(Effect("compensate", self.step.name, position, run, "there is nothing that undoes it"))
                 return
             if self.inner is not None:
                 self._called(self.inner.compensate, reference, _restored(kept))
@@ -74,11 +74,11 @@ class LabService:
             self._note(raised.note("compensate", self.step.name, position, run))
             raise raised.error from None
         except Exception as error:
-            self._note(Note("compensate", self.step.name, position, run, reason(error)))
+            self._note(Effect("compensate", self.step.name, position, run, reason(error)))
             raise
         if self._has_books:
             self._books.compensate(self.step, run, position, overwritten)
-        self._note(Note("compensate", self.step.name, position, run))
+        self._note(Effect("compensate", self.step.name, position, run))
 
     def _called(self, call: Callable[..., object], *arguments: object) -> object:
         """Call the author's service. Raises `Refused`, or `Raised` for any other exception."""
@@ -108,13 +108,13 @@ class Raised(Exception):
         told = defect(error.with_traceback(None if behind is None else behind.tb_next))  # from the author's own code on
         self.summary, self.traceback = in_a_line(error), told.traceback
         super().__init__(self.summary)
-        is_plain = isinstance(error, Exception) and not isinstance(error, NotTheService)
+        is_plain = isinstance(error, Exception) and not isinstance(error, ControlFlow)
         self.error = error if is_plain else RuntimeError(self.summary)
 
-    def note(self, action: str, step: str, position: int, run: str) -> Note:
+    def note(self, action: str, step: str, position: int, run: str) -> Effect:
         """Return the note of the call that raised it; the answer of a local transaction is unknown."""
         is_in_doubt = action == "execute"
-        return Note(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
+        return Effect(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
 
 
 def _kept(receipt: object, service: Service | None) -> object:

@@ -13,10 +13,10 @@ from msgspec import Struct
 from choreo.compile.table import STARTED, Table
 from choreo.compile.wiring import wired
 from choreo.invariants.known import known_of
-from choreo.lab.model.resources import Books, Note
+from choreo.lab.model.resources import Effect, ResourceStore
 from choreo.lab.model.services import LabService
 from choreo.protocol.dead_letter import ATTEMPTS, UNREADABLE
-from choreo.protocol.delivery import Remains, after_crash, is_put_aside, is_resent
+from choreo.protocol.delivery import CrashEffect, after_crash, is_put_aside, is_resent
 from choreo.protocol.event import Event, Events, Fact, Run, Timer
 from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
 from choreo.protocol.idempotent_receiver import asks_again
@@ -81,17 +81,20 @@ class World:
     """The current state: the `cells` of each run, and the resource store; only `deliver` changes them."""
 
     def __init__(self, definition: Definition, style: str, service_of: ServiceOf) -> None:
-        """Build the world. Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NoCopy`."""
+        """Build the world.
+
+        Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NotSnapshotable`.
+        """
         self.definition = definition
         self.style = style
         self.guarantees = definition.guarantees
-        self.notes: list[Note] = []
+        self.notes: list[Effect] = []
         self.choose: Callable[[str], bool] = lambda _: False
         """Decides free choices; the driver sets it."""
         self._published: list[Event] = []
         specs = list(_specs(definition))
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
-        self.books = Books(definition.resources, self.guarantees, needs, self.notes.append)
+        self.books = ResourceStore(definition.resources, self.guarantees, needs, self.notes.append)
         inner = _inner_services(definition, service_of)
         self._inner = list({id(service): service for service in inner.values() if service is not None}.values())
         self._services = {
@@ -143,8 +146,8 @@ class World:
     def deliver(self, event: Event, lane: Lane) -> list[Event]:
         """Let the subscriber react; return the events that it publishes.
 
-        `notes` has the effects of its service, until the next delivery. Raises `Waits` if a lock is not free; then no
-        state has changed.
+        `notes` has the effects of its service, until the next delivery. Raises `ResourceLocked` if a lock is not free;
+        then no state has changed.
         """
         self.notes.clear()
         published = self._published = []
@@ -176,7 +179,7 @@ class World:
         why = f"{lane.hearer} cannot read {event.id}"
         return Event(UNREADABLE, event.run, event.topic, why, lane.index + 1, event.number)
 
-    def after_crash(self, point: CrashPoint) -> Remains:
+    def after_crash(self, point: CrashPoint) -> CrashEffect:
         """Return the remains of a crash at that point."""
         return after_crash(self.guarantees, point)
 

@@ -23,7 +23,7 @@ from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
-from choreo.lab.simulate.shrink import fewest
+from choreo.lab.simulate.shrink import ddmin
 from choreo.lab.simulate.simulator import Fired, Simulation
 from choreo.runtime.process import leave_when_forked
 from choreo.saga.definition import Definition, FaultKind
@@ -128,12 +128,12 @@ class Lab:
         def breaks(script: Sequence[Verdict]) -> bool:
             return any(broken.code in codes for broken in self.play(history.seed, script).broken)
 
-        script = fewest(history.script, breaks)
+        script = ddmin(history.script, breaks)
         for verdict in list(script):
             earlier = brought_forward(script, verdict)
             if verdict in script and earlier != script and breaks(earlier):
                 script = earlier
-        return self.play(history.seed, fewest(script, breaks))
+        return self.play(history.seed, ddmin(script, breaks))
 
 
 def invariants_of(definition: Definition) -> tuple[Invariant, ...]:

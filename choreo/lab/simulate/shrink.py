@@ -10,7 +10,7 @@ from typing import TypeVar
 Part = TypeVar("Part")
 
 
-def fewest(parts: Sequence[Part], is_enough: Callable[[Sequence[Part]], bool]) -> list[Part]:
+def ddmin(parts: Sequence[Part], is_enough: Callable[[Sequence[Part]], bool]) -> list[Part]:
     """Return a 1-minimal sufficient subsequence of the parts: without any single one of them it is not sufficient.
 
     `is_enough` must hold for all the parts together.

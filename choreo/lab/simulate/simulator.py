@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from choreo.lab.model.actions import in_words
 from choreo.lab.model.records import fault, handled, published
-from choreo.lab.model.resources import Note
+from choreo.lab.model.resources import Effect
 from choreo.lab.model.world import Delivery, Lane, World
 from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
 from choreo.protocol.event import Event
 from choreo.saga.definition import CrashPoint, FaultKind
-from choreo.saga.service import Waits
+from choreo.saga.service import ResourceLocked
 from choreo.trace.record import Record
 
 DELIVERIES_AN_EVENT_MAX = 40
@@ -32,7 +32,7 @@ UNREADABLE_ATTEMPTS_MAX = 20
 Flying = tuple[int, int, Event, Lane, int, int]
 """Time, a counter, the event, its lane; the number of this copy, and of failed attempts to read it."""
 
-Entry = tuple[int, str, Event, Lane, Any, tuple[Note, ...]]
+Entry = tuple[int, str, Event, Lane, Any, tuple[Effect, ...]]
 """Time, the action, the event and its lane, the published events (or the reason), and the notes of services."""
 
 
@@ -96,7 +96,7 @@ class Simulation:
             now_ms, _, event, lane, copy, _ = heappop(heap)
             try:
                 events = deliver(event, lane)
-            except Waits:
+            except ResourceLocked:
                 self._parked.append((event, lane, copy, 0))
                 continue
             self.handled += 1
@@ -129,7 +129,7 @@ class Simulation:
         """Run one local transaction, and send its events; return whether it was possible now."""
         try:
             events = self.world.deliver(event, lane)
-        except Waits:
+        except ResourceLocked:
             self._parked.append((event, lane, copy, 0))
             return False
         self.handled += 1
@@ -235,7 +235,7 @@ class Simulation:
             cell, shared = cells[seat], world.copy_shared()
             try:
                 events = world.deliver(event, lane)
-            except Waits:
+            except ResourceLocked:
                 self._parked.append((event, lane, copy, 0))
                 return
             notes = tuple(world.notes) if remains.is_committed else ()

@@ -15,9 +15,9 @@ from choreo.saga.plan import Plan, plan
 from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.storage.calls import COMPENSATE, NAMES, Mark
-from choreo.storage.replay import Stood
+from choreo.storage.replay import RunSnapshot
 from choreo.storage.rows import HandledRow, RunRow
-from choreo.storage.service_records import KeptService, kind_of
+from choreo.storage.service_records import RecordedService, kind_of
 from choreo.storage.sqlite import holds
 from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal
@@ -44,7 +44,7 @@ class Holding:
 
     # The services at the beginning of a run
 
-    def note_served(self, steps: Iterable[str], service_of: Callable[[str], KeptService], run: int) -> None:
+    def note_served(self, steps: Iterable[str], service_of: Callable[[str], RecordedService], run: int) -> None:
         """Record the service of each of these steps from that run on, if it has changed."""
         for step in dict.fromkeys(steps):
             service = service_of(step)
@@ -75,7 +75,7 @@ class Holding:
         """Return whether a call of that run has ended the process more than once."""
         return any(run == each and deadly.deaths > 1 for (each, _), deadly in self.deadly.items())
 
-    def go_on_undoing(self, run: int, stood: Stood) -> None:
+    def go_on_undoing(self, run: int, stood: RunSnapshot) -> None:
         """Continue the undo of a step in doubt that the end of the process interrupted.
 
         The step is not executed again: a participant that the first undo has reached may take a second execution for
@@ -112,7 +112,7 @@ class Holding:
         held = self._held.get(row.number)
         return None if held is None else Held(row.number, row.request.saga_id, held.step, held.reason)
 
-    def why(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
+    def why(self, row: RunRow, stood: RunSnapshot, plan: Plan) -> Held | None:
         """Return why the run cannot continue from its present state, or None if it can."""
         return self._deadly_of(row, plan) or self._unserved_of(row, stood, plan)
 
@@ -135,7 +135,7 @@ class Holding:
                 return Held(run, row.request.saga_id, _step(deadly, plan), reason)
         return None
 
-    def _unserved_of(self, row: RunRow, stood: Stood, plan: Plan) -> Held | None:
+    def _unserved_of(self, row: RunRow, stood: RunSnapshot, plan: Plan) -> Held | None:
         for step in dict.fromkeys(steps_to_call(plan, stood)):
             why = self._unserved(step, row.number)
             if why is not None:
@@ -162,7 +162,7 @@ class Holding:
         return service is self._stand_in or before != kind_of(service) == kind_of(self._stand_in)
 
 
-def steps_to_call(plan: Plan, stood: Stood) -> list[str]:
+def steps_to_call(plan: Plan, stood: RunSnapshot) -> list[str]:
     """Return the steps whose services may still be called, to execute or to compensate."""
     steps: list[str] = []
     over: set[int] = set()

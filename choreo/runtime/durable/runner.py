@@ -18,7 +18,7 @@ from choreo.compile.cache import Wirings, compiled
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.delivery import after_crash, is_resent
 from choreo.protocol.event import Event, Events, InDoubt, Run
-from choreo.protocol.idempotent_receiver import REQUESTED, FrontDoor
+from choreo.protocol.idempotent_receiver import REQUESTED, IdempotentReceiver
 from choreo.protocol.reaction import SUCCEEDED, Cell
 from choreo.runtime.bus import Bus, UnheardEvent
 from choreo.runtime.durable.conflict import difference
@@ -26,7 +26,7 @@ from choreo.runtime.durable.holding import Holding
 from choreo.runtime.entry import Entry
 from choreo.runtime.in_memory import NoOutcome
 from choreo.runtime.origins import new_origin
-from choreo.runtime.runner import Conflict, Held, Known, UnderWay
+from choreo.runtime.runner import Conflict, Held, Known, RunHandle
 from choreo.saga.definition import CrashPoint
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.keys import checked_origin, key_prefix
@@ -36,9 +36,9 @@ from choreo.saga.raised import Defect, defect, shown
 from choreo.saga.request import NOBODY, Request, Sender
 from choreo.saga.service import ServiceOf
 from choreo.storage.calls import CALL, DOUBT, RUN, SEAT, Calls
-from choreo.storage.copying import NoCopy
+from choreo.storage.copying import NotSnapshotable
 from choreo.storage.errors import JournalError, UnreadableRow
-from choreo.storage.replay import RESUMED, Replayer, Stood, Unreplayable, run_of, word_of, words_of
+from choreo.storage.replay import RESUMED, Replayer, RunSnapshot, Unreplayable, run_of, word_of, words_of
 from choreo.storage.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
 from choreo.storage.service_records import ServiceRecords
 from choreo.storage.sqlite.journal import Journal
@@ -83,7 +83,7 @@ class Live(Struct, eq=False, gc=False):
     request: Request
     wiring: DurableWiring
     cells: list[Any]
-    under_way: UnderWay
+    under_way: RunHandle
     handled: int = 0
 
 
@@ -167,17 +167,17 @@ class DurableRunner:
         finally:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
-        if outcome is None and isinstance(answer, UnderWay) and answer.held is not None:
+        if outcome is None and isinstance(answer, RunHandle) and answer.held is not None:
             raise RuntimeError(answer.held.text)
         if outcome is None:
             raise RuntimeError(f"saga {shown(saga_id)} came to rest without an outcome: {answer}")
         return outcome
 
-    def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | UnderWay:
+    def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome | RunHandle:
         """Take a request; a repeated request is answered from the journal, and executes no step.
 
         Raises `TypeError`, `ValueError` and `PlanTooLarge` as the in-process runner does, `Conflict` if the saga is
-        recorded with other content, `NoCopy` for a service that the journal cannot store, `JournalError`, and
+        recorded with other content, `NotSnapshotable` for a service that the journal cannot store, `JournalError`, and
         `Reentered` within a service that this runner has called, or in another thread than the one that made it.
         """
         self._entry.expect_outside()
@@ -213,7 +213,7 @@ class DurableRunner:
             self._holding.forget(handled)
         self._journal.commit(begun, handled, ended, self._records.changed())
 
-    def status(self, saga_id: str | int) -> Known | UnderWay | None:
+    def status(self, saga_id: str | int) -> Known | RunHandle | None:
         """Return the status of a saga; a run without an outcome is shown as it stands once all begun runs are idle."""
         live = self._live.get(saga_text(saga_id))
         if live is not None:
@@ -232,7 +232,7 @@ class DurableRunner:
         if told is not None:
             self._notice(told)
 
-    def recover(self) -> Iterator[list[tuple[Request, Sender, UnderWay]]]:
+    def recover(self) -> Iterator[list[tuple[Request, Sender, RunHandle]]]:
         """Bring every unfinished run to its end, the oldest first; yield those whose client is still waiting.
 
         A run that has ended the process twice in one call comes last and alone: if it ends this process too, no other
@@ -241,7 +241,7 @@ class DurableRunner:
         after = 0
         suspects: list[RunRow] = []
         while rows := self._journal.run_rows(after, RECOVERED_TOGETHER, UNFINISHED):
-            resumed: list[tuple[RunRow, UnderWay]] = []
+            resumed: list[tuple[RunRow, RunHandle]] = []
             cells = 0
             for columns in rows:
                 after = columns[0]
@@ -268,17 +268,17 @@ class DurableRunner:
             self._notice(str(error))
             return None
 
-    def _settled(self, resumed: list[tuple[RunRow, UnderWay]]) -> list[tuple[Request, Sender, UnderWay]]:
+    def _settled(self, resumed: list[tuple[RunRow, RunHandle]]) -> list[tuple[Request, Sender, RunHandle]]:
         """Bring these runs to their ends; return those whose client is still waiting."""
         self.settle()
         return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
 
-    def _noticed(self, under_way: UnderWay) -> UnderWay:
+    def _noticed(self, under_way: RunHandle) -> RunHandle:
         if under_way.held is not None:
             self._notice(under_way.held.text)
         return under_way
 
-    def resume(self, row: RunRow) -> UnderWay:
+    def resume(self, row: RunRow) -> RunHandle:
         """Bring to its end a run that is stuck, held or interrupted.
 
         The deliveries that got stuck are repeated, as if they had never been acknowledged; a call that has ended the
@@ -294,9 +294,9 @@ class DurableRunner:
                 if held is None:
                     self._wirings.of(row.request.style, row.request.steps)
             except Exception as error:  # the run stays as it is
-                return UnderWay(defect=defect(error))
+                return RunHandle(defect=defect(error))
             if held is not None:
-                return UnderWay(held=held)
+                return RunHandle(held=held)
             marker = (row.number, stood.handled + 1, self._now_ms(), OPERATOR, RESUMED, "", None, None)
             self._journal.commit([], [marker], [(RUNNING, None, None, row.number)], [])
             if self._resumed is not None:
@@ -329,11 +329,11 @@ class DurableRunner:
                 f"run-{newest}: a copy was put back while a node has the journal. Stop the node before that"
             )
 
-    def _revived(self, row: RunRow) -> UnderWay:
+    def _revived(self, row: RunRow) -> RunHandle:
         """Restore the run with its pending deliveries."""
         if not is_resent(self._guarantees):
-            return UnderWay()
-        under_way, request = UnderWay(), row.request
+            return RunHandle()
+        under_way, request = RunHandle(), row.request
         try:
             stood = self._stood(row)
             under_way.held = self._why_held(row, stood)
@@ -353,24 +353,24 @@ class DurableRunner:
             self._due.append((live, event, (address_of(seat, event.topic.name), seat)))
         return under_way
 
-    def _stood(self, row: RunRow) -> Stood:
+    def _stood(self, row: RunRow) -> RunSnapshot:
         """Replay the run from its rows. Raises `Unreplayable`."""
         replayer = self._replayers[row.request.style, row.request.steps]
         return replayer.replay(row, self._journal.deliveries(row.number))
 
-    def _why_held(self, row: RunRow, stood: Stood) -> Held | None:
+    def _why_held(self, row: RunRow, stood: RunSnapshot) -> Held | None:
         return self._holding.why(row, stood, self._replayers[row.request.style, row.request.steps].table.plan)
 
     # Requests
 
-    def _begin(self, request: Request, sender: Sender) -> UnderWay:
+    def _begin(self, request: Request, sender: Sender) -> RunHandle:
         wiring = self._wirings.of(request.style, request.steps)
         self._runs += 1
         if not self._has_begun:
             self._journal.keep_origin(self._runs, self._origin)
             self._has_begun = True
         run = run_of(self._runs, request, wiring.table.plan, key_prefix(self._origin, self._runs))
-        live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), UnderWay())
+        live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), RunHandle())
         self._live[live.key] = live
         self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
         self._put_out(live, Event(STARTED, run), self._now_ms())
@@ -378,14 +378,14 @@ class DurableRunner:
 
     def _asked_again(
         self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
-    ) -> Outcome | UnderWay:
+    ) -> Outcome | RunHandle:
         """Apply the idempotent receiver to a request whose saga is recorded."""
         if recorded != request:
             raise Conflict(difference(recorded, request))
         outcome = None if row is None else row.outcome
         run = Run("again", request.saga_id, "")  # it calls no service
         cell = Cell() if outcome is None else Cell(SUCCEEDED, 0, outcome)
-        reaction = FrontDoor(self._guarantees, STARTED, run).heard_request[cell.phase]
+        reaction = IdempotentReceiver(self._guarantees, STARTED, run).heard_request[cell.phase]
         events = () if reaction is None else reaction(cell, Event(REQUESTED, run))[1]
         if events and events[0].topic is STARTED:
             return self._begin(request, sender)
@@ -393,7 +393,7 @@ class DurableRunner:
             return recorded_outcome
         if live is not None:
             return live.under_way
-        return UnderWay() if row is None or outcome is not None else self._revived(row)
+        return RunHandle() if row is None or outcome is not None else self._revived(row)
 
     # A round
 
@@ -462,7 +462,7 @@ class DurableRunner:
     def _kept(self, receipt: object, step: str) -> Kept:
         try:
             return keep(receipt, f"the receipt of {step}")
-        except NoCopy as error:  # the earlier copy succeeded
+        except NotSnapshotable as error:  # the earlier copy succeeded
             raise JournalError(str(error)) from None
 
     def _put_out(self, live: Live, event: Event, at_ms: int) -> None:
@@ -517,7 +517,7 @@ class DurableRunner:
         )
 
 
-def why_not(under_way: UnderWay) -> str | None:
+def why_not(under_way: RunHandle) -> str | None:
     """Return why a resumed run cannot continue, or None if it can."""
     if under_way.held is not None:
         return under_way.held.reason

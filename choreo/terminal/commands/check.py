@@ -11,11 +11,11 @@ import typer
 
 from choreo.analysis.naming import enumerated
 from choreo.conformance import (
+    CheckReport,
     Form,
-    Judgement,
     Mapping,
     NotOfThisSaga,
-    Told,
+    ParsedTrace,
     WrongMapping,
     check,
     read_mapping,
@@ -111,7 +111,9 @@ def _only(*others: tuple[str, str | None]) -> None:
             raise UsageError(where, f"expected it without --journal, got {value!r}")
 
 
-def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Definition | None) -> tuple[Told, Judgement]:
+def _judge(
+    trace: str, form: Form, mapping: Mapping | None, definition: Definition | None
+) -> tuple[ParsedTrace, CheckReport]:
     try:
         with opened(trace) as lines:
             told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
@@ -155,7 +157,7 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
 # Text
 
 
-def _show(screen: Screen, told: Told, verdict: Judgement, definition: Definition | None) -> None:
+def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
     read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
@@ -174,7 +176,7 @@ def _ended(outcome: str) -> str:
     return "without an outcome" if outcome == "none" else outcome
 
 
-def _notes(told: Told, definition: Definition | None) -> Iterator[str]:
+def _notes(told: ParsedTrace, definition: Definition | None) -> Iterator[str]:
     """Yield the basis of the verdict, and the checks that were not made."""
     for disorder in told.disorder[:1]:
         others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
@@ -205,7 +207,7 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 # JSON
 
 
-def _plain(trace: str, told: Told, verdict: Judgement, definition: Definition | None) -> dict[str, Any]:
+def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> dict[str, Any]:
     deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
     return {
         "trace": trace,

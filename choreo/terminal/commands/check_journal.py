@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from choreo.analysis.naming import enumerated
-from choreo.conformance import Judgement
+from choreo.conformance import CheckReport
 from choreo.conformance.journal import judge_journal
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.storage.errors import DamagedJournal
@@ -27,7 +27,7 @@ UNDER_WAY = "none"
 def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bool:
     """Check the journal; return whether there is a finding. Raises `UsageError` for a journal that cannot be read."""
     damage: list[str] = []
-    verdict = Judgement(0, {}, (), ())
+    verdict = CheckReport(0, {}, (), ())
     expect_descriptors()
     with journal_errors(), progress_bar("judging") as bar:
         try:
@@ -44,7 +44,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
     return not verdict.holds or bool(damage)
 
 
-def _show(screen: Screen, path: str, verdict: Judgement, damage: list[str], is_at_rest: bool) -> None:
+def _show(screen: Screen, path: str, verdict: CheckReport, damage: list[str], is_at_rest: bool) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
     screen.sentence((screen.name(path), TITLE), f": a journal, {runs}{': ' if ended else ''}{ended}", indent=2)
@@ -64,7 +64,7 @@ def _ended(outcome: str) -> str:
     return "under way" if outcome == UNDER_WAY else outcome
 
 
-def _notes(verdict: Judgement, damage: list[str], is_at_rest: bool) -> Iterator[str]:
+def _notes(verdict: CheckReport, damage: list[str], is_at_rest: bool) -> Iterator[str]:
     """Yield the basis of the verdict, and the checks that were not made."""
     if not damage:
         yield "the file is sound"
@@ -77,7 +77,7 @@ def _notes(verdict: Judgement, damage: list[str], is_at_rest: bool) -> Iterator[
         yield f"and {len(damage) - DAMAGE_SHOWN:,} places more where the file is damaged, which --json lists"
 
 
-def _plain(path: str, verdict: Judgement, damage: list[str], is_at_rest: bool) -> dict[str, Any]:
+def _plain(path: str, verdict: CheckReport, damage: list[str], is_at_rest: bool) -> dict[str, Any]:
     deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
     return {
         "journal": path,

@@ -26,7 +26,7 @@ from choreo.render.screen import Screen
 from choreo.saga.definition import Definition
 from choreo.saga.file.modules import SERVICES
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NoCopy
+from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.lab import WithOption, WithoutOption, progress_bar, state_counter
@@ -213,7 +213,7 @@ def _copied() -> Iterator[None]:
     """Report a receipt that cannot be copied as wrong use; it is discovered only when a call returns it."""
     try:
         yield
-    except NoCopy as error:
+    except NotSnapshotable as error:
         raise UsageError("--services", str(error)) from None
 
 

@@ -51,7 +51,7 @@ def _lesson(
         return
     with wrong_use():
         found = _open(number)
-    taught = Taught(found)
+    taught = LessonRun(found)
     if json:
         screen.json(taught.as_json())
     else:
@@ -94,7 +94,7 @@ class Pair:
         return is_found and self.mended.verdict is Conclusion.SAFE
 
 
-class Taught:
+class LessonRun:
     """Results of the explorer for a lesson: in its own style, in the other style, and for its variant."""
 
     def __init__(self, found: Lesson) -> None:

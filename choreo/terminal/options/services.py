@@ -17,7 +17,7 @@ from choreo.saga.file.modules import SERVICES
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.service import ServiceOf
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NoCopy
+from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.arguments import in_module
 
 Services = Annotated[
@@ -54,5 +54,5 @@ def check_services(definition: Definition, module: str | None) -> None:
     service_of = open_given(module)
     try:
         World(definition, next(iter(STYLES)), service_of)
-    except (UnknownService, UnfitService, NoCopy) as error:
+    except (UnknownService, UnfitService, NotSnapshotable) as error:
         raise UsageError(OPTION, f"{error}{in_module(module)}") from None

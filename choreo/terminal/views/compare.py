@@ -14,7 +14,7 @@ from choreo.recorder import Scenario
 from choreo.render.diagram import diagram
 from choreo.render.names import cut
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.terminal.comparison import Absence, Acquaintance, Comparison, Figures
+from choreo.terminal.comparison import Comparison, Coupling, Figures, Outage
 from choreo.terminal.views.records import Record, records_of
 from choreo.terminal.views.run import show_end
 
@@ -140,7 +140,7 @@ def _named(names: Sequence[str], screen: Screen) -> str:
     return enumerated(shown, NAMES_MAX) or "nothing"
 
 
-def _reported(absence: Absence) -> str:
+def _reported(absence: Outage) -> str:
     return "reported" if absence.has_outcome else "never reported"
 
 
@@ -148,7 +148,7 @@ def _coupling(screen: Screen, figures: Sequence[Figures]) -> Iterator[Row]:
     """Yield a row for each subscriber; the coordinator and the orchestrator each exist in one style only."""
     one, other = (f.acquaintances for f in figures)
     steps = zip(one[:-2], other[:-2], strict=True)
-    pairs: list[tuple[Acquaintance | None, Acquaintance | None]] = [
+    pairs: list[tuple[Coupling | None, Coupling | None]] = [
         *steps,
         (one[-2], None),
         (None, other[-2]),
@@ -160,7 +160,7 @@ def _coupling(screen: Screen, figures: Sequence[Figures]) -> Iterator[Row]:
         yield name, _heard(pair[0], screen), _heard(pair[1], screen)
 
 
-def _heard(acquaintance: Acquaintance | None, screen: Screen) -> str:
+def _heard(acquaintance: Coupling | None, screen: Screen) -> str:
     if acquaintance is None:
         return screen.glyphs.dot
     count = len(acquaintance.topics)

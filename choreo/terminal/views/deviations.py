@@ -6,7 +6,7 @@ Laws: shows the verdict on any kind of input; `Places` names the lines of that i
 from msgspec import Struct
 
 from choreo.analysis.naming import enumerated
-from choreo.conformance import Deviation, Judgement
+from choreo.conformance import CheckReport, Deviation
 from choreo.render.screen import TITLE, Screen
 
 RUNS_SHOWN, OF_A_RUN_SHOWN = 10, 6
@@ -24,7 +24,7 @@ class Places(Struct, frozen=True):
         return f"{self.word} {number}" if number or not self.first else self.first
 
 
-def show_deviations(screen: Screen, verdict: Judgement, places: Places) -> None:
+def show_deviations(screen: Screen, verdict: CheckReport, places: Places) -> None:
     _show_first(screen, verdict.deviations[0], places)
     _show_runs(screen, verdict, places)
     _show_count(screen, verdict)
@@ -50,7 +50,7 @@ def _run(screen: Screen, deviation: Deviation) -> str:
     return f"run {screen.name(run)}" if saga_id == run else f"saga {screen.name(saga_id)}, {screen.name(run)}"
 
 
-def _show_runs(screen: Screen, verdict: Judgement, places: Places) -> None:
+def _show_runs(screen: Screen, verdict: CheckReport, places: Places) -> None:
     """Print the violations, run by run."""
     due = {each.run: each for each in verdict.due}
     runs: dict[str, list[Deviation]] = {}
@@ -74,7 +74,7 @@ def _show_runs(screen: Screen, verdict: Judgement, places: Places) -> None:
         screen.one_line(f"and {verdict.deviating - RUNS_SHOWN:,} more runs, {which}")
 
 
-def _show_count(screen: Screen, verdict: Judgement) -> None:
+def _show_count(screen: Screen, verdict: CheckReport) -> None:
     count, runs = len(verdict.deviations) + verdict.unlisted, verdict.deviating
     codes = ", ".join(dict.fromkeys(deviation.code for deviation in verdict.deviations))
     screen.one_line()

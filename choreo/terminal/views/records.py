@@ -58,7 +58,7 @@ def _is_same_but_for(origins: tuple[str, str], one: Any, other: Any) -> bool:
     first, second = (origin.encode() for origin in origins)
     try:
         alike = from_bytes(as_bytes(other, "a record").replace(second, first))
-    except Exception:  # a user's object may raise any exception, `NoCopy` among them
+    except Exception:  # a user's object may raise any exception, `NotSnapshotable` among them
         return False
     return _is_same(one, alike)
 
