@@ -8,6 +8,7 @@ import json
 from random import Random
 from typing import NamedTuple
 
+from choreo.runtime.durable.holding import ENDED_IN_DOUBT
 from choreo.saga.plan import Itinerary, plan
 from tests.crash.services import SHELVES, WHY_BROKEN
 from tests.stories import Entry, Expected, Mishap, expect
@@ -70,7 +71,7 @@ class Saga(NamedTuple):
         mishaps = {"fail_step": self.fail_step, "fail_compensation": self.fail_compensation}
         return json.dumps(body | {name: step for name, step in mishaps.items() if step is not None}).encode() + b"\n"
 
-    def reply(self, msg_id: int) -> str:
+    def reply(self, msg_id: int, is_cut_off: bool = False) -> str:
         """Return the expected reply, character for character."""
         expected = self.expected
         told: dict[str, object] = {"compensated_steps": expected.compensated_steps}
@@ -81,7 +82,9 @@ class Saga(NamedTuple):
         if self.way == "broken":
             told["in_doubt_steps"] = ["broken"]
         if (raising := self._raising(expected)) is not None:
-            told |= {"failed_step": raising, "reason": f"ZeroDivisionError: {WHY_BROKEN}"}
+            is_lost = is_cut_off and self.way == "broken"
+            reason = ENDED_IN_DOUBT.summary if is_lost else f"ZeroDivisionError: {WHY_BROKEN}"
+            told |= {"failed_step": raising, "reason": reason}
         head = {"type": f"saga_{expected.state}", "in_reply_to": msg_id, "saga_id": self.saga_id}
         return json.dumps({**head, "state": expected.state, **told})
 
