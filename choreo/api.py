@@ -11,7 +11,7 @@ from choreo.compile import STYLES, Style
 from choreo.protocol.event import Event
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.saga.calling import checked
-from choreo.saga.file.modules import SERVICES, import_named
+from choreo.saga.modules import SERVICES, import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf
 from choreo.saga.spelling import module_suggestion

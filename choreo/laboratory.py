@@ -210,7 +210,7 @@ def _as_wrong_definition() -> Iterator[None]:
 def _services(services: AnyServices) -> ServiceOf:
     from choreo.api import open_services
     from choreo.saga.calling import checked
-    from choreo.saga.file.modules import SERVICES
+    from choreo.saga.modules import SERVICES
 
     if services is None or isinstance(services, str):
         return open_services(SERVICES if services is None else services)

@@ -77,7 +77,7 @@ IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket
 PURE = {"choreo.saga": IMPURE, "choreo.protocol": IMPURE, "choreo.compile": IMPURE, "services": CLOCKS}
 """No I/O, no clock."""
 
-READS_FILES = ("choreo.saga.file", "choreo.compile.cache")
+READS_FILES = ("choreo.saga.file", "choreo.saga.modules", "choreo.compile.cache")
 """Part of a pure package, and all the same no part of its purity: reads definitions; measures objects in memory."""
 
 

@@ -15,9 +15,9 @@ import msgspec
 from choreo.saga.definition import Definition
 from choreo.saga.file.checking import check
 from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
-from choreo.saga.file.modules import import_named
 from choreo.saga.file.schema import departure, in_words
 from choreo.saga.file.toml import NotToml, parse_toml
+from choreo.saga.modules import import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.spelling import module_suggestion
 

@@ -24,7 +24,7 @@ from choreo.render.history_view import history_diagram
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
 from choreo.saga.definition import Definition
-from choreo.saga.file.modules import SERVICES
+from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use

@@ -19,7 +19,7 @@ from choreo.recorder import Scenario
 from choreo.render.report import show_counterexample
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Definition
-from choreo.saga.file.modules import SERVICES
+from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.terminal.comparison import Comparison, compare
 from choreo.terminal.options.arguments import open_separately, read_saga

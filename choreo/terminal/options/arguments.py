@@ -13,8 +13,8 @@ from choreo.recorder import Scenario
 from choreo.render.served import Served, Simulated
 from choreo.saga.calling import UnfitService
 from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
-from choreo.saga.file.modules import SERVICES
 from choreo.saga.lookup import UnknownService, known_services, serves_every_name
+from choreo.saga.modules import SERVICES
 from choreo.saga.plan import PlanTooLarge, plan
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of

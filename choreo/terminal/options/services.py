@@ -13,8 +13,8 @@ from choreo.compile import STYLES
 from choreo.lab.model.world import World, is_simulated
 from choreo.saga.calling import UnfitService
 from choreo.saga.definition import Definition
-from choreo.saga.file.modules import SERVICES
 from choreo.saga.lookup import UnknownService, known_services
+from choreo.saga.modules import SERVICES
 from choreo.saga.service import ServiceOf
 from choreo.saga.usage import UsageError
 from choreo.storage.copying import NotSnapshotable

@@ -7,14 +7,12 @@ Every face imports through here, so all of them see the same module.
 import os
 import sys
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 
 SERVICES = "services"
 """The package of the services that come with choreo, and of a project's own."""
 
-SHIPPED = Path(__file__).parents[2] / SERVICES
+SHIPPED = os.path.join(os.path.dirname(os.path.dirname(__file__)), SERVICES)
 """Its place in an installed choreo; a source checkout has it beside the package `choreo`."""
 
 
@@ -24,21 +22,25 @@ def import_named(name: str) -> ModuleType:
     if name.partition(".")[0] != SERVICES:
         if here not in sys.path:
             sys.path.insert(0, here)
-    elif _has_services(Path(here)):
+    elif _has_services(here):
         if sys.path[:1] not in ([here], [""]):
             sys.path.insert(0, here)
-    elif SERVICES not in sys.modules and SHIPPED.is_dir():
+    elif SERVICES not in sys.modules and os.path.isdir(SHIPPED):
         _import_shipped()
     return import_module(name)
 
 
-def _has_services(folder: Path) -> bool:
-    return (folder / SERVICES / "__init__.py").is_file() or (folder / f"{SERVICES}.py").is_file()
+def _has_services(folder: str) -> bool:
+    package, module = os.path.join(folder, SERVICES, "__init__.py"), os.path.join(folder, f"{SERVICES}.py")
+    return os.path.isfile(package) or os.path.isfile(module)
 
 
 def _import_shipped() -> None:
     """Import the services of an installed choreo under the name that they have in a source checkout."""
-    spec = spec_from_file_location(SERVICES, SHIPPED / "__init__.py", submodule_search_locations=[str(SHIPPED)])
+    from importlib.util import module_from_spec, spec_from_file_location  # slow to import, and seldom needed
+
+    file = os.path.join(SHIPPED, "__init__.py")
+    spec = spec_from_file_location(SERVICES, file, submodule_search_locations=[SHIPPED])
     assert spec is not None  # noqa: S101  # for mypy: a file with this suffix has a loader
     assert spec.loader is not None  # noqa: S101
     module = sys.modules[SERVICES] = module_from_spec(spec)
