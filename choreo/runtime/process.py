@@ -58,7 +58,7 @@ def reserve_stdout() -> int:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
     os.dup2(STDERR, STDOUT)
     if stream is None:  # the stream was closed from the start
-        sys.stdout = open(STDOUT, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
+        sys.stdout = open(STDOUT, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # open until exit
     os.register_at_fork(after_in_child=lambda: _let_go(own))
     leave_when_forked()
     return own
@@ -113,7 +113,7 @@ def own_output() -> Iterator[None]:
             _output.pop()
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    _output.append(open(reserve_stdout(), "w", encoding=encoding, errors="backslashreplace"))  # noqa: SIM115  # for good
+    _output.append(open(reserve_stdout(), "w", encoding=encoding, errors="backslashreplace"))  # noqa: SIM115  # till exit
     yield
 
 

@@ -89,7 +89,7 @@ def _function_of(call: Any) -> Any:
         elif hasattr(call, "__func__"):
             call = call.__func__
         elif not hasattr(call, "__code__") and not isinstance(call, type):
-            inner = getattr(type(call), "__call__", None)  # noqa: B004  # the method itself
+            inner = getattr(type(call), "__call__", None)  # noqa: B004  # its code is read, not whether it is callable
             if not hasattr(inner, "__code__"):
                 return call
             call = inner

@@ -42,7 +42,7 @@ def _import_shipped() -> None:
     file = os.path.join(SHIPPED, "__init__.py")
     spec = spec_from_file_location(SERVICES, file, submodule_search_locations=[SHIPPED])
     assert spec is not None  # noqa: S101  # for mypy: a file with this suffix has a loader
-    assert spec.loader is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101  # for mypy, likewise
     module = sys.modules[SERVICES] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -74,7 +74,7 @@ class FaultPlan:
         until_ms: int,
         script: Script | None = None,
     ) -> None:
-        random = Random(seed)  # noqa: S311  # repeatable is what it has to be
+        random = Random(seed)  # noqa: S311  # a seed must give the same faults again
         self._salt = random.getrandbits(32)
         self._until_ms = until_ms
         swarm = {kind: rates.get(kind, 0.0) * random.choice(SWARM) for kind in FaultKind}
