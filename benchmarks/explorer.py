@@ -12,7 +12,7 @@ from benchmarks.measure import Failed, Figure, Target, Tell
 from benchmarks.memory import megabytes
 from benchmarks.processes import ask, started
 from choreo.lab.explore.explorer import Explorer, Limits
-from choreo.saga.definition import Definition, FaultKind, Faults, SagaName, Step
+from choreo.saga.definition import FaultKind, Faults, Saga, Step
 from choreo.saga.guarantees import Guarantees
 from services import catalogue
 
@@ -60,7 +60,7 @@ def explored_afresh(case: str, branches: int) -> Result:
     return result
 
 
-def trip(branches: int) -> Definition:
+def trip(branches: int) -> Saga:
     """A flight, so much in parallel, the payment; each may be refused but the flight. Nothing is kept in order."""
     parallel = BRANCHES[:branches]
     steps = (
@@ -69,7 +69,7 @@ def trip(branches: int) -> Definition:
         Step("pay", after=parallel, fails="may"),
     )
     faults = Faults((FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH), budget=2)
-    return Definition(SagaName("trip"), steps, guarantees=Guarantees(ordering=False), faults=faults)
+    return Saga("trip", steps=steps, guarantees=Guarantees(ordering=False), faults=faults)
 
 
 def explored(case: str, branches: int) -> Result:

@@ -10,7 +10,7 @@ from benchmarks.measure import Failed, Figure, Pairs, Target, Tell, in_pairs, ra
 from benchmarks.simpy_saga import SimpySagas, SimpySagasByProcess
 from choreo.lab.model.world import World
 from choreo.lab.simulate.simulator import Simulation
-from choreo.saga.definition import Definition, RunOf, SagaName, Step
+from choreo.saga.definition import RunOf, Saga, Step
 from services import catalogue
 
 STEPS = ("place_order", "charge", "reserve", "ship", "notify")
@@ -53,7 +53,7 @@ def seconds_of_simpy(kind: type[SimpySagas], sagas: int) -> float:
 def simulation_of(sagas: int) -> Simulation:
     """Not run yet."""
     runs = tuple(RunOf(f"order-{number}") for number in range(1, sagas + 1))
-    order = Definition(SagaName("order"), tuple(map(Step, STEPS, STEPS)), runs=runs)
+    order = Saga("order", steps=tuple(map(Step, STEPS, STEPS)), runs=runs)
     return Simulation(World(order, "choreography", catalogue()))
 
 

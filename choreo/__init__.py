@@ -7,10 +7,12 @@ from choreo.compile import STYLES, Style, Table, choreography, orchestration
 from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
 from choreo.runtime.in_memory import InProcessRunner, NoOutcome
+from choreo.saga.definition import Saga, Step
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.saga.raised import Defect
 from choreo.saga.service import Refused, Service, ServiceOf
+from choreo.saga.table import parallel, pivot, retriable
 from choreo.version import __version__
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "PlanTooLarge",
     "Refused",
     "Run",
+    "Saga",
     "Service",
     "ServiceOf",
     "State",
+    "Step",
     "Style",
     "Table",
     "Topic",
@@ -40,6 +44,9 @@ __all__ = [
     "explore",
     "lint",
     "orchestration",
+    "parallel",
+    "pivot",
     "plan",
+    "retriable",
     "simulate",
 ]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from choreo.compile.linting import Finding
     from choreo.lab.report import Report
-    from choreo.saga.definition import Definition, FaultKind
+    from choreo.saga.definition import FaultKind, Saga
     from choreo.saga.service import Service, ServiceOf
 
-    AnySaga = Definition | str | Sequence[str | Sequence[str]]
+    AnySaga = Saga | str | Sequence[str | Sequence[str]]
     AnyServices = ServiceOf | Mapping[str, Service] | str | None
 
 WIDTH = 100
@@ -33,7 +33,7 @@ class Findings:
     """
 
     def __init__(
-        self, definition: Definition, reports: Sequence[Report], budget: int | None, command: Sequence[str] | None
+        self, definition: Saga, reports: Sequence[Report], budget: int | None, command: Sequence[str] | None
     ) -> None:
         self.definition = definition
         self.reports = tuple(reports)
@@ -140,14 +140,14 @@ def options_of(report: Report) -> list[str]:
     return [*seed, "--style", report.style]
 
 
-def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Definition:
+def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Saga:
     from choreo.lab.options import with_guarantees, with_services
-    from choreo.saga.definition import Definition
+    from choreo.saga.definition import Saga
     from choreo.saga.file import check, read_definition
 
     if isinstance(saga, str):
         definition = read_definition(saga)
-    elif isinstance(saga, Definition):
+    elif isinstance(saga, Saga):
         definition = saga
     else:
         definition = _of_names(saga)
@@ -157,9 +157,9 @@ def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Definit
     return definition
 
 
-def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
+def _of_names(saga: Sequence[str | Sequence[str]]) -> Saga:
     """Build a definition from step names; a nested list runs in parallel, as in a message to the node."""
-    from choreo.saga.definition import Definition, SagaName, Step
+    from choreo.saga.definition import Saga, Step
     from choreo.saga.file import WrongDefinition
 
     steps: list[Step] = []
@@ -170,10 +170,10 @@ def _of_names(saga: Sequence[str | Sequence[str]]) -> Definition:
             raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
         steps += (Step(name, after=before) for name in names)
         before = tuple(names) or before
-    return Definition(SagaName("saga"), tuple(steps))
+    return Saga("saga", steps=tuple(steps))
 
 
-def _faulty(definition: Definition, kinds: Sequence[str] | None, budget: int | None) -> Definition:
+def _faulty(definition: Saga, kinds: Sequence[str] | None, budget: int | None) -> Saga:
     from choreo.lab.options import with_faults
 
     with _as_wrong_definition():

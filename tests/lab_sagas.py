@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from choreo.saga.definition import Definition, FaultKind, Faults, Kind, Resource, RunOf, SagaName, Step, Wiring
+from choreo.saga.definition import FaultKind, Faults, Kind, Resource, RunOf, Saga, Step, Wiring
 from choreo.saga.guarantees import ALL_ON, Guarantees
 
 NETWORK = (FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.DELAY, FaultKind.CRASH)
@@ -19,9 +19,17 @@ def saga(
     resources: dict[str, Resource] | None = None,
     runs: tuple[RunOf, ...] = (),
     wiring: Wiring = Wiring(),  # noqa: B008  # a frozen value
-) -> Definition:
+) -> Saga:
     """Build a definition; by default without ordered delivery."""
-    return Definition(SagaName(name), steps, resources or {}, runs, guarantees, wiring, Faults(kinds, budget))
+    return Saga(
+        name,
+        steps=steps,
+        resources=resources or {},
+        runs=runs,
+        guarantees=guarantees,
+        wiring=wiring,
+        faults=Faults(kinds, budget),
+    )
 
 
 def shapes(count: int) -> Iterator[tuple[int, ...]]:
@@ -33,7 +41,7 @@ def shapes(count: int) -> Iterator[tuple[int, ...]]:
             yield (first, *rest)
 
 
-def of_shape(shape: tuple[int, ...], failing: int | None, kinds: tuple[FaultKind, ...] = EVERY_KIND) -> Definition:
+def of_shape(shape: tuple[int, ...], failing: int | None, kinds: tuple[FaultKind, ...] = EVERY_KIND) -> Saga:
     """Build consecutive groups of these sizes; the step at `failing` refuses."""
     steps: list[Step] = []
     before: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ import pytest
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
 from choreo.lab.simulate.campaign import simulate
-from choreo.saga.definition import Definition, Step
+from choreo.saga.definition import Saga, Step
 from choreo.saga.file import read_definition
 from choreo.saga.service import Refused, ResourceLocked
 from tests.lab_sagas import saga
@@ -71,15 +71,15 @@ RAISED = {
 }
 
 
-def definition_of(may_raise: bool = False, then: str = "never") -> Definition:
+def definition_of(may_raise: bool = False, then: str = "never") -> Saga:
     return saga(Step("look"), Step("pay", service="till", may_raise=may_raise), Step("ship", fails=then), kinds=())  # type: ignore[arg-type]
 
 
-def explored(service: Any, definition: Definition, style: str) -> Report:
+def explored(service: Any, definition: Saga, style: str) -> Report:
     return Explorer(definition, style, {"till": service}.__getitem__).explore()
 
 
-def simulated(service: Any, definition: Definition, style: str) -> Report:
+def simulated(service: Any, definition: Saga, style: str) -> Report:
     return simulate(definition, style, lambda: {"till": service}.__getitem__, range(1, 4), {}, processes=1)
 
 

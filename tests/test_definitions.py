@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.saga.definition import Definition, Kind, Resource, RunOf, SagaName, Step
+from choreo.saga.definition import Kind, Resource, RunOf, Saga, Step
 from choreo.saga.file import WrongDefinition, check, definition_from, read_definition
 from choreo.saga.file.checking import ATTEMPTS_MAX, RUNS_MAX, STEPS_MAX
+from choreo.saga.file.document import document_of
 from choreo.saga.file.reading import BYTES_MAX, is_definition
 from services.sagas import order, trip
 from tests.terminal import choreo, prose
@@ -90,7 +91,7 @@ def test_a_file_says_what_python_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("definition", [order, trip])
-def test_the_definitions_in_python_are_read_by_name(definition: Definition) -> None:
+def test_the_definitions_in_python_are_read_by_name(definition: Saga) -> None:
     """`services.sagas:order` is the value of that name."""
     assert read_definition(f"services.sagas:{definition.name}") == definition
 
@@ -100,7 +101,7 @@ FAILS = st.sampled_from(["never", "always", "may"]) | st.integers(0, 5)
 
 
 @st.composite
-def definitions(draw: st.DrawFn) -> Definition:
+def definitions(draw: st.DrawFn) -> Saga:
     """Definitions that make sense: any graph of a few steps, with resources and runs."""
     names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
     resources = draw(st.dictionaries(NAMES, st.builds(Resource, st.integers(0, 99)), max_size=3))
@@ -119,14 +120,14 @@ def definitions(draw: st.DrawFn) -> Definition:
         for index, name in enumerate(names)
     )
     runs = tuple(map(RunOf, draw(st.lists(NAMES, max_size=3, unique=True))))
-    return Definition(SagaName(draw(NAMES)), steps, resources, runs)
+    return Saga(draw(NAMES), steps=steps, resources=resources, runs=runs)
 
 
 @given(definitions())
 @settings(max_examples=60)
-def test_a_definition_survives_being_written_and_read(definition: Definition) -> None:
+def test_a_definition_survives_being_written_and_read(definition: Saga) -> None:
     """A definition built in Python equals its copy that was converted to plain values and read again."""
-    assert definition_from(msgspec.to_builtins(definition)) == definition
+    assert definition_from(msgspec.to_builtins(document_of(definition))) == definition
 
 
 # --- what has the wrong form ------------------------------------------------------------------------------------------
@@ -429,11 +430,11 @@ def test_a_path_that_leads_to_no_file_is_refused(
 # --- modules and lessons ----------------------------------------------------------------------------------------------
 
 MODULE = """
-from choreo.saga.definition import Definition, Kind, SagaName, Step
-good = Definition(SagaName("good"), (Step("a", kind="pivot"),))
-mistyped = Definition(SagaName("x"), (Step("a", attempts="3"),))
-senseless = Definition(SagaName("x"))
-odd = Definition(SagaName("x"), (Step("a", effect={"x": object()}),))
+from choreo.saga.definition import Saga, Kind, Step
+good = Saga("good", steps=(Step("a", kind="pivot"),))
+mistyped = Saga("x", steps=(Step("a", attempts="3"),))
+senseless = Saga("x")
+odd = Saga("x", steps=(Step("a", effect={"x": object()}),))
 number = 7
 """
 
@@ -460,7 +461,7 @@ def test_modules_of_the_current_directory_count(module: str) -> None:
         ("mysagas:mistyped", "step[0].attempts: expected a whole number, got '3'"),
         ("mysagas:senseless", "step: expected at least one [[step]], got none"),
         ("mysagas:odd", "mysagas:odd: expected plain values, got TypeError: Encoding objects of type object is unsup"),
-        ("mysagas:number", "mysagas:number: expected a Definition, got a value of type int"),
+        ("mysagas:number", "mysagas:number: expected a Saga, got a value of type int"),
         ("mysagas:god", "mysagas:god: expected a definition in mysagas, got no 'god'; did you mean 'good'?"),
         ("mybroken:x", "mybroken:x: expected a module that can be imported, got 'mybroken' (ZeroDivisionError: one)"),
         ("no.such:x", "no.such:x: expected a module that can be imported, got 'no.such' (ModuleNotFoundError: No mod"),
@@ -478,7 +479,7 @@ def test_a_lesson_is_opened_by_its_name() -> None:
     """A lesson's definition comes from the lessons module, and is checked like any other."""
     asked = []
 
-    def open_lesson(name: str) -> Definition:
+    def open_lesson(name: str) -> Saga:
         asked.append(name)
         return trip
 

@@ -17,7 +17,7 @@ from choreo.lab.explore.livelocks import components, traps
 from choreo.lab.explore.partial_order_reduction import later_phases, next_phases
 from choreo.lab.report import Conclusion, Report
 from choreo.protocol.reaction import Phase
-from choreo.saga.definition import CrashPoint, Definition, FaultKind, Faults, RunOf, Step
+from choreo.saga.definition import CrashPoint, FaultKind, Faults, RunOf, Saga, Step
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from services import catalogue
 from tests.lab_sagas import CHAIN, DIAMOND, EVERY_KIND, POISONED, SUITE, UNORDERED, saga
@@ -36,7 +36,7 @@ CALLS_TO_START_MAX = 5_000
 """Limit of function calls, built-in ones included, before an exploration of the diamond begins; 2,550 when written."""
 
 
-def explore(definition: Definition, style: str = "choreography", **options: object) -> Report:
+def explore(definition: Saga, style: str = "choreography", **options: object) -> Report:
     return Explorer(definition, style, catalogue(), **options).explore()  # type: ignore[arg-type]  # passed on
 
 

@@ -9,7 +9,7 @@ from choreo.protocol.event import Timer
 from choreo.protocol.participant import Signal
 from choreo.protocol.reaction import Phase
 from choreo.protocol.timed import transitions
-from choreo.saga.definition import Definition, FaultKind, Kind, Step
+from choreo.saga.definition import FaultKind, Kind, Saga, Step
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.service import Service
 from services import catalogue
@@ -36,7 +36,7 @@ def with_unanswering() -> "dict[str, Service]":
     return {"unanswering": Unanswering()}
 
 
-def of(name: str, *steps: Step, kinds: tuple[FaultKind, ...] = ()) -> Definition:
+def of(name: str, *steps: Step, kinds: tuple[FaultKind, ...] = ()) -> Saga:
     """Build a saga without that guarantee, and without ordered delivery."""
     return saga(*steps, kinds=kinds, guarantees=Guarantees(ordering=False, **{name: False}))
 
@@ -90,7 +90,7 @@ PLANTED = {
 }
 
 
-def explored(definition: Definition, style: str) -> Explorer:
+def explored(definition: Saga, style: str) -> Explorer:
     known, others = with_unanswering(), catalogue()
     return Explorer(definition, style, lambda name: known.get(name) or others(name))
 

@@ -19,7 +19,7 @@ from choreo.render.history_mermaid import history_mermaid
 from choreo.render.history_view import history_diagram
 from choreo.render.names import shown
 from choreo.render.screen import ASCII, Screen
-from choreo.saga.definition import CrashPoint, Definition, FaultKind, Faults, Resource, RunOf, SagaName, Step
+from choreo.saga.definition import CrashPoint, FaultKind, Faults, Resource, RunOf, Saga, Step
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.trace.record import Record
 from services import catalogue
@@ -32,14 +32,14 @@ CREDIT = {"credit": Resource(200, 0)}
 STYLES = ("choreography", "orchestration")
 
 
-def counterexample(definition: Definition, style: str = "choreography") -> tuple[Record, ...]:
+def counterexample(definition: Saga, style: str = "choreography") -> tuple[Record, ...]:
     """Return the records of the shortest history with a violation."""
     found = Explorer(definition, style, catalogue()).explore().counterexample
     assert found is not None
     return found.records
 
 
-def simulated(definition: Definition, seed: int, rate: float = 0.0, style: str = "choreography") -> tuple[Record, ...]:
+def simulated(definition: Saga, seed: int, rate: float = 0.0, style: str = "choreography") -> tuple[Record, ...]:
     """The records of one history, with every kind of fault of the definition at this rate."""
     rates = dict.fromkeys(definition.faults.kinds, rate)
     return tuple(Lab(definition, style, catalogue(), rates).play(seed).records)
@@ -363,8 +363,13 @@ def histories(draw: st.DrawFn) -> tuple[Record, ...]:
     resource = draw(HOSTILE)
     steps = [Step(name, effect={resource: -1}, locks=(resource,), fails="may") for name in names]
     runs = draw(st.lists(HOSTILE, max_size=3).map(lambda ids: tuple(map(RunOf, ids))))
-    definition = Definition(
-        SagaName("saga"), tuple(steps), {resource: Resource(9)}, runs, Guarantees(), faults=Faults(EVERY_KIND)
+    definition = Saga(
+        "saga",
+        steps=tuple(steps),
+        resources={resource: Resource(9)},
+        runs=runs,
+        guarantees=Guarantees(),
+        faults=Faults(EVERY_KIND),
     )
     return simulated(definition, draw(st.integers(1, 99)), 0.1, draw(st.sampled_from(STYLES)))
 

@@ -17,29 +17,27 @@ from choreo.invariants.monitor import Monitor
 from choreo.lab.model.world import World
 from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import lessons
-from choreo.saga.definition import Definition, Kind, Resource, RunOf, SagaName, Step
+from choreo.saga.definition import Kind, Resource, RunOf, Saga, Step
 from choreo.trace.record import Record
 from services import sagas
 from tests.stories import ROOT
 
 CODES = {invariant.code for invariant in INVARIANTS}
 
-SHOP = Definition(
-    SagaName("shop"),
-    (
+SHOP = Saga(
+    "shop",
+    steps=(
         Step("order"),
         Step("charge", effect={"credit": -60}),
         Step("ship", kind=Kind.PIVOT),
         Step("notify", kind=Kind.RETRIABLE),
     ),
-    {"credit": Resource(100, minimum=0)},
-    (RunOf("mine"), RunOf("yours")),
+    resources={"credit": Resource(100, minimum=0)},
+    runs=(RunOf("mine"), RunOf("yours")),
 )
 """order → charge → ship (the pivot) → notify (retriable); two runs of it."""
 
-FORK = Definition(
-    SagaName("fork"), (Step("order"), Step("charge", after=("order",)), Step("reserve", after=("order",)))
-)
+FORK = Saga("fork", steps=(Step("order"), Step("charge", after=("order",)), Step("reserve", after=("order",))))
 """order, and after it charge and reserve in parallel."""
 
 

@@ -20,7 +20,7 @@ from choreo.protocol.participant import COMPENSATION_ATTEMPTS
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.runtime.origins import new_origin
-from choreo.saga.definition import Definition, RunOf, SagaName, Step
+from choreo.saga.definition import RunOf, Saga, Step
 from choreo.saga.keys import (
     KEY_CHARACTERS_MAX,
     ORIGIN_CHARACTERS_MAX,
@@ -376,7 +376,7 @@ def test_an_origin_that_no_node_has_written_is_told(path: Path, bank: Bank) -> N
 
 def test_the_laboratory_has_the_same_keys_always() -> None:
     """One seed is one history. The run that a repeated request would start is another run."""
-    definition = Definition(SagaName("shop"), (Step("a"),), runs=(RunOf("one", ask_again_ms=5), RunOf("two")))
+    definition = Saga("shop", steps=(Step("a"),), runs=(RunOf("one", ask_again_ms=5), RunOf("two")))
 
     world = World(definition, "choreography", banking.catalogue("/nowhere"))
 

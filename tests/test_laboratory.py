@@ -8,12 +8,12 @@ import pytest
 
 import choreo
 from choreo import NotSafe, Refused
-from choreo.saga.definition import Definition, SagaName, Step, Wiring
+from choreo.saga.definition import Saga, Step, Wiring
 from choreo.saga.file import WrongDefinition
 from choreo.saga.guarantees import Guarantees
 from tests.stories import ROOT
 
-ORDER = Definition(SagaName("order"), (Step("place"), Step("charge", fails="may"), Step("ship")))
+ORDER = Saga("order", steps=(Step("place"), Step("charge", fails="may"), Step("ship")))
 
 
 class Payments:
@@ -81,9 +81,9 @@ def test_services_of_ones_own_are_what_runs(look: type) -> None:
 
 def test_a_wiring_bug_is_found_without_running_anything() -> None:
     """In the style in which it is one."""
-    deaf = Definition(
-        SagaName("order"),
-        (Step("charge"), Step("ship", fails="may")),
+    deaf = Saga(
+        "order",
+        steps=(Step("charge"), Step("ship", fails="may")),
         wiring=Wiring(deaf=(("charge", "step/ship/failed"),)),
     )
 
@@ -107,6 +107,6 @@ def test_arguments_that_make_no_sense_are_named(arguments: dict[str, object], wh
 
 def test_guarantees_of_a_definition_hold_too() -> None:
     """Those that it has switched off itself."""
-    forgetful = Definition(SagaName("order"), (Step("charge"),), guarantees=Guarantees(inbox=False))
+    forgetful = Saga("order", steps=(Step("charge"),), guarantees=Guarantees(inbox=False))
 
     assert not choreo.explore(forgetful, faults=["duplicate"], max_faults=1).is_safe

@@ -12,7 +12,7 @@ from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
 from choreo.lab.simulate.campaign import simulate
 from choreo.lessons import Lesson, definition_of, lesson, lessons
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from services import catalogue
 
 ALL = lessons()
@@ -75,7 +75,7 @@ def test_without_the_fault_there_is_no_bug_to_be_seen(found: Lesson) -> None:
         assert harmless.verdict is Conclusion.SAFE
 
 
-def _without_faults(found: Lesson) -> Definition:
+def _without_faults(found: Lesson) -> Saga:
 
     return replace(found.broken, faults=replace(found.broken.faults, budget=0))
 

@@ -15,13 +15,13 @@ from choreo.compile.needs import Need, needs_of
 from choreo.compile.table import Table
 from choreo.compile.wiring import COMPILERS, wired
 from choreo.protocol.event import Fact
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.file import definition_from
 from services.sagas import order, trip
 from tests.terminal import choreo, prose
 
 
-def saga(*steps: Any, deaf: Any = (), relays: Any = (), **guarantees: bool) -> Definition:
+def saga(*steps: Any, deaf: Any = (), relays: Any = (), **guarantees: bool) -> Saga:
     """A definition; a step may be told by its name alone."""
     return definition_from(
         {
@@ -49,7 +49,7 @@ LOOSE = ("a", step("b", after=["a"]), step("c", after=["a"]))
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("definition", [order, trip, saga(*CHAIN), saga(*FORK), saga(*LOOSE)])
-def test_a_clean_definition_is_clean(definition: Definition, style: str) -> None:
+def test_a_clean_definition_is_clean(definition: Saga, style: str) -> None:
     """The lint reports no finding for correct wiring."""
     assert lint(definition, style) == []
 
@@ -300,7 +300,7 @@ def test_a_retriable_step_beside_the_pivot_is_fine() -> None:
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> Definition:
+def graphs(draw: st.DrawFn) -> Saga:
     """Any graph of a few steps, some with time-outs or a latency."""
     steps = []
     for index in range(draw(st.integers(1, 6))):
@@ -310,7 +310,7 @@ def graphs(draw: st.DrawFn) -> Definition:
     return saga(*steps)
 
 
-def table_and_needs(definition: Definition, style: str) -> tuple[Table, list[Need]]:
+def table_and_needs(definition: Saga, style: str) -> tuple[Table, list[Need]]:
     (run,) = definition.all_runs()
     table = wired(definition, run, style, lambda step: NO_SERVICE)
     return table, needs_of(table.plan, definition.steps_of(run), COMPILERS[style][1])
@@ -319,7 +319,7 @@ def table_and_needs(definition: Definition, style: str) -> tuple[Table, list[Nee
 @pytest.mark.parametrize("style", STYLES)
 @given(definition=graphs())
 @settings(max_examples=60)
-def test_what_must_be_heard_is_what_the_style_subscribes(style: str, definition: Definition) -> None:
+def test_what_must_be_heard_is_what_the_style_subscribes(style: str, definition: Saga) -> None:
     """Worked out twice, from the plan and by the style: the same, but for a row that matters with a time-out only."""
     table, needs = table_and_needs(definition, style)
     rows = {(row.seat, row.topic.name): row.topic for row in table.subscriptions}
@@ -332,7 +332,7 @@ def test_what_must_be_heard_is_what_the_style_subscribes(style: str, definition:
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("definition", [saga(*CHAIN), saga(*FORK), saga(*LOOSE), saga(step("a", timeout_ms=5), "b")])
-def test_every_row_that_a_table_lacks_is_found(style: str, definition: Definition) -> None:
+def test_every_row_that_a_table_lacks_is_found(style: str, definition: Saga) -> None:
     """Without any one required row, the lint names the consequence."""
     table, needs = table_and_needs(definition, style)
 

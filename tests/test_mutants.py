@@ -6,13 +6,13 @@ import pytest
 from choreo.compile import STYLES
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from services import catalogue
 from tests.lab_sagas import SUITE
 from tests.mutants import MUTANTS, Mutant
 
 
-def first_violation(suite: dict[str, Definition]) -> tuple[str, Report] | None:
+def first_violation(suite: dict[str, Saga]) -> tuple[str, Report] | None:
     """Return the first saga of the suite with a violation, in either style."""
     for name, definition in suite.items():
         for style in STYLES:

@@ -33,11 +33,11 @@ COMMANDS = {
 
 NOISY = """
 import atexit, os, subprocess, sys
-from choreo.saga.definition import Definition, Step
+from choreo.saga.definition import Saga, Step
 print("imported")
 os.write(1, b"imported, raw\\n")
 atexit.register(print, "the end")
-SAGA = Definition("saga", (Step("a"),))
+SAGA = Saga("saga", (Step("a"),))
 class Noisy:
     def execute(self, reference):
         print("printed")

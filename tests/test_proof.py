@@ -13,7 +13,7 @@ from choreo.compile import STYLES
 from choreo.compile.linting import lint
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
-from choreo.saga.definition import Definition, Step
+from choreo.saga.definition import Saga, Step
 from services import catalogue
 from tests.lab_sagas import EVERY_KIND, of_shape, saga, shapes
 
@@ -37,7 +37,7 @@ CASES: list[Case] = [
 ]
 
 
-def graphs() -> Iterator[Definition]:
+def graphs() -> Iterator[Saga]:
     """Every way in which up to four steps may depend on those before them, each step failing in turn, or none."""
     for count in range(2, GRAPH_STEPS_MAX + 1):
         pairs = [(first, second) for second in range(count) for first in range(second)]
@@ -102,7 +102,7 @@ class Unanswering:
         self.held -= 1
 
 
-def in_doubt() -> Iterator[Definition]:
+def in_doubt() -> Iterator[Saga]:
     """Every way in which up to three steps may depend on those before them, each in doubt in turn.
 
     Its undo works, works at the second attempt, or never works.

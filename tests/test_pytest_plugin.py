@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from choreo.lessons import lessons
-from choreo.saga.definition import Definition, SagaName, Step
+from choreo.saga.definition import Saga, Step
 from choreo.saga.file import as_toml, definition_from
 from tests.lab_sagas import SUITE
 from tests.stories import ROOT
@@ -113,10 +113,10 @@ def test_a_definition_built_in_python_is_kept_for_the_command(tmp_path: Path) ->
     status, printed = run(
         tmp_path,
         """
-from choreo.saga.definition import Definition, SagaName, Step
+from choreo.saga.definition import Saga, Step
 from choreo.saga.guarantees import Guarantees
 
-ORDER = Definition(SagaName("my order"), (Step("charge"), Step("reserve")), guarantees=Guarantees(redelivery=False))
+ORDER = Saga("my order", "charge", "reserve", guarantees=Guarantees(redelivery=False))
 
 def test_order(choreo):
     choreo.simulate(ORDER, seeds=50, faults={"drop": 0.3}, style="orchestration").assert_safe()
@@ -212,7 +212,7 @@ def test_ferries(choreo):
 
 
 @pytest.mark.parametrize("definition", [*SUITE.values(), *(each.broken for each in lessons())], ids=lambda d: d.name)
-def test_a_definition_that_is_written_reads_back_the_same(definition: Definition) -> None:
+def test_a_definition_that_is_written_reads_back_the_same(definition: Saga) -> None:
     """Every saga of the suite and of the lessons."""
     assert read_back(definition) == definition
 
@@ -220,13 +220,13 @@ def test_a_definition_that_is_written_reads_back_the_same(definition: Definition
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_any_name_can_be_written(name: str) -> None:
     """Quotes, control characters, other planes."""
-    definition = Definition(SagaName(name), (Step(name),))
+    definition = Saga(name, steps=(Step(name),))
 
     assert read_back(definition).name == name
     assert read_back(definition).steps == (replace(Step(name)),)
 
 
-def read_back(definition: Definition) -> Definition:
+def read_back(definition: Saga) -> Saga:
     return definition_from(tomllib.loads(as_toml(definition)))
 
 
@@ -331,10 +331,10 @@ def test_no_test_overwrites_what_another_has_kept(tmp_path: Path) -> None:
         tmp_path,
         """
 import pytest
-from choreo.saga.definition import Definition, SagaName, Step
+from choreo.saga.definition import Saga, Step
 
 def saga(name):
-    return Definition(SagaName("order"), (Step(name), Step("last")))
+    return Saga("order", name, "last")
 
 @pytest.mark.parametrize("name", ["a/b", "a_b", "../up"])
 def test_one(choreo, name):

@@ -24,7 +24,7 @@ from choreo.lab.simulate.campaign import Lab, rates_of, simulate
 from choreo.lab.simulate.shrink import ddmin
 from choreo.lab.simulate.simulator import Simulation
 from choreo.lessons import definition_of
-from choreo.saga.definition import Definition, FaultKind, Faults, RunOf, Step
+from choreo.saga.definition import FaultKind, Faults, RunOf, Saga, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.trace.record import encode_record
 from services import catalogue
@@ -36,15 +36,15 @@ OPENED = partial(open_services, "services")
 DISTURBED = replace(order, faults=Faults(EVERY_KIND, 2))
 
 
-def lab(definition: Definition, style: str = "choreography") -> Lab:
+def lab(definition: Saga, style: str = "choreography") -> Lab:
     return Lab(definition, style, catalogue(), rates_of(definition))
 
 
-def campaign_of(definition: Definition, seeds: int = 300, style: str = "choreography", processes: int = 1) -> Report:
+def campaign_of(definition: Saga, seeds: int = 300, style: str = "choreography", processes: int = 1) -> Report:
     return simulate(definition, style, OPENED, range(1, seeds + 1), processes=processes)
 
 
-def trace_of(definition: Definition, seed: int) -> bytes:
+def trace_of(definition: Saga, seed: int) -> bytes:
     return b"\n".join(map(encode_record, lab(definition).play(seed).records))
 
 

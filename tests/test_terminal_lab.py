@@ -273,8 +273,7 @@ def test_a_trace_of_names_that_utf_8_cannot_spell_is_written(tmp_path: Path, mon
     """As JSON spells them."""
     module = "surrogates_of_the_lab"
     (tmp_path / f"{module}.py").write_text(
-        "from choreo.saga.definition import Definition, SagaName, Step\n"
-        'saga = Definition(SagaName("\\ud800"), (Step("a\\ud800"),))\n'
+        'from choreo.saga.definition import Saga, Step\nsaga = Saga("\\ud800", steps=(Step("a\\ud800"),))\n'
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     trace = tmp_path / "trace.jsonl"

@@ -17,7 +17,7 @@ from choreo.compile.wiring import COMPILERS, wired
 from choreo.protocol.coordinator import Coordinator
 from choreo.protocol.dead_letter import UNREADABLE
 from choreo.protocol.event import Command, Fact, Timer
-from choreo.saga.definition import Definition, Kind, RunOf, Step
+from choreo.saga.definition import Kind, RunOf, Saga, Step
 from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
 from choreo.saga.plan import Plan
 
@@ -42,7 +42,7 @@ class Finding(Struct, frozen=True):
     sentence: str
 
 
-def lint(definition: Definition, style: str) -> list[Finding]:
+def lint(definition: Saga, style: str) -> list[Finding]:
     """Return the defects of the wiring in this style. The definition has passed `check`."""
     found = [*_of_unknown_topics(definition)]
     for run in _distinct(definition):
@@ -52,7 +52,7 @@ def lint(definition: Definition, style: str) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _of_table(definition: Definition, run: RunOf, table: Table, collector: str) -> Iterator[Finding]:
+def _of_table(definition: Saga, run: RunOf, table: Table, collector: str) -> Iterator[Finding]:
     needs = needs_of(table.plan, definition.steps_of(run), collector)
     relays = _live_relays(definition, table)
     for need, rule, sentence in unmet(table, needs):
@@ -196,7 +196,7 @@ WHEN_OF_SAGA = {
 
 
 def _of_unheard_events(
-    definition: Definition, table: Table, needs: Iterable[Need], relays: Iterable["Relay"]
+    definition: Saga, table: Table, needs: Iterable[Need], relays: Iterable["Relay"]
 ) -> Iterator[Finding]:
     heard = {row.topic.name for row in table.subscriptions}
     for topic in dict.fromkeys(need.topic for need in needs):
@@ -209,7 +209,7 @@ def _of_unheard_events(
             yield Finding(Rule.UNHEARD_EVENT, f"wiring.relays[{relay.index}][2]", sentence)
 
 
-def _of_unknown_topics(definition: Definition) -> Iterator[Finding]:
+def _of_unknown_topics(definition: Saga) -> Iterator[Finding]:
     """Yield findings for `deaf` and `relays` rows whose topic is published in neither style."""
     wiring = definition.wiring
     if not (wiring.deaf or wiring.relays):
@@ -226,7 +226,7 @@ def _of_unknown_topics(definition: Definition) -> Iterator[Finding]:
             yield Finding(Rule.UNPUBLISHED_TOPIC, where, sentence)
 
 
-def _published(definition: Definition) -> dict[str, None]:
+def _published(definition: Saga) -> dict[str, None]:
     """Return every topic of any run in any style, in order."""
     needs = [
         need
@@ -251,13 +251,13 @@ class Relay(Struct, frozen=True):
     published: str
 
 
-def _live_relays(definition: Definition, table: Table) -> list[Relay]:
+def _live_relays(definition: Saga, table: Table) -> list[Relay]:
     rows = {(row.hearer, row.topic.name) for row in table.subscriptions}
     relays = (Relay(index, *row) for index, row in enumerate(definition.wiring.relays))
     return [relay for relay in relays if relay.step in table.plan.steps and (relay.step, relay.heard) in rows]
 
 
-def _of_rings(definition: Definition, relays: Sequence[Relay]) -> Iterator[Finding]:
+def _of_rings(definition: Saga, relays: Sequence[Relay]) -> Iterator[Finding]:
     """Yield findings for cycles of relayed topics; of cycles that share a relay, the first only."""
     left = list(relays)
     while (ring := _ring_in(left)) is not None:
@@ -285,7 +285,7 @@ def _ring_in(relays: Iterable[Relay]) -> list[str] | None:
 # Kinds
 
 
-def _of_kinds(definition: Definition, plan: Plan) -> Iterator[Finding]:
+def _of_kinds(definition: Saga, plan: Plan) -> Iterator[Finding]:
     """Yield findings for steps that may be refused after a step that cannot be compensated has succeeded."""
     lineage = Lineage(plan)
     numbers = {step.name: index for index, step in enumerate(definition.steps)}
@@ -327,12 +327,12 @@ class _NoService:
 NO_SERVICE = _NoService()
 
 
-def _distinct(definition: Definition) -> list[RunOf]:
+def _distinct(definition: Saga) -> list[RunOf]:
     """Return the runs with distinct steps."""
     return list({run.steps: run for run in definition.all_runs()}.values())
 
 
-def _where(definition: Definition, hearer: str | None, topic: str) -> str:
+def _where(definition: Saga, hearer: str | None, topic: str) -> str:
     """Return the `deaf` row that removes the subscription, or the wiring itself."""
     for index, (deaf, unheard) in enumerate(definition.wiring.deaf):
         if unheard == topic and hearer in (None, deaf):

@@ -20,7 +20,7 @@ from choreo.protocol.reaction import WAITING, Cell, Subscription, moves
 from choreo.protocol.relay import relay
 from choreo.protocol.report import OutcomeTopics
 from choreo.protocol.timed import LabPolicy, StepPolicy
-from choreo.saga.definition import Definition, RunOf, Wiring, plan_of_steps
+from choreo.saga.definition import RunOf, Saga, Wiring, plan_of_steps
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
@@ -29,7 +29,7 @@ from choreo.saga.service import ServiceOf
 COMPILERS = {"choreography": (choreography, Coordinator.NAME), "orchestration": (orchestration, Orchestrator.NAME)}
 
 
-def wired(definition: Definition, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
+def wired(definition: Saga, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
     """Return the table of a run; `again` is the run that a repeated request would start.
 
     Raises `ValueError` if the steps form a cycle.

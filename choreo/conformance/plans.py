@@ -13,7 +13,7 @@ from choreo.conformance.parsed_trace import Line, NotOfThisSaga, RunTold
 from choreo.invariants.known import RunModel, events_max_of, known_of, known_run_of
 from choreo.protocol.event import Timer
 from choreo.protocol.relay import HOPS_MAX
-from choreo.saga.definition import Definition, Kind, RunOf
+from choreo.saga.definition import Kind, RunOf, Saga
 from choreo.saga.file.errors import one_of, quoted, suggestion
 
 SUCCEEDED, UPDATED = "step.succeeded", "step.updated"
@@ -23,7 +23,7 @@ TIMERS = frozenset(f"{scope}.{timer}" for scope in ("saga", "step") for timer in
 class Defined:
     """Plans from a definition: that of the run with this id and saga, of any run of this saga, or of all steps."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Saga) -> None:
         self._name = definition.name
         self._runs = known_of(definition).runs
         self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values()))}

@@ -16,7 +16,7 @@ from choreo.invariants.checkers import INVARIANTS, Broken
 from choreo.invariants.history import History, RunFacts, StepFacts
 from choreo.invariants.known import Known, RunModel, minima_of
 from choreo.invariants.monitor import Monitor
-from choreo.saga.definition import Definition, Kind
+from choreo.saga.definition import Kind, Saga
 
 NO_FACTS: Mapping[str, RunFacts] = MappingProxyType({})
 OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10", "S11", "L5")]
@@ -62,7 +62,7 @@ class CheckReport(Struct, frozen=True):
         return not self.deviations
 
 
-def check(told: ParsedTrace, definition: Definition | None = None) -> CheckReport:
+def check(told: ParsedTrace, definition: Saga | None = None) -> CheckReport:
     """Check a trace against every invariant. Raises `NotOfThisSaga` if it mentions a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.protocol.relay import HOPS_MAX
-from choreo.saga.definition import Definition, Kind, RunOf
+from choreo.saga.definition import Kind, RunOf, Saga
 from choreo.saga.plan import Plan
 
 EVENTS_OF_A_STEP, EVENTS_OF_A_SAGA = 8, 8
@@ -44,7 +44,7 @@ class Known(Struct, frozen=True):
     has_causes: bool = True
 
 
-def known_of(definition: Definition) -> Known:
+def known_of(definition: Saga) -> Known:
     """Return the model of a definition's runs, which are named `run-1`, `run-2`, … and `run-1-again`."""
     runs = {}
     for number, spec in enumerate(definition.all_runs(), start=1):
@@ -55,7 +55,7 @@ def known_of(definition: Definition) -> Known:
     return Known(runs, minima_of(definition))
 
 
-def known_run_of(definition: Definition, spec: RunOf) -> RunModel:
+def known_run_of(definition: Saga, spec: RunOf) -> RunModel:
     """Return the model of one run of a definition."""
     plan, steps = definition.plan_of(spec), definition.steps_of(spec)
     attempts = sum(step.attempts for step in steps)
@@ -70,7 +70,7 @@ def known_run_of(definition: Definition, spec: RunOf) -> RunModel:
     )
 
 
-def minima_of(definition: Definition) -> dict[str, int]:
+def minima_of(definition: Saga) -> dict[str, int]:
     """Return the minimum of each resource that has one."""
     return {name: resource.minimum for name, resource in definition.resources.items() if resource.minimum is not None}
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from choreo.lab.simulate.campaign import rates_of
 from choreo.lab.simulate.faults import RATE, USUAL
-from choreo.saga.definition import Definition, FaultKind, Faults
+from choreo.saga.definition import FaultKind, Faults, Saga
 from choreo.saga.file.errors import quoted, suggestion
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.usage import UsageError
@@ -17,7 +17,7 @@ from choreo.saga.usage import UsageError
 BUDGET_MAX = 20
 
 
-def with_guarantees(definition: Definition, on: list[str] | None, off: list[str] | None) -> Definition:
+def with_guarantees(definition: Saga, on: list[str] | None, off: list[str] | None) -> Saga:
     """Return the definition with these guarantees switched on and off. Raises `UsageError`."""
     changes: dict[str, bool] = {}
     for names, value, where in ((on, True, "--with"), (off, False, "--without")):
@@ -31,7 +31,7 @@ def with_guarantees(definition: Definition, on: list[str] | None, off: list[str]
     return replace(definition, guarantees=replace(definition.guarantees, **changes)) if changes else definition
 
 
-def with_faults(definition: Definition, kinds: list[str] | None, budget: int | None) -> Definition:
+def with_faults(definition: Saga, kinds: list[str] | None, budget: int | None) -> Saga:
     """Return the definition with these kinds of faults, and that budget. Raises `UsageError`."""
     faults = definition.faults
     if kinds is not None:
@@ -45,7 +45,7 @@ def with_faults(definition: Definition, kinds: list[str] | None, budget: int | N
     return replace(definition, faults=faults)
 
 
-def rates(definition: Definition, given: list[str] | None) -> Mapping[FaultKind, float]:
+def rates(definition: Saga, given: list[str] | None) -> Mapping[FaultKind, float]:
     """Return the rates of `--faults drop=0.05,crash=0.1`, or the usual ones. Raises `UsageError`."""
     return rates_of(definition) if given is None else rates_in(given)
 
@@ -85,7 +85,7 @@ def _split(words: list[str] | None) -> list[str]:
     return [part.strip() for word in words or () for part in word.split(",") if part.strip()]
 
 
-def with_services(definition: Definition, module: object) -> Definition:
+def with_services(definition: Saga, module: object) -> Saga:
     """Return the definition; with given services, each step without a `service` gets the one of its own name."""
     if module is None:
         return definition

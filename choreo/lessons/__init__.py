@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.file import definition_from
 
 SUFFIX = ".toml"
@@ -46,8 +46,8 @@ class Variant(Struct, frozen=True):
 
     text: str
     invariants: tuple[str, ...]
-    broken: Definition
-    mended: Definition
+    broken: Saga
+    mended: Saga
 
 
 class Lesson(Struct, frozen=True):
@@ -55,8 +55,8 @@ class Lesson(Struct, frozen=True):
 
     number: int
     words: Words
-    broken: Definition
-    mended: Definition
+    broken: Saga
+    mended: Saga
     twin: Variant | None = None
 
     @property
@@ -85,7 +85,7 @@ def lesson(number: int) -> Lesson:
     return Lesson(number, words, definition_from(table), definition_from(merged(table, mended)), _twin(table, twin))
 
 
-def definition_of(number: int, is_mended: bool) -> Definition:
+def definition_of(number: int, is_mended: bool) -> Saga:
     """Return the saga of a lesson, buggy or fixed. Raises `LookupError`."""
     return lesson(number).mended if is_mended else lesson(number).broken
 

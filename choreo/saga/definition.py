@@ -1,18 +1,18 @@
-"""Definition of a saga: its steps, the runs to start, the guarantees, and the faults.
+"""A saga as a value: its steps with their policies, the guarantees, the runs to start, and the faults.
 
-Laws: plain frozen values, the same whether read from TOML or built in Python. `check` tests their consistency; each
-error names the key, the expected value and the actual one.
+Laws: plain frozen values, the same whether read from TOML, built in Python or made from step names. `check` tests their
+consistency; each error names the key, the expected value and the actual one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, StructMeta
 from msgspec.structs import replace
 
 from choreo.saga.guarantees import ALL_ON, Guarantees
-from choreo.saga.plan import Plan, plan_of_graph
+from choreo.saga.plan import Itinerary, Plan, plan, plan_of_graph
 
 
 class Kind(StrEnum):
@@ -119,28 +119,76 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     crash_points: tuple[CrashPoint, ...] = tuple(CrashPoint)
 
 
-class SagaName(Struct, frozen=True, forbid_unknown_fields=True):
+class SagaType(StructMeta):
+    """Metaclass of `Saga`: the constructor takes the table of steps as positional arguments."""
+
+    def __call__(cls, name: str, *table: Any, **fields: Any) -> Any:  # noqa: N805  # a metaclass: its instances are classes
+        if table:
+            from choreo.saga.table import steps_of_table  # a saga read from a file needs no table
+
+            if "steps" in fields:
+                raise TypeError("Saga: expected a table of steps, or steps=, got both")
+            fields["steps"] = steps_of_table(table)
+        return super().__call__(name=name, **fields)
+
+
+class Saga(Struct, frozen=True, kw_only=True, metaclass=SagaType):
+    """A saga: its steps with kinds and policies, the guarantees, and what the laboratory adds.
+
+    Built in Python as a table, `Saga("order", Orders.place, parallel(Payments.charge, Stock.reserve))`, with `steps=`,
+    a tuple of `Step`, read from TOML (`from_toml`), or made from step names (`of`). docs/reference/definition.md
+    explains each field; `resources`, `runs`, `wiring` and `faults` are for the laboratory.
+    """
+
     name: str
-
-
-class Definition(Struct, frozen=True, forbid_unknown_fields=True):
-    """The complete definition. In TOML, the steps are `[[step]]` and the runs `[[run]]`."""
-
-    saga: SagaName
-    steps: tuple[Step, ...] = field(default=(), name="step")
+    steps: tuple[Step, ...] = ()
     resources: dict[str, Resource] = {}
-    runs: tuple[RunOf, ...] = field(default=(), name="run")
+    runs: tuple[RunOf, ...] = ()
     guarantees: Guarantees = ALL_ON
     wiring: Wiring = Wiring()
     faults: Faults = Faults()
+    itinerary: Itinerary | None = None
+    """The step names of a saga made by `of`, whose steps have the default policy; None for every other saga."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            *table: Any,
+            steps: tuple[Step, ...] = (),
+            resources: Mapping[str, Resource] = ...,
+            runs: tuple[RunOf, ...] = (),
+            guarantees: Guarantees = ALL_ON,
+            wiring: Wiring = ...,
+            faults: Faults = ...,
+            itinerary: Itinerary | None = None,
+        ) -> None: ...
+
+    @classmethod
+    def of(cls, itinerary: Itinerary, name: str = "saga") -> "Saga":
+        """Return the saga of a list of step names; a nested tuple is a group that runs in parallel."""
+        return cls(name=name, itinerary=itinerary)
+
+    @classmethod
+    def from_toml(cls, path: str) -> "Saga":
+        """Read a saga from a TOML file. Raises `WrongDefinition`, which names the key, the expected and the actual."""
+        from choreo.saga.file import read_toml  # the reader of files is seldom needed
+
+        return read_toml(path)
 
     @property
-    def name(self) -> str:
-        return self.saga.name
+    def plan(self) -> Plan:
+        """The predecessors and successors of every step; computed at each call."""
+        return plan_of_steps(self.with_after()) if self.itinerary is None else plan(self.itinerary)
 
     def all_runs(self) -> tuple[RunOf, ...]:
         """Return the runs to start; by default one, named after the saga."""
-        return self.runs or (RunOf(self.saga.name),)
+        return self.runs or (RunOf(self.name),)
+
+    def of_run(self, run: RunOf) -> "Saga":
+        """Return the saga with the steps of that run only, each with its predecessors among them."""
+        return replace(self, steps=self.steps_of(run))
 
     def steps_of(self, run: RunOf) -> tuple[Step, ...]:
         """Return the steps of a run, each with its predecessors among the steps of that run."""
@@ -164,6 +212,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(_with_after(self.steps))
 
     def plan_of(self, run: RunOf) -> Plan:
+        """Return the plan of a run."""
         return plan_of_steps(self.steps_of(run))
 
 

@@ -22,7 +22,7 @@ from choreo.laboratory import NotSafe
 if TYPE_CHECKING:
     from choreo.lab.report import Report
     from choreo.laboratory import AnySaga, AnyServices, Findings
-    from choreo.saga.definition import Definition
+    from choreo.saga.definition import Saga
 
 KEPT, INTERRUPTED = "choreo", "it was interrupted"
 NAME_MAX = 60
@@ -97,7 +97,7 @@ class Choreo:
         again = ["choreo", command, self._keep(found.definition), *words, *module]
         return Checked(found.reports, found.text(lambda report: [*again, *laboratory.options_of(report)]))
 
-    def _keep(self, definition: Definition) -> str:
+    def _keep(self, definition: Saga) -> str:
         """Write the definition to a file of this test alone, so that a command can read it."""
         from choreo.saga.file.writing import as_toml
 

@@ -29,7 +29,7 @@ from choreo.lab.model.actions import NAMES, decoded
 from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report
-from choreo.saga.definition import Definition, FaultKind
+from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.service import ServiceOf
 
 STATES_MAX = 5_000_000
@@ -70,7 +70,7 @@ class Explorer:
 
     def __init__(
         self,
-        definition: Definition,
+        definition: Saga,
         style: str,
         service_of: ServiceOf,
         is_reduced: bool = True,

@@ -7,14 +7,14 @@ A real Ctrl-C is no defect, and stops the lab.
 from choreo.invariants.checkers import Invariant
 from choreo.invariants.history import History
 from choreo.invariants.known import Known, RunModel
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.trace.record import Record
 
 CODE, TITLE = "D1", "a service raised an exception"
 CALLS = ("execute", "compensate")
 
 
-def no_defect(definition: Definition) -> Invariant:
+def no_defect(definition: Saga) -> Invariant:
     """D1: no call of a service raises an exception other than `Refused`, except for the steps that may."""
     allowed = frozenset(step.name for step in definition.steps if step.may_raise)
 

@@ -23,7 +23,7 @@ from choreo.protocol.idempotent_receiver import asks_again
 from choreo.protocol.reaction import Subscription
 from choreo.runtime.bus import Bus
 from choreo.saga.calling import fit
-from choreo.saga.definition import CrashPoint, Definition, RunOf, Step
+from choreo.saga.definition import CrashPoint, RunOf, Saga, Step
 from choreo.saga.keys import key_prefix
 from choreo.saga.lookup import known_services
 from choreo.saga.outcome import Outcome
@@ -80,7 +80,7 @@ class RunOfWorld(Struct, frozen=True, eq=False):
 class World:
     """The current state: the `cells` of each run, and the resource store; only `deliver` changes them."""
 
-    def __init__(self, definition: Definition, style: str, service_of: ServiceOf) -> None:
+    def __init__(self, definition: Saga, style: str, service_of: ServiceOf) -> None:
         """Build the world.
 
         Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NotSnapshotable`.
@@ -236,7 +236,7 @@ def _address(row: Subscription) -> str:
     return f"{row.seat}<{row.topic.name}"
 
 
-def _specs(definition: Definition) -> list[tuple[Run, RunOf, bool]]:
+def _specs(definition: Saga) -> list[tuple[Run, RunOf, bool]]:
     """Return every possible run: those to start, each followed by the run that a repeated request would start."""
     specs: list[tuple[Run, RunOf, bool]] = []
     for number, spec in enumerate(definition.all_runs(), start=1):
@@ -259,7 +259,7 @@ def _locks(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in steps for name in step.locks))
 
 
-def simulated_steps(definition: Definition) -> tuple[str, ...]:
+def simulated_steps(definition: Saga) -> tuple[str, ...]:
     """Return the names of the steps without a service of the author."""
     return tuple(step.name for step in definition.steps if is_simulated(step))
 
@@ -268,7 +268,7 @@ def is_simulated(step: Step) -> bool:
     return step.service is None or step.service == SIMULATED_SERVICE
 
 
-def _inner_services(definition: Definition, service_of: ServiceOf) -> dict[str, Service | None]:
+def _inner_services(definition: Saga, service_of: ServiceOf) -> dict[str, Service | None]:
     """Return the author's service of each step that names one."""
     names = {
         step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)

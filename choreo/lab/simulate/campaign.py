@@ -26,7 +26,7 @@ from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Ve
 from choreo.lab.simulate.shrink import ddmin
 from choreo.lab.simulate.simulator import Fired, Simulation
 from choreo.runtime.process import leave_when_forked
-from choreo.saga.definition import Definition, FaultKind
+from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.raised import CtrlC, Interrupted
 from choreo.saga.service import ServiceOf
 from choreo.trace.record import Record
@@ -93,7 +93,7 @@ class Tally(Struct):
 class Lab:
     """One definition in one style, set up once; plays history after history."""
 
-    def __init__(self, definition: Definition, style: str, service_of: ServiceOf, rates: Rates) -> None:
+    def __init__(self, definition: Saga, style: str, service_of: ServiceOf, rates: Rates) -> None:
         self.definition = definition
         self.world = World(definition, style, service_of)
         self.monitor = Monitor(known_of(definition), invariants_of(definition))
@@ -136,7 +136,7 @@ class Lab:
         return self.play(history.seed, ddmin(script, breaks))
 
 
-def invariants_of(definition: Definition) -> tuple[Invariant, ...]:
+def invariants_of(definition: Saga) -> tuple[Invariant, ...]:
     """Return the invariants that every history is checked against."""
     return (*INVARIANTS, no_defect(definition))
 
@@ -147,7 +147,7 @@ def brought_forward(script: Sequence[Verdict], verdict: Verdict) -> list[Verdict
     return [*rest, replace(verdict, copy=0)]
 
 
-def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
+def rates_of(definition: Saga, rates: Rates | None = None) -> Rates:
     """Return the rates to simulate with: those given, or the usual one for each kind that the definition names.
 
     If it names none: for each of the usual kinds.
@@ -155,7 +155,7 @@ def rates_of(definition: Definition, rates: Rates | None = None) -> Rates:
     return dict.fromkeys(definition.faults.kinds or USUAL, RATE) if rates is None else rates
 
 
-def faults_until_ms(definition: Definition) -> int:
+def faults_until_ms(definition: Saga) -> int:
     """Return the length of the fault period in virtual ms: all runs start, and the slowest path takes its time."""
     starts = [run.start_ms + (run.ask_again_ms or 0) for run in definition.runs]
     slowness = 0
@@ -167,7 +167,7 @@ def faults_until_ms(definition: Definition) -> int:
 
 
 def simulate(
-    definition: Definition,
+    definition: Saga,
     style: str,
     open_services: OpenServices,
     seeds: range,
@@ -220,7 +220,7 @@ def simulate(
 
 
 def _parts(
-    definition: Definition, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
+    definition: Saga, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
 ) -> Iterator[Tally]:
     """Yield the tallies of the seeds, part by part, in order."""
     tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
@@ -269,7 +269,7 @@ HERE: list[Lab] = []
 """In a process of the pool: its lab."""
 
 
-def _set_up(definition: Definition, style: str, open_services: OpenServices, rates: Rates) -> None:
+def _set_up(definition: Saga, style: str, open_services: OpenServices, rates: Rates) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for the results
     CtrlC.raises = Interrupted
     leave_when_forked()

@@ -6,7 +6,7 @@ inconsistency: the key, the expected value and the actual one.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from choreo.saga.definition import Definition, Fails, Kind, Milliseconds, Resource, RunOf, Step
+from choreo.saga.definition import Fails, Kind, Milliseconds, Resource, RunOf, Saga, Step
 from choreo.saga.file.errors import WrongDefinition, key_in, one_of, quoted, suggestion, told
 from choreo.saga.plan import DEPENDENCIES_MAX, Plan
 from choreo.saga.roles import CLIENT, COORDINATOR, IDEMPOTENT_RECEIVER, ORCHESTRATOR
@@ -21,13 +21,13 @@ COLLECTORS = (COORDINATOR, ORCHESTRATOR, CLIENT)
 WHY_MAX = 300
 
 
-def check(definition: Definition) -> None:
+def check(definition: Saga) -> None:
     """Raise `WrongDefinition` for the first inconsistency."""
     for complaint in _complaints(definition):
         raise WrongDefinition(complaint)
 
 
-def _complaints(definition: Definition) -> Iterator[str]:
+def _complaints(definition: Saga) -> Iterator[str]:
     """Yield the inconsistencies. Use the first only: each check relies on those before it."""
     steps = [step.name for step in definition.steps]
     yield from _of_steps(definition.steps, steps)
@@ -88,7 +88,7 @@ def _of_fails(where: str, fails: Fails) -> Iterator[str]:
 # Resources
 
 
-def _of_resources(definition: Definition) -> Iterator[str]:
+def _of_resources(definition: Saga) -> Iterator[str]:
     resources = definition.resources
     for name, resource in resources.items():
         yield from _of_resource(key_in("resources", name), resource)
@@ -122,7 +122,7 @@ def _unknown_resource(where: str, name: str, resources: Mapping[str, Resource]) 
         yield f"{where}: expected a resource ({known}), got {quoted(name)}{suggestion(name, resources)}"
 
 
-def _of_effects(definition: Definition) -> Iterator[str]:
+def _of_effects(definition: Saga) -> Iterator[str]:
     """Require a numeric initial value, and numeric writes, of each resource that an effect adds to."""
     resources = definition.resources
     added_to = {name for step in definition.steps for name in step.effect}
@@ -155,7 +155,7 @@ def _of_runs(runs: Sequence[RunOf], steps: Sequence[str]) -> Iterator[str]:
             yield from _repeated((f"{where}.steps", ""), run.steps)
 
 
-def _of_wiring(definition: Definition, steps: Sequence[str]) -> Iterator[str]:
+def _of_wiring(definition: Saga, steps: Sequence[str]) -> Iterator[str]:
     hearers = (*steps, *COLLECTORS)
     for key, rows, known in (("deaf", definition.wiring.deaf, hearers), ("relays", definition.wiring.relays, steps)):
         for index, (name, *_) in enumerate(rows):
@@ -163,7 +163,7 @@ def _of_wiring(definition: Definition, steps: Sequence[str]) -> Iterator[str]:
                 yield f"wiring.{key}[{index}][0]: {_expected_one('a step', name, known)}"
 
 
-def _of_faults(definition: Definition, steps: Sequence[str]) -> Iterator[str]:
+def _of_faults(definition: Saga, steps: Sequence[str]) -> Iterator[str]:
     yield from _outside("faults.budget", definition.faults.budget, 0, BUDGET_MAX)
     hearers = (*steps, *COLLECTORS, IDEMPOTENT_RECEIVER)
     yield from _unknown("faults.hearers", definition.faults.hearers or (), frozenset(hearers), hearers, "a participant")
@@ -172,7 +172,7 @@ def _of_faults(definition: Definition, steps: Sequence[str]) -> Iterator[str]:
 # The order of the steps, and their kinds
 
 
-def _of_graphs(definition: Definition) -> Iterator[str]:
+def _of_graphs(definition: Saga) -> Iterator[str]:
     """Check the graph of steps of each run: two runs may be of different sagas."""
     distinct = {run.steps: (index, run) for index, run in reversed([*enumerate(definition.all_runs())])}
     for steps, (index, run) in distinct.items():
@@ -180,7 +180,7 @@ def _of_graphs(definition: Definition) -> Iterator[str]:
         yield from _of_graph(definition, run, where)
 
 
-def _of_graph(definition: Definition, run: RunOf, where: str) -> Iterator[str]:
+def _of_graph(definition: Saga, run: RunOf, where: str) -> Iterator[str]:
     dependencies = sum(len(step.after or ()) for step in definition.steps_of(run))
     if dependencies > DEPENDENCIES_MAX:
         yield f"{where}: expected at most {DEPENDENCIES_MAX} predecessors of all steps together, got {dependencies}"
@@ -193,7 +193,7 @@ def _of_graph(definition: Definition, run: RunOf, where: str) -> Iterator[str]:
     yield from _of_kinds(definition, plan)
 
 
-def _of_kinds(definition: Definition, plan: Plan) -> Iterator[str]:
+def _of_kinds(definition: Saga, plan: Plan) -> Iterator[str]:
     """Require compensatable steps, then at most one pivot, then retriable ones, on every path."""
     by_name = {step.name: (index, step.kind) for index, step in enumerate(definition.steps)}
     kinds = [by_name[name][1] for name in plan.steps]

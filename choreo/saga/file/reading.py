@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.file.checking import check
+from choreo.saga.file.document import Document, document_of, saga_of
 from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
 from choreo.saga.file.schema import departure, in_words
 from choreo.saga.file.toml import NotToml, parse_toml
@@ -28,7 +29,7 @@ LESSON = re.compile(r"lesson-(?P<number>[0-9]{1,4})(?P<mended>-mended)?", re.ASC
 IN_A_MODULE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)")
 LESSONS = "choreo.lessons"
 
-OpenLesson = Callable[[str], Definition]
+OpenLesson = Callable[[str], Saga]
 
 
 def is_definition(word: str) -> bool:
@@ -36,7 +37,7 @@ def is_definition(word: str) -> bool:
     return word.endswith(SUFFIX) or bool(LESSON.fullmatch(word) or IN_A_MODULE.fullmatch(word))
 
 
-def open_lesson(name: str) -> Definition:
+def open_lesson(name: str) -> Saga:
     """Return the definition of `lesson-N` or `lesson-N-mended`.
 
     The lessons are built from definitions, so they stand above this module; they are imported by name when they are
@@ -46,7 +47,7 @@ def open_lesson(name: str) -> Definition:
     if named is None:
         raise WrongDefinition(f"{quoted(name)}: expected lesson-N or lesson-N-mended")
     try:
-        definition_of: Callable[[int, bool], Definition] = import_module(LESSONS).definition_of
+        definition_of: Callable[[int, bool], Saga] = import_module(LESSONS).definition_of
     except (ImportError, AttributeError) as error:
         raise WrongDefinition(f"{name}: expected the lessons in {LESSONS}, got {_in_a_line(error)}") from None
     try:
@@ -57,31 +58,36 @@ def open_lesson(name: str) -> Definition:
         raise WrongDefinition(f"{name}: expected a lesson that exists, got {_in_a_line(error)}") from None
 
 
-def read_definition(source: str, open_lesson: OpenLesson = open_lesson) -> Definition:
+def read_definition(source: str, open_lesson: OpenLesson = open_lesson) -> Saga:
     """Return the definition in a TOML file, at `module:attribute`, or of a lesson. Raises `WrongDefinition`."""
     if LESSON.fullmatch(source):
         return _definition_in(source, open_lesson(source))
     if not source.endswith(SUFFIX) and (named := IN_A_MODULE.fullmatch(source)):
         return _definition_in(source, _attribute(source, named["module"], named["attribute"]))
-    return definition_from(_table(source, _text(source)))
+    return read_toml(source)
 
 
-def definition_from(table: Mapping[str, Any]) -> Definition:
+def read_toml(path: str) -> Saga:
+    """Return the definition in a TOML file. Raises `WrongDefinition`."""
+    return definition_from(_table(path, _text(path)))
+
+
+def definition_from(table: Mapping[str, Any]) -> Saga:
     """Return the definition in a parsed TOML table. Raises `WrongDefinition`."""
     try:
-        definition = msgspec.convert(table, Definition, strict=True)
+        definition = saga_of(msgspec.convert(table, Document, strict=True))
     except (msgspec.ValidationError, RecursionError) as error:
-        raise WrongDefinition(departure(table, Definition) or in_words(str(error))) from None
+        raise WrongDefinition(departure(table, Document) or in_words(str(error))) from None
     check(definition)
     return definition
 
 
-def _definition_in(source: str, found: object) -> Definition:
+def _definition_in(source: str, found: object) -> Saga:
     """Return a definition built in Python, checked like one from a file: its types are unchecked so far."""
-    if not isinstance(found, Definition):
-        raise WrongDefinition(f"{source}: expected a Definition, got a value of type {type(found).__name__}")
+    if not isinstance(found, Saga):
+        raise WrongDefinition(f"{source}: expected a Saga, got a value of type {type(found).__name__}")
     try:
-        table = msgspec.to_builtins(found)
+        table = msgspec.to_builtins(document_of(found))
     except Exception as error:  # the value comes from outside, and may raise any exception
         raise WrongDefinition(f"{source}: expected plain values, got {_in_a_line(error)}") from None
     return definition_from(table)
@@ -98,7 +104,7 @@ def _attribute(source: str, module: str, attribute: str) -> object:
     try:
         found: object = attrgetter(attribute)(imported)
     except AttributeError:
-        names = [name for name, value in vars(imported).items() if isinstance(value, Definition)]
+        names = [name for name, value in vars(imported).items() if isinstance(value, Saga)]
         alike = suggestion(attribute, names)
         raise WrongDefinition(
             f"{source}: expected a definition in {module}, got no {quoted(attribute)}{alike}"

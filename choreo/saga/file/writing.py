@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
+from choreo.saga.file.document import document_of
 
 
-def as_toml(definition: Definition) -> str:
+def as_toml(definition: Saga) -> str:
     """Return the TOML file of a definition. Tables equal to the default are omitted; steps are written in full."""
-    table: dict[str, Any] = msgspec.to_builtins(definition)
-    default: dict[str, Any] = msgspec.to_builtins(Definition(definition.saga))
+    table: dict[str, Any] = msgspec.to_builtins(document_of(definition))
+    default: dict[str, Any] = msgspec.to_builtins(document_of(Saga(definition.name)))
     return "\n".join(_lines(table, default))
 
 

@@ -22,7 +22,7 @@ from choreo.conformance import (
     read_trace,
 )
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.file import WrongDefinition, read_definition
 from choreo.saga.usage import UsageError
 from choreo.terminal.commands.check_journal import check_journal
@@ -111,9 +111,7 @@ def _only(*others: tuple[str, str | None]) -> None:
             raise UsageError(where, f"expected it without --journal, got {value!r}")
 
 
-def _judge(
-    trace: str, form: Form, mapping: Mapping | None, definition: Definition | None
-) -> tuple[ParsedTrace, CheckReport]:
+def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Saga | None) -> tuple[ParsedTrace, CheckReport]:
     try:
         with opened(trace) as lines:
             told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
@@ -124,7 +122,7 @@ def _judge(
         raise UsageError("TRACE", f"expected a file that can be read, got {trace!r} ({error.strerror})") from None
 
 
-def _definition(source: str) -> Definition:
+def _definition(source: str) -> Saga:
     try:
         return read_definition(source)
     except WrongDefinition as error:
@@ -157,7 +155,7 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
 # Text
 
 
-def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> None:
+def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
     read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
@@ -176,7 +174,7 @@ def _ended(outcome: str) -> str:
     return "without an outcome" if outcome == "none" else outcome
 
 
-def _notes(told: ParsedTrace, definition: Definition | None) -> Iterator[str]:
+def _notes(told: ParsedTrace, definition: Saga | None) -> Iterator[str]:
     """Yield the basis of the verdict, and the checks that were not made."""
     for disorder in told.disorder[:1]:
         others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
@@ -207,7 +205,7 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 # JSON
 
 
-def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> dict[str, Any]:
+def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> dict[str, Any]:
     deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
     return {
         "trace": trace,

@@ -23,7 +23,7 @@ from choreo.render.history_mermaid import history_mermaid
 from choreo.render.history_view import history_diagram
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.storage.copying import NotSnapshotable
@@ -187,7 +187,7 @@ def _check_trace(trace: Path, seed: int | None, style: Shown) -> None:
 
 
 def _show(
-    screen: Screen, read: Definition, report: Report, budget: int | None, again: str, json: bool, mermaid: bool
+    screen: Screen, read: Saga, report: Report, budget: int | None, again: str, json: bool, mermaid: bool
 ) -> None:
     if json:
         screen.json(report.as_json())

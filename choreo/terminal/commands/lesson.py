@@ -18,7 +18,7 @@ from choreo.lessons import Lesson, lesson, lessons
 from choreo.recorder import Scenario
 from choreo.render.report import show_counterexample
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.terminal.comparison import Comparison, compare
@@ -83,7 +83,7 @@ def _list(screen: Screen, json: bool) -> None:
 class Pair:
     """Results of the explorer for a saga with its bug and without."""
 
-    def __init__(self, broken: Definition, mended: Definition, style: str) -> None:
+    def __init__(self, broken: Saga, mended: Saga, style: str) -> None:
         self.broken = _explore(broken, style)
         self.mended = _explore(mended, style)
         self.budget = mended.faults.budget if mended.faults.kinds else 0
@@ -167,7 +167,7 @@ def _bug(screen: Screen, report: Report) -> None:
     show_counterexample(screen, report)
 
 
-def _explore(definition: Definition, style: str) -> Report:
+def _explore(definition: Saga, style: str) -> Report:
     return Explorer(definition, style, open_services(SERVICES)).explore()
 
 

@@ -5,7 +5,7 @@ import typer
 from choreo.compile.linting import Finding, lint
 from choreo.lab.options import with_services
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.panels import BREAK_AND_PROVE
@@ -41,7 +41,7 @@ def _plain(finding: Finding) -> dict[str, str]:
     return {"rule": finding.rule.value, "where": finding.where, "sentence": finding.sentence}
 
 
-def _show(screen: Screen, definition: Definition, style: str, found: list[Finding]) -> None:
+def _show(screen: Screen, definition: Saga, style: str, found: list[Finding]) -> None:
     count = f"{len(found)} finding{'' if len(found) == 1 else 's'}" if found else "nothing found"
     screen.one_line((f"{screen.name(definition.name)}, {style}", TITLE), f": {count}")
     for finding in found:

@@ -1,4 +1,4 @@
-"""Definition in place of steps: converted to the itinerary of its first run, for the in-process runner.
+"""Saga in place of steps: converted to the itinerary of its first run, for the in-process runner.
 
 Laws: that runner has neither time, faults nor free choices, and no point of no return. A definition that it cannot run
 as written is wrong use; the error points to `choreo simulate`.
@@ -11,7 +11,7 @@ from choreo.analysis.naming import enumerated
 from choreo.lab.options import with_services
 from choreo.recorder import Scenario
 from choreo.render.names import shown
-from choreo.saga.definition import Definition, Fails, Kind, Step
+from choreo.saga.definition import Fails, Kind, Saga, Step
 from choreo.saga.file import WrongDefinition, read_definition
 from choreo.saga.file.reading import is_definition
 from choreo.saga.plan import Itinerary, Plan, plan
@@ -21,7 +21,7 @@ from choreo.terminal.options.arguments import SIMULATED, one_of, read_saga
 DEFINITION = "DEFINITION"
 
 
-def open_definition(source: str) -> Definition:
+def open_definition(source: str) -> Saga:
     """Open the definition that the command line names. Raises `UsageError`."""
     try:
         return read_definition(source)
@@ -45,7 +45,7 @@ def read_steps(
     return _saga(with_services(definition, services), fail, fail_compensation)
 
 
-def _saga(definition: Definition, fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
+def _saga(definition: Saga, fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
     run = definition.all_runs()[0]
     steps = {step.name: step for step in definition.steps_of(run)}
     itinerary = itinerary_of(definition.plan_of(run))

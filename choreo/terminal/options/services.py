@@ -12,7 +12,7 @@ from choreo.api import NoServices, open_services
 from choreo.compile import STYLES
 from choreo.lab.model.world import World, is_simulated
 from choreo.saga.calling import UnfitService
-from choreo.saga.definition import Definition
+from choreo.saga.definition import Saga
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.modules import SERVICES
 from choreo.saga.service import ServiceOf
@@ -39,7 +39,7 @@ def open_given(module: str | None) -> ServiceOf:
         raise UsageError(OPTION, str(error).removeprefix("services: ")) from None
 
 
-def check_names(definition: Definition, module: str | None) -> None:
+def check_names(definition: Saga, module: str | None) -> None:
     """Check that the module has the services that the definition names. Raises `UsageError`."""
     service_of = open_given(module)
     try:
@@ -49,7 +49,7 @@ def check_names(definition: Definition, module: str | None) -> None:
         raise UsageError(OPTION, f"{error}{in_module(module)}") from None
 
 
-def check_services(definition: Definition, module: str | None) -> None:
+def check_services(definition: Saga, module: str | None) -> None:
     """Check the same, and that the services can be copied, as the laboratory requires. Raises `UsageError`."""
     service_of = open_given(module)
     try:
