@@ -18,7 +18,8 @@ from choreo.protocol.reaction import Subscription
 from choreo.render.served import simulated_of
 from choreo.runtime.in_memory import NoOutcome
 from choreo.runtime.origins import new_origin
-from choreo.saga.plan import Itinerary, Plan
+from choreo.saga.definition import Saga
+from choreo.saga.plan import Plan
 from choreo.saga.service import ServiceOf
 
 SAGA_ID = "saga-1"
@@ -28,9 +29,9 @@ Seen = Callable[[int, Event], None]
 
 
 class Scenario(NamedTuple):
-    """Input of a recording: the saga to run, and the faults to inject."""
+    """Input of a recording: the saga to run, its plan, and the faults to inject."""
 
-    itinerary: Itinerary
+    saga: Saga
     plan: Plan
     fail_step: str | None = None
     fail_compensation: str | None = None
@@ -39,11 +40,11 @@ class Scenario(NamedTuple):
 
 
 def record(
-    saga: Scenario, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None
+    scenario: Scenario, style: str, service_of: ServiceOf, down: str | None = None, seen: Seen | None = None
 ) -> Recording:
     """Run the saga once and record it; `down` names a participant that receives no event."""
-    services = {step: service_of(step) for step in saga.plan.steps}
-    table = STYLES[style](saga.plan, services.__getitem__)
+    services = {step: service_of(step) for step in scenario.plan.steps}
+    table = STYLES[style](scenario.saga, services.__getitem__)
     nothing: list[dict[str, None]] = [{} for _ in table.cells]
     recording = Recording(style, table, services, [], [], nothing, [{} for _ in table.cells], origin=new_origin())
     recording.simulated = simulated_of(service_of)
@@ -64,5 +65,7 @@ def record(
 
     runner = compose_rewritten(services.__getitem__, rewrite, publish, recording.origin)
     with suppress(NoOutcome):  # without an outcome event, the recording reports that there is none
-        recording.outcome = runner.execute(SAGA_ID, saga.itinerary, saga.fail_step, saga.fail_compensation, style)
+        recording.outcome = runner.execute(
+            SAGA_ID, scenario.saga, scenario.fail_step, scenario.fail_compensation, style
+        )
     return recording

@@ -18,6 +18,7 @@ from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Command, Event, Fact, Run
 from choreo.protocol.reaction import Subscription
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.definition import Saga
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, Plan, plan
@@ -366,7 +367,7 @@ def deliver(
 
     fail_position = None if mishap.fail_step is None else compiled.position_of(mishap.fail_step)
     run = Run("run-1", "saga-1", "test.1.", fail_position, mishap.fail_compensation)
-    scheduler = AnyOrder(style(compiled, ledger.service_of), run, causal, late, observe)
+    scheduler = AnyOrder(style(Saga.of(itinerary), ledger.service_of), run, causal, late, observe)
     scheduler.deliver_all(order)
     return ParsedTrace(compiled, scheduler.published, ledger, standing)
 
@@ -381,7 +382,7 @@ def blocked_by(plan: Plan, stuck: Iterable[int]) -> list[int]:
 
 
 def table_of(style: str, itinerary: Itinerary, ledger: Ledger | None = None) -> Table:
-    return STYLES[style](plan(itinerary), (ledger or Ledger()).service_of)
+    return STYLES[style](Saga.of(itinerary), (ledger or Ledger()).service_of)
 
 
 def positions_of(events: Iterable[Event], fact: Fact | Command) -> list[int]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from choreo.analysis.recording import Recording
 from choreo.recorder import Scenario, record
+from choreo.saga.definition import Saga
 from choreo.saga.plan import Itinerary, plan
 from choreo.terminal.app import app
 from tests.stories import Ledger
@@ -68,7 +69,7 @@ def on_a_terminal(*arguments: str, **more: str) -> str:
 
 
 def saga_of(itinerary: Itinerary, fail_step: str | None = None, fail_compensation: str | None = None) -> Scenario:
-    return Scenario(itinerary, plan(itinerary), fail_step, fail_compensation)
+    return Scenario(Saga.of(itinerary), plan(itinerary), fail_step, fail_compensation)
 
 
 def recorded(

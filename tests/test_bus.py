@@ -13,8 +13,9 @@ from choreo.protocol.event import Event, Fact, Run, Topic
 from choreo.protocol.reaction import Cell, Phase, Subscription, moves
 from choreo.runtime.bus import Bus, Cells, UnheardEvent
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.definition import Saga
 from choreo.saga.outcome import State
-from choreo.saga.plan import Itinerary, Plan
+from choreo.saga.plan import Itinerary
 from choreo.saga.service import ServiceOf
 from tests.stories import Ledger, Mishap, sagas, table_of, tell
 
@@ -199,11 +200,11 @@ class Compiled:
 
     def __init__(self, style: Style) -> None:
         self._style = style
-        self.plans: list[Plan] = []
+        self.sagas: list[Saga] = []
 
-    def __call__(self, plan: Plan, service_of: ServiceOf) -> Table:
-        self.plans.append(plan)
-        return self._style(plan, service_of)
+    def __call__(self, saga: Saga, service_of: ServiceOf) -> Table:
+        self.sagas.append(saga)
+        return self._style(saga, service_of)
 
 
 def test_an_itinerary_is_wired_once() -> None:
@@ -214,7 +215,7 @@ def test_an_itinerary_is_wired_once() -> None:
     for style, itinerary in [("choreography", ("a",)), ("orchestration", ("a",)), ("choreography", (("a",),))] * 3:
         runner.execute("saga-1", itinerary, style=style)
 
-    assert [len(compiled.plans) for compiled in (styles["choreography"], styles["orchestration"])] == [2, 1]
+    assert [len(compiled.sagas) for compiled in (styles["choreography"], styles["orchestration"])] == [2, 1]
 
 
 def test_runs_of_one_itinerary_share_no_memory() -> None:

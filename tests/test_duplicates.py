@@ -5,8 +5,9 @@ import pytest
 from choreo.compile import STYLES
 from choreo.compile.table import STARTED
 from choreo.protocol.event import Event, Run
+from choreo.saga.definition import Saga
 from choreo.saga.outcome import Outcome
-from choreo.saga.plan import Itinerary, plan
+from choreo.saga.plan import Itinerary
 from tests.stories import Ledger
 
 SAGAS: list[tuple[Itinerary, str | None, str | None]] = [
@@ -22,7 +23,7 @@ SAGAS: list[tuple[Itinerary, str | None, str | None]] = [
 
 def outcome_of(style: str, itinerary: Itinerary, fail_step: str | None, stuck: str | None, times: int) -> Outcome:
     """Drain first in, first out, with each delivery repeated; all but the first must publish no event."""
-    table = STYLES[style](plan(itinerary), Ledger().service_of)
+    table = STYLES[style](Saga.of(itinerary), Ledger().service_of)
     fail_position = None if fail_step is None else table.plan.position_of(fail_step)
     cells = list(table.cells)
     pending = [Event(STARTED, Run("run-1", "saga-1", "test.1.", fail_position, stuck))]

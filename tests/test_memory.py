@@ -13,8 +13,9 @@ from choreo.compile import STYLES
 from choreo.compile.cache import WIRED_BYTES_MAX
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.saga.definition import Saga
 from choreo.saga.outcome import Outcome
-from choreo.saga.plan import Itinerary, plan
+from choreo.saga.plan import Itinerary
 from choreo.storage.sqlite.journal import Journal
 from tests.node_client import Node, execute
 from tests.stories import in_fresh_process
@@ -291,7 +292,7 @@ def test_the_work_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
 @pytest.mark.parametrize("shape", ["a group", "a group before a join"])
 def test_the_table_is_in_proportion_to_the_saga(style: str, shape: str) -> None:
     """Twice as many steps take twice as much memory, not four times: one request cannot eat the process."""
-    small, large = (plan(SHAPES[shape](size)[0]) for size in (10_000, 20_000))
+    small, large = (Saga.of(SHAPES[shape](size)[0]) for size in (10_000, 20_000))
     service = Forgetful()
 
     peak = peak_of(lambda: STYLES[style](small, lambda step: service))

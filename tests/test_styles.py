@@ -17,6 +17,7 @@ from choreo.protocol.participant import step_topic
 from choreo.protocol.reaction import Phase, Subscription
 from choreo.protocol.report import OutcomeTopics
 from choreo.runtime.in_memory import InProcessRunner, NoOutcome
+from choreo.saga.definition import Saga
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, Plan, plan
 from choreo.saga.service import ServiceOf
@@ -484,8 +485,8 @@ def test_duplicates_are_reported_once(style: str, saga: tuple[Itinerary, Mishap]
 
 
 def _rewired(rewire: Callable[[Subscription], Subscription]) -> Style:
-    def compile_rewired(plan: Plan, service_of: ServiceOf) -> Table:
-        table = choreography(plan, service_of)
+    def compile_rewired(saga: Saga, service_of: ServiceOf) -> Table:
+        table = choreography(saga, service_of)
         return replace(table, subscriptions=tuple(map(rewire, table.subscriptions)))
 
     return compile_rewired
@@ -610,7 +611,7 @@ def test_a_collector_that_is_down_does_not_take_a_step_of_that_name_with_it(styl
     itinerary = (collector, "b")
     seat = len(itinerary)
 
-    rows = with_down(STYLES[style], collector)(plan(itinerary), Ledger().service_of).subscriptions
+    rows = with_down(STYLES[style], collector)(Saga.of(itinerary), Ledger().service_of).subscriptions
 
     silent = {row.seat for row in rows if not any(row.moves)}
     assert silent in ({0}, {seat}), "one hearer is down, not two"

@@ -262,8 +262,8 @@ def test_what_is_made_of_a_join_grows_with_its_edges(tmp_path: Path) -> None:
     saga = read_steps([str(path)], (), ())
 
     for style in STYLES:
-        plain = STYLES[style](saga.plan, lambda step: NO_SERVICE)
-        watching = observed(STYLES[style], lambda *reaction: None)(saga.plan, lambda step: NO_SERVICE)
+        plain = STYLES[style](saga.saga, lambda step: NO_SERVICE)
+        watching = observed(STYLES[style], lambda *reaction: None)(saga.saga, lambda step: NO_SERVICE)
         rows = list(zip(plain.subscriptions, watching.subscriptions, strict=True))
         assert all(len(set(map(id, row.moves))) == 1 for _, row in rows)
         assert all((one.topic, one.seat, one.hearer) == (other.topic, other.seat, other.hearer) for one, other in rows)

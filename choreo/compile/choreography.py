@@ -6,31 +6,34 @@ and, at a join, that a predecessor will never succeed. A chain needs the first t
 
 from collections.abc import Iterator
 
+from choreo.compile.participants import participants_of, timer_rows
 from choreo.compile.table import STARTED, Table, hear_outcomes
 from choreo.protocol.coordinator import Coordinator, CoordinatorState
 from choreo.protocol.event import Topic
-from choreo.protocol.participant import STANDARD, ExecutionPolicy, Participant, Signal
+from choreo.protocol.participant import Participant, Signal
 from choreo.protocol.reaction import Cell, Join, Moves, Subscription
+from choreo.saga.definition import Saga
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
 
 
-def choreography(plan: Plan, service_of: ServiceOf, terms: ExecutionPolicy = STANDARD) -> Table:
-    """Compile the plan to a table in which the participants coordinate by events alone."""
+def choreography(saga: Saga, service_of: ServiceOf) -> Table:
+    """Compile a saga to a table in which the participants coordinate by events alone.
+
+    Raises `ValueError` if the steps form a cycle, and `PlanTooLarge`.
+    """
+    plan = saga.plan
     coordinator = Coordinator(plan)
     tells = tellers(plan)
-    participants = [
-        terms.participant(plan, position, service_of(step), not tells[position])
-        for position, step in enumerate(plan.steps)
-    ]
+    participants = participants_of(saga, plan, service_of, [not each for each in tells])
     count = len(participants)
     rows = [
         *_forward_rows(plan, participants),
         *_stop_rows(plan, participants, tells),
         *_backward_rows(plan, participants, coordinator),
         *_coordinator_rows(plan, participants, coordinator),
-        *terms.rows(participants),
+        *timer_rows(participants),
         *hear_outcomes(count + 1, coordinator.outcomes),
     ]
     cells = (*[Cell()] * count, CoordinatorState(), Cell())

@@ -6,26 +6,29 @@ own two commands, and the orchestrator to every reply.
 
 from collections.abc import Iterator
 
+from choreo.compile.participants import participants_of, timer_rows
 from choreo.compile.table import STARTED, Table, hear_outcomes
 from choreo.protocol.event import Command
 from choreo.protocol.orchestrator import Orchestrator, OrchestratorState
-from choreo.protocol.participant import STANDARD, ExecutionPolicy, Participant, Signal
+from choreo.protocol.participant import Participant, Signal
 from choreo.protocol.reaction import Cell, Subscription
-from choreo.saga.plan import Plan
+from choreo.saga.definition import Saga
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
 
 
-def orchestration(plan: Plan, service_of: ServiceOf, terms: ExecutionPolicy = STANDARD) -> Table:
-    """Compile the plan to a table in which every event passes through the orchestrator."""
-    orchestrator = Orchestrator(plan, awaits_running=terms.awaits_running)
-    participants = [
-        terms.participant(plan, position, service_of(step), is_quiet=True) for position, step in enumerate(plan.steps)
-    ]
+def orchestration(saga: Saga, service_of: ServiceOf) -> Table:
+    """Compile a saga to a table in which every event passes through the orchestrator.
+
+    Raises `ValueError` if the steps form a cycle, and `PlanTooLarge`.
+    """
+    plan = saga.plan
+    orchestrator = Orchestrator(plan, awaits_running=saga.guarantees.undo_running)
+    participants = participants_of(saga, plan, service_of, [True] * len(plan.steps))
     rows = [
         *_command_rows(participants, orchestrator),
         *_reply_rows(participants, orchestrator),
-        *terms.rows(participants),
+        *timer_rows(participants),
         *hear_outcomes(len(participants) + 1, orchestrator.outcomes),
     ]
     cells = (*[Cell()] * len(participants), OrchestratorState(), Cell())

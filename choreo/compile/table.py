@@ -11,6 +11,7 @@ from msgspec import Struct
 from choreo.protocol.event import Event, Events, Fact, Topic
 from choreo.protocol.reaction import NOTHING, Cell, Phase, Subscription, moves
 from choreo.protocol.report import OutcomeTopics
+from choreo.saga.definition import Saga
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
@@ -33,7 +34,8 @@ class Table(Struct, frozen=True, eq=False):
         return len(self.cells) - 1
 
 
-Style = Callable[[Plan, ServiceOf], Table]
+Style = Callable[[Saga, ServiceOf], Table]
+"""Compiler of one style: from a saga and its services to the table."""
 
 
 def hear_outcomes(seat: int, topics: OutcomeTopics) -> list[Subscription]:

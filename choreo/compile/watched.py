@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from choreo.compile.table import Style, Table
 from choreo.protocol.event import Event, Events
 from choreo.protocol.reaction import Reaction, Subscription
-from choreo.saga.plan import Plan
+from choreo.saga.definition import Saga
 from choreo.saga.service import ServiceOf
 
 Delivered = Callable[[Event, str], None]
@@ -24,8 +24,8 @@ Reacted = Callable[[Event, Subscription, Any, Any, Events], None]
 def watched(style: Style, delivered: Delivered) -> Style:
     """Return the style with `delivered` called for every delivery, before the reaction."""
 
-    def compile_watched(plan: Plan, service_of: ServiceOf) -> Table:
-        return _rewritten(style(plan, service_of), lambda row: _watch(row, delivered))
+    def compile_watched(saga: Saga, service_of: ServiceOf) -> Table:
+        return _rewritten(style(saga, service_of), lambda row: _watch(row, delivered))
 
     return compile_watched
 
@@ -33,8 +33,8 @@ def watched(style: Style, delivered: Delivered) -> Style:
 def observed(style: Style, reacted: Reacted) -> Style:
     """Return the style with `reacted` called after every reaction, even one that changed no state."""
 
-    def compile_observed(plan: Plan, service_of: ServiceOf) -> Table:
-        return _rewritten(style(plan, service_of), lambda row: _observe(row, reacted))
+    def compile_observed(saga: Saga, service_of: ServiceOf) -> Table:
+        return _rewritten(style(saga, service_of), lambda row: _observe(row, reacted))
 
     return compile_observed
 
@@ -45,8 +45,8 @@ def with_down(style: Style, hearer: str) -> Style:
     If several participants have that name, it is the last one: the coordinator, rather than a step of the same name.
     """
 
-    def compile_with_down(plan: Plan, service_of: ServiceOf) -> Table:
-        table = style(plan, service_of)
+    def compile_with_down(saga: Saga, service_of: ServiceOf) -> Table:
+        table = style(saga, service_of)
         seat = max((seat for seat, name in enumerate(table.hearers) if name == hearer), default=None)
         return _rewritten(table, lambda row: _silence(row) if row.seat == seat else row)
 

@@ -1,4 +1,4 @@
-"""Compiler of one run of a definition: the style's table, plus and minus the rows that the definition changes.
+"""Wiring of one run in the laboratory: the compiled table, with the rows that only the laboratory needs.
 
 Laws: a table is data. The idempotent receiver, dead letters, relays and `deaf` only add or remove rows.
 """
@@ -19,8 +19,7 @@ from choreo.protocol.orchestrator import Orchestrator
 from choreo.protocol.reaction import WAITING, Cell, Subscription, moves
 from choreo.protocol.relay import relay
 from choreo.protocol.report import OutcomeTopics
-from choreo.protocol.timed import LabPolicy, StepPolicy
-from choreo.saga.definition import RunOf, Saga, Wiring, plan_of_steps
+from choreo.saga.definition import RunOf, Saga, Wiring
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
@@ -29,21 +28,19 @@ from choreo.saga.service import ServiceOf
 COMPILERS = {"choreography": (choreography, Coordinator.NAME), "orchestration": (orchestration, Orchestrator.NAME)}
 
 
-def wired(definition: Saga, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
+def wired(saga: Saga, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
     """Return the table of a run; `again` is the run that a repeated request would start.
 
     Raises `ValueError` if the steps form a cycle.
     """
-    steps = definition.steps_of(run)
-    plan = plan_of_steps(steps)
-    guarantees = definition.guarantees
     compile_table, collector = COMPILERS[style]
-    table = compile_table(plan, service_of, LabPolicy(guarantees, [StepPolicy.of(step) for step in steps]))
+    table = compile_table(saga.of_run(run), service_of)
+    plan, guarantees = table.plan, saga.guarantees
     topics = OutcomeTopics(collector)
     rows = [*table.subscriptions]
     rows.append(Subscription(dead_letter.UNREADABLE, table.client - 1, collector, dead_letter.give_up(plan, topics)))
-    rows += _relay_rows(definition.wiring, plan, table, guarantees)
-    rows = [row for row in rows if (row.hearer, row.topic.name) not in definition.wiring.deaf]
+    rows += _relay_rows(saga.wiring, plan, table, guarantees)
+    rows = [row for row in rows if (row.hearer, row.topic.name) not in saga.wiring.deaf]
     table = replace(table, subscriptions=tuple(rows))
     if run.ask_again_ms is not None and again is not None:
         return _with_front_door(table, IdempotentReceiver(guarantees, STARTED, again), topics, run.ask_again_ms)

@@ -7,7 +7,7 @@ without a receipt, before it publishes `failed`. The rules are those of the neig
 participant an idempotent receiver.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from msgspec.structs import replace
@@ -26,7 +26,6 @@ from choreo.protocol.reaction import (
     Cell,
     Moves,
     Phase,
-    Subscription,
     moves,
 )
 from choreo.saga.calling import SCALARS, ran
@@ -139,23 +138,6 @@ class Participant:
         except BaseException as error:
             return defect(error)
         return None
-
-
-class ExecutionPolicy:
-    """Factory of the participants of a style. These are the node's terms: immediate execution, every guarantee on."""
-
-    awaits_running = True
-    """True if the orchestrator waits for the steps that still run before it turns back."""
-
-    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
-        return Participant(plan, position, service, is_quiet)
-
-    def rows(self, participants: list[Participant]) -> Iterable[Subscription]:
-        """Return the subscriptions of participants to their own events."""
-        return ()
-
-
-STANDARD = ExecutionPolicy()
 
 
 TRANSITIONS: Mapping[Signal, Mapping[Phase, Callable[..., tuple[Cell, Events]]]] = {

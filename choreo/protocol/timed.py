@@ -1,17 +1,16 @@
 """Timed participant: its local transaction may take time, time out, be retried, or be a pivot.
 
 Laws: as pure as any participant. Time arrives as events that the participant sends to itself (`Timer`). The reactions
-by phase are one table (`transitions`); a guarantee that is switched off replaces rows of it. A step with the node's own
-policy gets the node's own participant.
+by phase are one table (`transitions`); a guarantee that is switched off replaces rows of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.protocol.event import Event, Events, LateCompletion, Run, Timer, Topic
-from choreo.protocol.participant import COMPENSATION_ATTEMPTS, ExecutionPolicy, Participant, Signal, step_topic, undone
+from choreo.protocol.participant import COMPENSATION_ATTEMPTS, Participant, Signal, step_topic, undone
 from choreo.protocol.reaction import (
     ABORTED,
     CANCELLED,
@@ -29,12 +28,11 @@ from choreo.protocol.reaction import (
     Cell,
     Moves,
     Phase,
-    Subscription,
     moves,
 )
 from choreo.saga.calling import ran
 from choreo.saga.definition import Kind, Step
-from choreo.saga.guarantees import ALL_ON, Guarantees
+from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
 from choreo.saga.service import ControlFlow, Refused, Service
@@ -72,30 +70,7 @@ class StepPolicy(Struct, frozen=True):
 
 
 PLAIN = StepPolicy()
-"""The node's own policy: execute at once, and compensate at once."""
-
-
-class LabPolicy(ExecutionPolicy):
-    """The terms of a definition: its guarantees, and the policy of each position."""
-
-    def __init__(self, guarantees: Guarantees, policies: Sequence[StepPolicy]) -> None:
-        self.awaits_running = guarantees.undo_running
-        self._guarantees = guarantees
-        self._policies = policies
-        self._is_plain_table = transitions(guarantees, Kind.COMPENSATABLE) == transitions(ALL_ON, Kind.COMPENSATABLE)
-
-    def participant(self, plan: Plan, position: int, service: Service, is_quiet: bool) -> Participant:
-        policy = self._policies[position]
-        if policy == PLAIN and self._is_plain_table:
-            return Participant(plan, position, service, is_quiet)
-        return TimedParticipant(plan, position, service, is_quiet, policy, self._guarantees)
-
-    def rows(self, participants: list[Participant]) -> Iterator[Subscription]:
-        """Return the subscriptions to the timers."""
-        for me in participants:
-            if isinstance(me, TimedParticipant):
-                for topic, timer in me.timers():
-                    yield Subscription(topic, me.position, me.step, me.moves(timer))
+"""The default policy: execute at once, and compensate at once."""
 
 
 class TimedParticipant(Participant):

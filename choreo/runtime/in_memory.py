@@ -11,7 +11,8 @@ from typing import NoReturn
 from msgspec import Struct
 
 from choreo.compile import STYLES, Style
-from choreo.compile.cache import Wirings, compiled
+from choreo.compile.cache import Wirings, compiled, saga_of
+from choreo.compile.obeyed import expect_obeyed
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Run
 from choreo.runtime.bus import Bus
@@ -19,6 +20,7 @@ from choreo.runtime.entry import FROM_A_SERVICE, Reentered
 from choreo.runtime.origins import Origin
 from choreo.runtime.runner import NoRecord
 from choreo.saga.calling import checked
+from choreo.saga.definition import Saga
 from choreo.saga.keys import key_prefix
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
@@ -32,7 +34,7 @@ class NoOutcome(RuntimeError):
 
 
 class Wiring(Struct, frozen=True, eq=False):
-    """An itinerary in one style, compiled and wired to its bus."""
+    """A saga in one style, compiled and wired to its bus."""
 
     table: Table
     bus: Bus
@@ -56,6 +58,7 @@ class InProcessRunner:
         """Make a runner. Raises `ValueError` for an origin that is unfit for keys."""
         self._origin = Origin(origin)
         self._service_of = checked(service_of)
+        self._sagas: dict[str, Saga] = {}
         self._styles = styles
         self._observe = observe
         self._pending: list[Event] = []
@@ -71,7 +74,7 @@ class InProcessRunner:
         pending = self._pending
         if pending:
             raise Reentered(FROM_A_SERVICE)
-        wiring = self._wirings.of(request.style, request.steps)
+        wiring = self._wirings.of(request.style, request.steps if request.saga is None else request.saga)
         table, fail_step = wiring.table, request.fail_step
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
@@ -102,24 +105,38 @@ class InProcessRunner:
     def status(self, saga_id: str | int) -> NoReturn:
         raise NoRecord("status: expected a node with a journal (--journal FILE), this one remembers no sagas")
 
+    def add(self, saga: Saga) -> str:
+        """Make a saga known by its name, for requests that name it; return the name.
+
+        Raises `NotObeyed` for a key that this runner cannot obey, and `ValueError` for another saga of that name.
+        """
+        expect_obeyed(saga)
+        if self._sagas.setdefault(saga.name, saga) != saga:
+            raise ValueError(f"saga: expected one saga of each name, got another {shown(saga.name)}")
+        return saga.name
+
     def execute(
         self,
         saga_id: str | int,
-        steps: Itinerary,
+        steps: Itinerary | Saga,
         fail_step: str | None = None,
         fail_compensation: str | None = None,
         style: str = "choreography",
     ) -> Outcome:
-        """Run a saga to its end.
+        """Run a saga, or a list of steps, to its end.
 
         `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
         name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
-        for an unknown style, `PlanTooLarge` for an itinerary beyond the bounds, `Reentered` within a service that this
-        runner has called, and `NoOutcome` or `UnheardEvent` if the wiring is wrong.
+        for an unknown style, `NotObeyed` for a key of the saga that this runner cannot obey, `PlanTooLarge` beyond the
+        bounds, `Reentered` within a service that this runner has called, and `NoOutcome` or `UnheardEvent` if the
+        wiring is wrong.
         """
         with self._turn:
-            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
+            saga = None
+            if isinstance(steps, Saga):
+                saga, steps = (None, steps.itinerary) if steps.itinerary is not None else (self.add(steps), ())
+            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga))
 
-    def _wire(self, style: str, steps: Itinerary) -> Wiring:
-        table = compiled(self._styles, style, steps, self._service_of)
+    def _wire(self, style: str, steps: Itinerary | str) -> Wiring:
+        table = compiled(self._styles, style, saga_of(steps, self._sagas), self._service_of)
         return Wiring(table, Bus(table, self._pending.extend))

@@ -79,6 +79,20 @@ def plan(itinerary: Itinerary) -> Plan:
     )
 
 
+def itinerary_of(plan: Plan) -> Itinerary | None:
+    """Return the steps of a plan in groups, each after all of the group before; None if they have no such order."""
+    levels: list[list[int]] = [[] for _ in range(max(plan.depths, default=-1) + 1)]
+    for position, depth in enumerate(plan.depths):
+        levels[depth].append(position)
+    before: list[int] = []
+    for level in levels:
+        if any(sorted(plan.predecessors[position]) != before for position in level):
+            return None
+        before = level
+    names = [tuple(plan.steps[position] for position in level) for level in levels]
+    return tuple(group[0] if len(group) == 1 else group for group in names)
+
+
 def plan_of_graph(steps: Sequence[str], after: Sequence[Sequence[int]]) -> Plan:
     """Return the plan of a graph; `after` has the positions of the predecessors of each step.
 

@@ -16,6 +16,10 @@ class Request(Struct, frozen=True, gc=False):
     fail_step: str | None = None
     fail_compensation: str | None = None
     style: str = "choreography"
+    saga: str | None = None
+    """The name of a saga that the runner was given; then `steps` is empty."""
+    input: str | None = None
+    """The input of every call, as JSON."""
 
 
 class Sender(Struct, frozen=True, gc=False):

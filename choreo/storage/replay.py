@@ -14,7 +14,8 @@ from choreo.compile import STYLES
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
 from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
-from choreo.saga.plan import Itinerary, Plan, plan
+from choreo.saga.definition import Saga
+from choreo.saga.plan import Itinerary, Plan
 from choreo.saga.raised import Defect
 from choreo.saga.request import Request
 from choreo.saga.service import Refused
@@ -76,7 +77,7 @@ class Replayer:
         if style not in STYLES:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
         self.script = ReplayedService(unkeep)
-        self.table: Table = STYLES[style](plan(steps), lambda step: self.script)
+        self.table: Table = STYLES[style](Saga.of(steps), lambda step: self.script)
         self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
         self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
         self.hearers: dict[str, list[int]] = {}

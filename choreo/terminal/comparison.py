@@ -6,21 +6,23 @@ Laws: pure. Every number is counted from a recorded run or from a compiled table
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.analysis.naming import numbered
 from choreo.analysis.recording import Recording, publisher
 from choreo.compile import STYLES, Table
 from choreo.protocol.event import Command, Fact
 from choreo.recorder import Scenario, record
+from choreo.saga.definition import Saga, Step
 from choreo.saga.outcome import Outcome
-from choreo.saga.plan import Plan, plan
+from choreo.saga.plan import Plan
 from choreo.saga.service import ServiceOf
 from choreo.terminal.views.records import Record, differing_records
 
 NEW_STEP = "new_step"
 
-Longer = tuple[Plan, int]
-"""Plan with one more step, and the position of that step."""
+Longer = tuple[Saga, int]
+"""Saga with one more step, and the position of that step."""
 
 
 class NoService:
@@ -116,7 +118,7 @@ def compare(saga: Scenario, separate_services: Sequence[ServiceOf]) -> Compariso
     The saga must have room for one more step. The first two sets of services are for the runs. The other two are for
     the same runs with the coordinator or orchestrator down.
     """
-    longer = [longer_by_one(saga, place) for place in (len(saga.itinerary) // 2, len(saga.itinerary))]
+    longer = [longer_by_one(saga, is_at_the_end) for is_at_the_end in (False, True)]
     for_runs, for_absences = separate_services[:2], separate_services[2:]
     one, other = (record(saga, style, services) for style, services in zip(STYLES, for_runs, strict=True))
     absences = [record_absent(saga, style, services) for style, services in zip(STYLES, for_absences, strict=True)]
@@ -146,7 +148,7 @@ def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -
 
 def record_absent(saga: Scenario, style: str, service_of: ServiceOf) -> Recording:
     """Record the saga while the style's coordinator or orchestrator is down."""
-    return record(saga, style, service_of, down=compiled(saga.plan, style).hearers[-2])
+    return record(saga, style, service_of, down=compiled(saga.saga, style).hearers[-2])
 
 
 def is_same_outcome(one: Outcome | None, other: Outcome | None) -> bool:
@@ -165,9 +167,9 @@ def hops(recording: Recording) -> int:
     return deepest
 
 
-def compiled(plan: Plan, style: str) -> Table:
-    """Compile the style's table for a plan; for reading only, not for a run."""
-    return STYLES[style](plan, lambda step: NO_SERVICE)
+def compiled(saga: Saga, style: str) -> Table:
+    """Compile the style's table for a saga; for reading only, not for a run."""
+    return STYLES[style](saga, lambda step: NO_SERVICE)
 
 
 def acquaintances(table: Table) -> tuple[Coupling, ...]:
@@ -182,20 +184,37 @@ def acquaintances(table: Table) -> tuple[Coupling, ...]:
     )
 
 
-def longer_by_one(saga: Scenario, place: int) -> Longer:
-    """Return the plan with one more step at that place of the itinerary, and the position of the new step."""
-    name = NEW_STEP
-    while name in saga.plan.steps:
+def longer_by_one(scenario: Scenario, is_at_the_end: bool) -> Longer:
+    """Return the saga with one more step, in the middle or at the end, and the position of the new step."""
+    saga, name = scenario.saga, NEW_STEP
+    while name in scenario.plan.steps:
         name += "_"
-    longer = plan((*saga.itinerary[:place], name, *saga.itinerary[place:]))
-    return longer, longer.steps.index(name)
+    if saga.itinerary is None:
+        return _longer_graph(saga, scenario.plan, name, is_at_the_end)
+    place = len(saga.itinerary) if is_at_the_end else len(saga.itinerary) // 2
+    longer = Saga.of((*saga.itinerary[:place], name, *saga.itinerary[place:]))
+    return longer, longer.plan.steps.index(name)
+
+
+def _longer_graph(saga: Saga, plan: Plan, name: str, is_at_the_end: bool) -> Longer:
+    """Return the saga with a new step before all steps of the middle depth, or after all last steps."""
+    steps, names = saga.with_after(), plan.steps
+    if is_at_the_end:
+        last = Step(name, after=tuple(names[position] for position in plan.last))
+        return replace(saga, steps=(*steps, last)), len(steps)
+    depth = (max(plan.depths) + 1) // 2
+    behind = [position for position, each in enumerate(plan.depths) if each == depth]
+    before = sorted({p for position in behind for p in plan.predecessors[position]})
+    new = Step(name, after=tuple(names[p] for p in before))
+    moved = [replace(step, after=(name,)) if p in behind else step for p, step in enumerate(steps)]
+    return replace(saga, steps=(*moved[: behind[0]], new, *moved[behind[0] :])), behind[0]
 
 
 def addition(recording: Recording, longer: Longer) -> StepImpact:
     """Return the participants whose subscriptions a new step would change."""
-    longer_plan, position = longer
+    longer_saga, position = longer
     before = acquaintances(recording.table)
-    after = list(acquaintances(compiled(longer_plan, recording.style)))
+    after = list(acquaintances(compiled(longer_saga, recording.style)))
     new = after.pop(position)
     touched = [old.hearer for old, now in zip(before, after, strict=True) if sorted(old.topics) != sorted(now.topics)]
     return StepImpact(tuple(touched), len(new.topics))

@@ -27,7 +27,7 @@ from choreo.runtime.entry import Entry
 from choreo.runtime.in_memory import NoOutcome
 from choreo.runtime.origins import new_origin
 from choreo.runtime.runner import Conflict, Held, Known, RunHandle
-from choreo.saga.definition import CrashPoint
+from choreo.saga.definition import CrashPoint, Saga
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.keys import checked_origin, key_prefix
 from choreo.saga.outcome import Outcome, State
@@ -495,7 +495,7 @@ class DurableRunner:
         self._live.clear()
 
     def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
-        table = compiled(self._styles, style, steps, self._service_of)
+        table = compiled(self._styles, style, Saga.of(steps), self._service_of)
         self._holding.note_served(table.plan.steps, self._records.service, self._runs + 1)
         bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
         addresses: dict[str, list[Address]] = {}

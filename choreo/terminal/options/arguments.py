@@ -12,10 +12,11 @@ from choreo.api import NoServices, open_services
 from choreo.recorder import Scenario
 from choreo.render.served import Served, Simulated
 from choreo.saga.calling import UnfitService
+from choreo.saga.definition import Saga
 from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
 from choreo.saga.lookup import UnknownService, known_services, serves_every_name
 from choreo.saga.modules import SERVICES
-from choreo.saga.plan import PlanTooLarge, plan
+from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.saga.usage import UsageError
@@ -31,12 +32,13 @@ class Failure(Exception):
 def read_saga(steps: Sequence[str], fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
     """Build the saga that the arguments describe. Raises `UsageError`."""
     itinerary = tuple(read_group(word, f"STEP {number}") for number, word in enumerate(steps, start=1))
+    saga = Saga.of(itinerary)
     try:
-        compiled = plan(itinerary)
+        compiled = saga.plan
     except PlanTooLarge as error:
         raise UsageError("STEP", str(error).removeprefix("steps: ")) from None
     return Scenario(
-        itinerary,
+        saga,
         compiled,
         one_of(compiled.steps, fail, "--fail"),
         one_of(compiled.steps, fail_compensation, "--fail-compensation"),

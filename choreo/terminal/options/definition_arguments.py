@@ -1,20 +1,20 @@
-"""Saga in place of steps: converted to the itinerary of its first run, for the in-process runner.
+"""Definition in place of steps: its first run, for the in-process runner.
 
-Laws: that runner has neither time, faults nor free choices, and no point of no return. A definition that it cannot run
-as written is wrong use; the error points to `choreo simulate`.
+Laws: that runner has neither a clock, faults nor free choices. A key that it cannot obey is wrong use; the
+error points to `choreo simulate`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 
 from choreo.analysis.naming import enumerated
+from choreo.compile.obeyed import NotObeyed, expect_obeyed
 from choreo.lab.options import with_services
 from choreo.recorder import Scenario
 from choreo.render.names import shown
 from choreo.saga.definition import Fails, Kind, Saga, Step
 from choreo.saga.file import WrongDefinition, read_definition
 from choreo.saga.file.reading import is_definition
-from choreo.saga.plan import Itinerary, Plan, plan
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.arguments import SIMULATED, one_of, read_saga
 
@@ -46,47 +46,22 @@ def read_steps(
 
 
 def _saga(definition: Saga, fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
-    run = definition.all_runs()[0]
-    steps = {step.name: step for step in definition.steps_of(run)}
-    itinerary = itinerary_of(definition.plan_of(run))
-    compiled = plan(itinerary)
-    levels = dict(zip(compiled.steps, compiled.depths, strict=True))
-    fail_step = one_of(compiled.steps, fail, "--fail")
+    """Return the first run of a definition. Raises `UsageError` for what a run in memory cannot obey."""
+    saga = definition.of_run(definition.all_runs()[0])
+    try:
+        expect_obeyed(saga)
+    except NotObeyed as error:
+        raise UsageError(DEFINITION, f"{error}; choreo simulate obeys it") from None
+    steps, plan = {step.name: step for step in saga.steps}, saga.plan
+    levels = dict(zip(plan.steps, plan.depths, strict=True))
+    fail_step = one_of(plan.steps, fail, "--fail")
     if fail_step is None:
         fail_step = _first_failing(steps, levels)
-    stubborn = one_of(compiled.steps, fail_compensation, "--fail-compensation")
+    stubborn = one_of(plan.steps, fail_compensation, "--fail-compensation")
     if fail_step is not None:
-        _check_return(steps, levels, fail_step)
         stubborn = stubborn if stubborn is not None else _first_stubborn(steps, levels, fail_step)
     service_names = {name: step.service or SIMULATED for name, step in steps.items()}
-    return Scenario(itinerary, compiled, fail_step, stubborn, service_names)
-
-
-def itinerary_of(graph: Plan) -> Itinerary:
-    """Sort the steps into groups, each after all steps of the group before. Raises `UsageError` where no such order
-    exists.
-    """
-    levels: list[list[int]] = [[] for _ in range(max(graph.depths, default=-1) + 1)]
-    for position, depth in enumerate(graph.depths):
-        levels[depth].append(position)
-    before: list[int] = []
-    for level in levels:
-        for position in level:
-            if sorted(graph.predecessors[position]) != before:
-                raise UsageError(DEFINITION, _not_levelled(graph, position, before))
-        before = level
-    names = [tuple(graph.steps[position] for position in level) for level in levels]
-    return tuple(group[0] if len(group) == 1 else group for group in names)
-
-
-def _not_levelled(graph: Plan, position: int, before: Sequence[int]) -> str:
-    all_before = enumerated([shown(graph.steps[p]) for p in before])
-    after = enumerated([shown(graph.steps[p]) for p in graph.predecessors[position]])
-    name = shown(graph.steps[position])
-    return (
-        f"expected steps in groups, each after all of the group before it ({all_before or 'the start'}), got {name} "
-        f"after {after}; choreo simulate takes any order"
-    )
+    return Scenario(saga, plan, fail_step, stubborn, service_names)
 
 
 def _first_failing(steps: Mapping[str, Step], levels: Mapping[str, int]) -> str | None:
@@ -109,13 +84,6 @@ def _single(names: Sequence[str], which: str) -> str | None:
         got = enumerated([shown(name) for name in names])
         raise UsageError(DEFINITION, f"expected one step in parallel {which}, got {got}; choreo simulate takes several")
     return names[0] if names else None
-
-
-def _check_return(steps: Mapping[str, Step], levels: Mapping[str, int], fail_step: str) -> None:
-    for name, step in steps.items():
-        if step.kind is not Kind.COMPENSATABLE and levels[name] <= levels[fail_step] and name != fail_step:
-            why = f"expected a failure before {shown(name)}, which cannot be undone, got {shown(fail_step)}"
-            raise UsageError(DEFINITION, f"{why}; choreo simulate knows the point of no return")
 
 
 def _tries(step: Step) -> int:

@@ -11,6 +11,7 @@ from choreo.protocol.event import Event
 from choreo.recorder import Scenario
 from choreo.render.words import story_of
 from choreo.saga.outcome import Outcome
+from choreo.saga.plan import itinerary_of
 from choreo.terminal.comparison import Comparison, Figures
 from choreo.terminal.views.records import Record, records_of
 
@@ -46,7 +47,8 @@ def comparison_as_json(saga: Scenario, comparison: Comparison) -> dict[str, Any]
 
 
 def _asked(saga: Scenario) -> dict[str, Any]:
-    return {"steps": saga.itinerary, "fail": saga.fail_step, "fail_compensation": saga.fail_compensation}
+    steps = itinerary_of(saga.plan) or saga.plan.steps
+    return {"steps": steps, "fail": saga.fail_step, "fail_compensation": saga.fail_compensation}
 
 
 def _style(recording: Recording, figures: Figures) -> dict[str, Any]:

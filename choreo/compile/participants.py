@@ -1,0 +1,42 @@
+"""Participants of a saga: one for each step, with the step's policy under the saga's guarantees.
+
+Laws: a step with the default policy, under every guarantee, gets the plain participant; any other the timed one. Both
+styles build their tables from here, so each obeys the same policies.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from choreo.protocol.participant import Participant
+from choreo.protocol.reaction import Subscription
+from choreo.protocol.timed import PLAIN, StepPolicy, TimedParticipant, transitions
+from choreo.saga.definition import Kind, Saga
+from choreo.saga.guarantees import ALL_ON
+from choreo.saga.plan import Plan
+from choreo.saga.service import ServiceOf
+
+
+def participants_of(saga: Saga, plan: Plan, service_of: ServiceOf, are_quiet: Sequence[bool]) -> list[Participant]:
+    """Return the participants by position. A quiet one need not publish that it was cancelled."""
+    if saga.itinerary is not None and saga.guarantees == ALL_ON:
+        return [
+            Participant(plan, position, service_of(step), quiet)
+            for position, (step, quiet) in enumerate(zip(plan.steps, are_quiet, strict=True))
+        ]
+    kind = Kind.COMPENSATABLE
+    is_plain_table = transitions(saga.guarantees, kind) == transitions(ALL_ON, kind)
+    participants: list[Participant] = []
+    for position, (step, quiet) in enumerate(zip(saga.steps, are_quiet, strict=True)):
+        policy, service = StepPolicy.of(step), service_of(step.name)
+        if policy == PLAIN and is_plain_table:
+            participants.append(Participant(plan, position, service, quiet))
+        else:
+            participants.append(TimedParticipant(plan, position, service, quiet, policy, saga.guarantees))
+    return participants
+
+
+def timer_rows(participants: Sequence[Participant]) -> Iterator[Subscription]:
+    """Yield the subscriptions of participants to their own timers."""
+    for me in participants:
+        if isinstance(me, TimedParticipant):
+            for topic, timer in me.timers():
+                yield Subscription(topic, me.position, me.step, me.moves(timer))
