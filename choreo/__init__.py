@@ -7,16 +7,19 @@ from choreo.compile import STYLES, Style, Table, choreography, orchestration
 from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
 from choreo.runtime.in_memory import InProcessRunner, NoOutcome
+from choreo.saga.call import Call
 from choreo.saga.definition import Saga, Step
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary, Plan, PlanTooLarge, plan
 from choreo.saga.raised import Defect
 from choreo.saga.service import Refused, Service, ServiceOf
+from choreo.saga.steps import step
 from choreo.saga.table import parallel, pivot, retriable
 from choreo.version import __version__
 
 __all__ = [
     "STYLES",
+    "Call",
     "Command",
     "Defect",
     "Event",
@@ -49,4 +52,5 @@ __all__ = [
     "plan",
     "retriable",
     "simulate",
+    "step",
 ]

@@ -5,15 +5,16 @@ Laws: it knows services only by the name of a module, so that choreo depends on 
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from choreo.compile import STYLES, Style
 from choreo.protocol.event import Event
 from choreo.runtime.in_memory import InProcessRunner
-from choreo.saga.calling import checked
+from choreo.saga.calling import checked, takes_nothing
+from choreo.saga.catalogue import DuplicateService, catalogue_of
 from choreo.saga.modules import SERVICES, import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import Service, ServiceOf
+from choreo.saga.service import ServiceOf
 from choreo.saga.spelling import module_suggestion
 
 if TYPE_CHECKING:
@@ -43,12 +44,28 @@ def open_services(module: str = SERVICES) -> ServiceOf:
     except BaseException as error:
         expect_no_ctrl_c(error)
         raise NoServices(f"services: {module}.catalogue() failed ({in_a_line(error)})") from error
-    if not callable(service_of):
+    try:
+        return checked(_sheltered(catalogue_of(service_of)))
+    except (TypeError, DuplicateService) as error:
         raise NoServices(
-            f"services: expected {module}.catalogue() to return a function from the name of a step to its service, "
-            f"got {_kind(service_of)}"
-        )
-    return checked(_sheltered(service_of))
+            f"services: expected {module}.catalogue() to return objects with steps, services by step name, or a function "
+            f"from step name to service, got {_kind(service_of)} ({error})"
+        ) from error
+
+
+def services_from(services: Any) -> ServiceOf:
+    """Return the lookup of the services that a program gives.
+
+    None or the name of a module: its `catalogue()`. A function without parameters makes them. Otherwise an object with
+    steps, a list of such objects, services by step name, or a function from step name to service. Raises `NoServices`.
+    """
+    if services is None or isinstance(services, str):
+        return open_services(SERVICES if services is None else services)
+    try:
+        made = services() if callable(services) and takes_nothing(services) else services
+        return checked(catalogue_of(made))
+    except (TypeError, DuplicateService) as error:
+        raise NoServices(str(error)) from error
 
 
 def _kind(value: object) -> str:
@@ -58,7 +75,7 @@ def _kind(value: object) -> str:
 def _sheltered(service_of: ServiceOf) -> ServiceOf:
     """Return the same catalogue; no exception that it raises ends the process."""
 
-    def sheltered(step: str) -> Service:
+    def sheltered(step: str) -> Any:
         try:
             return service_of(step)
         except Exception:

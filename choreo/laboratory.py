@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from choreo.compile.linting import Finding
     from choreo.lab.report import Report
     from choreo.saga.definition import FaultKind, Saga
-    from choreo.saga.service import Service, ServiceOf
+    from choreo.saga.service import ServiceOf
 
     AnySaga = Saga | str | Sequence[str | Sequence[str]]
-    AnyServices = ServiceOf | Mapping[str, Service] | str | None
+    AnyServices = Any
 
 WIDTH = 100
 
@@ -74,6 +76,7 @@ class Findings:
 
 def explore(
     saga: AnySaga,
+    input: Any = None,
     *,
     services: AnyServices = None,
     faults: Sequence[str] | None = None,
@@ -83,15 +86,15 @@ def explore(
 ) -> Findings:
     """Explore every reachable state of a saga.
 
-    `saga`: a definition, a name of one as on the command line, or step names; a nested list is a group in parallel.
-    `services`: a module with `catalogue()`, a function from name to service, or services by name. Where services are
+    `saga`: a `Saga`, the name of one as on the command line, or step names; a nested list is a group in parallel.
+    `input` is the input of its runs. `services`: an object with steps, a list of such objects, services by step name,
+    a function that makes these or that finds a service by step name, or a module with `catalogue()`. Where services are
     given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
-    `max_faults` as for `choreo explore`; by default those of the definition. Raises `WrongDefinition` for invalid
-    arguments.
+    `max_faults` as for `choreo explore`; by default those of the saga. Raises `WrongDefinition` for invalid arguments.
     """
     from choreo.lab.explore.explorer import Explorer
 
-    definition = _faulty(_defined(saga, without, services), faults, max_faults)
+    definition = _faulty(_defined(saga, without, services, input), faults, max_faults)
     with _as_wrong_definition():
         reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
     words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
@@ -101,6 +104,7 @@ def explore(
 
 def simulate(
     saga: AnySaga,
+    input: Any = None,
     *,
     seeds: int = 1000,
     services: AnyServices = None,
@@ -114,7 +118,7 @@ def simulate(
     """
     from choreo.lab.simulate.campaign import simulate as play
 
-    definition = _defined(saga, without, services)
+    definition = _defined(saga, without, services, input)
     rates = None if faults is None else _rates(faults)
     with _as_wrong_definition():
         reports = [
@@ -140,7 +144,7 @@ def options_of(report: Report) -> list[str]:
     return [*seed, "--style", report.style]
 
 
-def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Saga:
+def _defined(saga: AnySaga, without: Sequence[str], services: object, given: Any = None) -> Saga:
     from choreo.lab.options import with_guarantees, with_services
     from choreo.saga.definition import Saga
     from choreo.saga.file import check, read_definition
@@ -154,23 +158,22 @@ def _defined(saga: AnySaga, without: Sequence[str], services: object) -> Saga:
     with _as_wrong_definition():
         definition = with_services(with_guarantees(definition, None, list(without)), services)
     check(definition)
-    return definition
+    if given is None:
+        return definition
+    runs = tuple(replace(run, input=given) for run in definition.all_runs())
+    return replace(definition, runs=runs)
 
 
 def _of_names(saga: Sequence[str | Sequence[str]]) -> Saga:
     """Build a definition from step names; a nested list runs in parallel, as in a message to the node."""
-    from choreo.saga.definition import Saga, Step
+    from choreo.saga.definition import Saga
     from choreo.saga.file import WrongDefinition
 
-    steps: list[Step] = []
-    before: tuple[str, ...] = ()
     for index, group in enumerate(saga):
         names = (group,) if isinstance(group, str) else group
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
-        steps += (Step(name, after=before) for name in names)
-        before = tuple(names) or before
-    return Saga("saga", steps=tuple(steps))
+    return Saga("saga", *saga)
 
 
 def _faulty(definition: Saga, kinds: Sequence[str] | None, budget: int | None) -> Saga:
@@ -208,13 +211,9 @@ def _as_wrong_definition() -> Iterator[None]:
 
 
 def _services(services: AnyServices) -> ServiceOf:
-    from choreo.api import open_services
-    from choreo.saga.calling import checked
-    from choreo.saga.modules import SERVICES
+    from choreo.api import services_from
 
-    if services is None or isinstance(services, str):
-        return open_services(SERVICES if services is None else services)
-    return checked(services.__getitem__ if isinstance(services, Mapping) else services)
+    return services_from(services)
 
 
 def _styles(style: str) -> tuple[str, ...]:

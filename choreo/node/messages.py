@@ -44,6 +44,7 @@ class Execute(Struct, gc=False, tag_field="type", tag="execute"):
     fail_step: str | None = None
     fail_compensation: str | None = None
     style: Literal["choreography", "orchestration"] = "choreography"
+    input: Any = None
     in_reply_to: Any = UNSET
     body: UnsetType = UNSET
 
@@ -310,7 +311,8 @@ def _state_text(outcome: Outcome) -> str:
 
 
 def _completed_text(outcome: Outcome) -> str:
-    return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
+    text = f'"state": "completed", "completed_steps": {outcome.completed_steps}'
+    return text if outcome.result is None else f'{text}, "result": {outcome.result}'
 
 
 def _raised_text(step: str, outcome: Outcome) -> str:

@@ -42,7 +42,7 @@ from choreo.runtime.runner import Conflict, NoRecord, RunHandle, Runner
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import Defect, defect
-from choreo.saga.request import Request, Sender, Unavailable
+from choreo.saga.request import Request, Sender, Unavailable, input_text
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
@@ -238,7 +238,8 @@ class Session:
             self._introduce(body, sender)
 
     def _execute(self, body: Execute, sender: Sender) -> None:
-        request = Request(body.saga_id, body.steps, body.fail_step, body.fail_compensation, body.style)
+        text = None if body.input is None else input_text(body.input)
+        request = Request(body.saga_id, body.steps, body.fail_step, body.fail_compensation, body.style, None, text)
         try:
             answer = self._runner.begin(request, sender)
         except (PlanTooLarge, Conflict) as error:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from choreo.protocol.event import GAVE_UP, Event, Events, Fact, Topic
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, NOTHING, STUCK, SUCCEEDED, WAITING, Join, Phase, moves
 from choreo.protocol.report import Ends, Log, OutcomeTopics, backward_outcome, ends_of
+from choreo.saga.data import Data, results_text
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Plan
 from choreo.saga.roles import COORDINATOR
@@ -35,6 +36,8 @@ class CoordinatorState(Struct, frozen=True, gc=False):
     is_stuck: bool = False
     missing: int = 0
     log: Log = None
+    data: Data = None
+    """The results of the last steps that have succeeded."""
 
 
 CELL_COMPLETED, CELL_COMPENSATED, CELL_STUCK = (
@@ -77,7 +80,10 @@ class Coordinator:
         return not self._has_one_last
 
     def _complete(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
-        return CELL_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, self._completed),)
+        outcome = self._completed
+        if event.run.has_result:
+            outcome = replace(outcome, result=results_text(cell.data or event.data))
+        return CELL_COMPLETED, (Event(self.outcomes.completed, event.run, event.topic, outcome),)
 
     def _cancel(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         cell, events = self._collect(replace(cell, phase=CANCELLED), event)
@@ -91,7 +97,7 @@ class Coordinator:
         if missing < 2 and (cell.is_stuck or first_ended == self._first_all):
             return self._close(replace(cell, first_ended=first_ended, log=log), event)
         return CoordinatorState(
-            cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log
+            cell.phase, cell.heard, first_ended, cell.is_stuck, missing and missing - 1, log, cell.data
         ), NOTHING
 
     def _note_stuck(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:

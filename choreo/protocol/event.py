@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from choreo.saga.data import Data
 from choreo.saga.outcome import Outcome
 from choreo.saga.raised import Defect
 
@@ -83,6 +84,10 @@ class Run(Struct, frozen=True, gc=False):
     key_prefix: str
     fail_position: int | None = None
     fail_compensation: str | None = None
+    input: str | None = None
+    """The input of every call, as JSON text."""
+    has_result: bool = False
+    """True if the outcome is to have the results of the steps."""
 
 
 class InDoubt(Struct, frozen=True, gc=False):
@@ -113,7 +118,8 @@ class LateCompletion(Struct, frozen=True, gc=False):
 class Event(Struct, frozen=True, gc=False):
     """A fact of one run, or a command. `cause` is the topic, in the same run, of the event that caused it.
 
-    `number` distinguishes the events that one position publishes repeatedly under one topic: attempts, updates.
+    `number` distinguishes the events that one position publishes repeatedly under one topic: attempts, updates. `data`
+    are the results of the steps up to here (`choreo/saga/data.py`).
     """
 
     topic: Topic
@@ -122,6 +128,7 @@ class Event(Struct, frozen=True, gc=False):
     detail: str | Defect | InDoubt | LateCompletion | Outcome | None = None
     number: int = 0
     cause_number: int = 0
+    data: Data = None
 
     @property
     def id(self) -> str:

@@ -7,6 +7,7 @@ reply changes no state.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,11 +17,13 @@ from choreo.protocol.participant import step_topic
 from choreo.protocol.positions import Positions
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, NOTHING, STUCK, SUCCEEDED, WAITING, Phase, moves
 from choreo.protocol.report import Log, OutcomeTopics, backward_outcome, ends_of
+from choreo.saga.data import Data, joined, results_text
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Plan
 from choreo.saga.roles import ORCHESTRATOR
 
 NONE = Positions()
+COMPENSATE = Command.COMPENSATE  # a member lookup on an enum is slow in Python 3.11
 
 
 class OrchestratorState(Struct, frozen=True, gc=False):
@@ -28,7 +31,7 @@ class OrchestratorState(Struct, frozen=True, gc=False):
 
     Phases: waiting (forward), failed (waits for the steps that still run), cancelled (backward), then closed. `awaited`
     counts the replies that are due. `standing` has the steps that are in force, `failed` those that failed or could not
-    be compensated. `log` lists failures and compensations.
+    be compensated. `log` lists failures and compensations. `data` lists `(position, data, older)` of the successes.
     """
 
     phase: Phase = WAITING
@@ -36,6 +39,7 @@ class OrchestratorState(Struct, frozen=True, gc=False):
     standing: Positions = NONE
     failed: Positions = NONE
     log: Log = None
+    data: Any = None
 
 
 class Orchestrator:
@@ -73,7 +77,8 @@ class Orchestrator:
             return cell, NOTHING
         standing = cell.standing.add(position)
         ready = [s for s in self.plan.successors[position] if standing.covers(self.plan.predecessors[s])]
-        cell = replace(cell, awaited=cell.awaited - 1, standing=standing)
+        data = cell.data if event.data is None else (position, event.data, cell.data)
+        cell = replace(cell, awaited=cell.awaited - 1, standing=standing, data=data)
         return self._command(cell, event, Command.EXECUTE, ready)
 
     def _note_success(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
@@ -129,14 +134,33 @@ class Orchestrator:
         self, cell: OrchestratorState, event: Event, command: Command, positions: Iterable[int]
     ) -> tuple[OrchestratorState, Events]:
         """Send the commands; end the run if there are none and no reply is awaited."""
-        topics = self.commands[command]
-        commands = tuple(Event(topics[position], event.run, event.topic) for position in positions)
+        topics, run, cause = self.commands[command], event.run, event.topic
+        if cell.data is None or command is COMPENSATE:
+            commands = tuple([Event(topics[position], run, cause) for position in positions])
+        else:
+            commands = tuple(
+                [Event(topics[p], run, cause, None, 0, 0, self._data_of(cell, self._before(p))) for p in positions]
+            )
         awaited = cell.awaited + len(commands)
         return (replace(cell, awaited=awaited), commands) if awaited else self._close(cell, event)
 
+    def _before(self, position: int) -> tuple[int, ...]:
+        return self.plan.predecessors[position]
+
+    def _data_of(self, cell: OrchestratorState, positions: tuple[int, ...]) -> Data:
+        """Return the results that these steps sent, joined."""
+        wanted, data, entry = set(positions), None, cell.data
+        while entry is not None and wanted:
+            position, sent, entry = entry
+            if position in wanted:
+                wanted.remove(position)
+                data = joined(data, sent)
+        return data
+
     def _close(self, cell: OrchestratorState, event: Event) -> tuple[OrchestratorState, Events]:
         if cell.phase is WAITING:
-            outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps))
+            result = results_text(self._data_of(cell, self.plan.last)) if event.run.has_result else None
+            outcome = Outcome(State.COMPLETED, completed_steps=len(self.plan.steps), result=result)
             phase, topic = SUCCEEDED, self.outcomes.completed
         else:
             outcome = backward_outcome(self.plan, ends_of(cell.log))

@@ -9,6 +9,7 @@ participant an idempotent receiver.
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -28,7 +29,10 @@ from choreo.protocol.reaction import (
     Phase,
     moves,
 )
-from choreo.saga.calling import SCALARS, ran
+from choreo.saga.call import Call
+from choreo.saga.calling import ran, takes_call
+from choreo.saga.codec import NotSnapshotable
+from choreo.saga.data import AS_IT_IS, Data, extended, kept, restored
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
@@ -65,9 +69,11 @@ class Participant:
         self.cancelled = None if is_quiet else step_topic(plan, position, Fact.CANCELLED)
         self.compensated = step_topic(plan, position, Fact.COMPENSATED)
         self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
-        self._execute = service.execute
-        self._compensate = service.compensate
+        self._execute: Callable[..., Any] = service.execute
+        self._compensate: Callable[..., Any] = service.compensate
+        self._takes_call = takes_call(service)
         self._place = str(position)
+        self._plan = plan
 
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
@@ -76,19 +82,41 @@ class Participant:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
             return self._fail(event, f"{self.step} was told to refuse")
+        before = cell.data or event.data
         try:
-            receipt = self._execute(run.key_prefix + self._place)
-            if receipt is not None and receipt.__class__ not in SCALARS:  # the call is seldom needed, and costs time
-                ran(receipt)
+            if self._takes_call:
+                result = self._execute(self._call(run, before))
+            else:
+                result = self._execute(run.key_prefix + self._place)
+            if result is not None and result.__class__ not in AS_IT_IS:  # the call is seldom needed, and costs time
+                result = kept(result, self._result_name)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
+        except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept
+            unknown = defect(error)
         except ControlFlow:
             raise
         except BaseException as error:
             unknown = defect(error)
         else:
-            return Cell(SUCCEEDED, cell.heard, receipt), (Event(self.succeeded, run, event.topic),)
+            if result is None and before is None:
+                return Cell(SUCCEEDED, cell.heard), (Event(self.succeeded, run, event.topic),)
+            return Cell(SUCCEEDED, cell.heard, result, 0, cell.data), (self._succeed(event, before, result),)
         return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown), event)
+
+    def _call(self, run: Run, data: Data) -> Call:
+        """Return the call of the local transaction."""
+        key = run.key_prefix + self._place
+        return Call(key, run.saga_id, run.id, self.step, run.input, data, None, self._plan, self.position)
+
+    def _succeed(self, event: Event, before: Data, result: Any) -> Event:
+        """Return the event of a success, with the results up to here."""
+        data = extended(before, self.position, self.step, result)
+        return Event(self.succeeded, event.run, event.topic, None, 0, event.number, data)
+
+    @property
+    def _result_name(self) -> str:
+        return f"the result of {self.step}"
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
         return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)
@@ -128,7 +156,12 @@ class Participant:
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
-            result = self._compensate(compensation_key(run.key_prefix + self._place), receipt)
+            key = compensation_key(run.key_prefix + self._place)
+            if self._takes_call:
+                call = Call(key, run.saga_id, run.id, self.step, run.input, None, receipt, None, self.position)
+                result = self._compensate(call)
+            else:
+                result = self._compensate(key, restored(receipt))
             if result is not None:
                 ran(result)
         except Refused as refusal:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.protocol.event import Event, Events, Topic
+from choreo.saga.data import Data, joined
 
 NOTHING: Events = ()
 
@@ -63,13 +64,15 @@ class Cell(Struct, frozen=True, gc=False):
     """State of one participant in one run.
 
     `heard` has a bit for each neighbour whose event has arrived. `receipt` is the return value of the local
-    transaction, or, in doubt, the exception that it raised. `attempt` counts the attempts of a retried call.
+    transaction, or, in doubt, the exception that it raised. `attempt` counts the attempts of a retried call. `data` are
+    the results of the steps before, where they must be kept: at a join, and while the local transaction runs.
     """
 
     phase: Phase = WAITING
     heard: int = 0
     receipt: Any = None
     attempt: int = 0
+    data: Data = None
 
 
 Reaction = Callable[[Any, Event], tuple[Any, Events]]
@@ -114,7 +117,10 @@ class Join:
 
         def gather(cell: Any, event: Event) -> tuple[Any, Events]:
             heard = cell.heard | 1 << self.bits[event.topic.position]
-            cell = replace(cell, heard=heard)
+            if event.data is None:
+                cell = replace(cell, heard=heard)
+            else:
+                cell = replace(cell, heard=heard, data=joined(cell.data, event.data))
             reaction: Reaction | None = reactions[cell.phase]
             if heard & self.all != self.all or reaction is None:
                 return cell, NOTHING

@@ -30,7 +30,8 @@ from choreo.protocol.reaction import (
     Phase,
     moves,
 )
-from choreo.saga.calling import ran
+from choreo.saga.codec import NotSnapshotable
+from choreo.saga.data import Data, kept
 from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
@@ -112,15 +113,16 @@ class TimedParticipant(Participant):
         timers = [Event(self._attempt_topics[0], event.run, event.topic, None, 0, event.number)]
         if self.policy.timeout_ms is not None:
             timers.append(Event(self._time_out, event.run, event.topic, None, 0, event.number))
-        return Cell(RUNNING, cell.heard), tuple(timers)
+        return Cell(RUNNING, cell.heard, data=cell.data or event.data), tuple(timers)
 
     def attempt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        receipt, why = self._try(event.run)
+        before = cell.data or event.data
+        receipt, why = self._try(event.run, before)
         if why is None:
-            return Cell(SUCCEEDED, cell.heard, receipt), (self._because(self.succeeded, event),)
+            return Cell(SUCCEEDED, cell.heard, receipt, 0, cell.data), (self._succeed(event, before, receipt),)
         tries = cell.attempt + 1
         if tries < self._attempts:
-            return Cell(RUNNING, cell.heard, None, tries), (_again(self._attempt_topics, tries, event),)
+            return Cell(RUNNING, cell.heard, None, tries, before), (_again(self._attempt_topics, tries, event),)
         if isinstance(why, Defect):
             return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
         return Cell(FAILED, cell.heard), (self._because(self.failed, event, why),)
@@ -139,7 +141,7 @@ class TimedParticipant(Participant):
 
     def undo_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Finish a transaction that timed out or was aborted, and compensate it if it committed."""
-        receipt, why = self._try(event.run)
+        receipt, why = self._try(event.run, cell.data)
         is_late = cell.phase is TIMED_OUT
         if why is None:
             back = self._table[Timer.RETRY][UNDOING_LATE] if is_late else self._table[Signal.BACK][SUCCEEDED]
@@ -152,7 +154,7 @@ class TimedParticipant(Participant):
 
     def commit_late(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `late_success`: commit after the time-out, and publish no event."""
-        self._try(event.run)
+        self._try(event.run, cell.data)
         return Cell(FAILED, cell.heard), NOTHING
 
     def cancel(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
@@ -224,14 +226,17 @@ class TimedParticipant(Participant):
     def _no_way_back(self) -> str:
         return f"{self.step} is {self.policy.kind} and cannot be undone"
 
-    def _try(self, run: Run) -> tuple[object, str | Defect | None]:
+    def _try(self, run: Run, data: Data) -> tuple[object, str | Defect | None]:
         """Execute once; return the receipt, and the error or None."""
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
-            return ran(self._execute(run.key_prefix + self._place)), None
+            result = self._execute(self._call(run, data) if self._takes_call else run.key_prefix + self._place)
+            return kept(result, self._result_name), None
         except Refused as refusal:
             return None, reason(refusal)
+        except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept
+            return None, defect(error)
         except ControlFlow:
             raise
         except BaseException as error:

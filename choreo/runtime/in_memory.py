@@ -6,9 +6,10 @@ called it is refused. The data of a run is dropped when it ends; cached wirings 
 
 from collections.abc import Callable, Iterator, Mapping
 from threading import RLock
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.compile import STYLES, Style
 from choreo.compile.cache import Wirings, compiled, saga_of
@@ -25,7 +26,7 @@ from choreo.saga.keys import key_prefix
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import shown
-from choreo.saga.request import NOBODY, Request, Sender
+from choreo.saga.request import NOBODY, Request, Sender, input_text
 from choreo.saga.service import ServiceOf
 
 
@@ -81,6 +82,8 @@ class InProcessRunner:
         number = str(self._runs)
         keys = key_prefix(self._origin.text, number)
         run = Run("run-" + number, request.saga_id, keys, fail_position, request.fail_compensation)
+        if request.input is not None or request.saga is not None:
+            run = replace(run, input=request.input, has_result=True)
         cells = list(table.cells)
         pending.append(Event(STARTED, run))
         try:
@@ -122,8 +125,9 @@ class InProcessRunner:
         fail_step: str | None = None,
         fail_compensation: str | None = None,
         style: str = "choreography",
+        input: Any = None,
     ) -> Outcome:
-        """Run a saga, or a list of steps, to its end.
+        """Run a saga, or a list of steps, to its end. `input` is handed to every call.
 
         `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
         name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
@@ -135,7 +139,8 @@ class InProcessRunner:
             saga = None
             if isinstance(steps, Saga):
                 saga, steps = (None, steps.itinerary) if steps.itinerary is not None else (self.add(steps), ())
-            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga))
+            text = None if input is None else input_text(input)
+            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga, text))
 
     def _wire(self, style: str, steps: Itinerary | str) -> Wiring:
         table = compiled(self._styles, style, saga_of(steps, self._sagas), self._service_of)

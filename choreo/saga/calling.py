@@ -4,12 +4,13 @@ Laws: pure; it calls no service. Defects that are visible before a call are refu
 defect that only a result shows, such as an awaitable, is a defect of the service.
 """
 
+from collections.abc import Callable
 from functools import partial
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, FunctionType, GeneratorType
 from typing import Any
 
 from choreo.saga.raised import shown
-from choreo.saga.service import Service, ServiceOf
+from choreo.saga.service import ServiceOf
 
 METHODS = ("execute", "compensate")
 NAME_MAX = 60
@@ -23,6 +24,9 @@ WRAPPED_MAX = 20
 SCALARS = frozenset({type(None), int, str, bool, float, dict, list, tuple, bytes})
 """Result types that are accepted without a further check."""
 
+VARIABLE = 0x04
+"""Flag of a code object with `*args`."""
+
 
 class UnfitService(TypeError):
     """The object found for a step cannot be called as a service."""
@@ -31,13 +35,13 @@ class UnfitService(TypeError):
 def checked(service_of: ServiceOf) -> ServiceOf:
     """Return the same catalogue, with each service checked at lookup. A lookup raises `UnfitService`."""
 
-    def checked_service_of(step: str) -> Service:
+    def checked_service_of(step: str) -> Any:
         return fit(service_of(step), step)
 
     return checked_service_of
 
 
-def fit(service: Service, step: str) -> Service:
+def fit(service: Any, step: str) -> Any:
     """Return the service. Raises `UnfitService` if a method is missing, or is a coroutine or generator function."""
     for method in METHODS:
         call = getattr(service, method, None)
@@ -52,6 +56,33 @@ def fit(service: Service, step: str) -> Service:
                 "it, as asyncio.run() does"
             )
     return service
+
+
+def takes_call(service: Any) -> bool:
+    """Return whether a service takes a `Call`: its `compensate` has one parameter, not a reference and a receipt."""
+    code = getattr(_function_of(service.compensate), "__code__", None)
+    if code is None or code.co_flags & VARIABLE:
+        return False
+    is_bound = not isinstance(service.compensate, FunctionType | partial)
+    names = code.co_varnames[is_bound : code.co_argcount]
+    return len(names) == 1 or names[:1] == ("call",)
+
+
+def takes_nothing(function: Any) -> bool:
+    """Return whether a function can be called without an argument, as one that makes services is."""
+    code = getattr(_function_of(function), "__code__", None)
+    if isinstance(function, type) or code is None:
+        return False
+    is_bound = not isinstance(function, FunctionType | partial)
+    defaults = getattr(_function_of(function), "__defaults__", None) or ()
+    return bool(code.co_argcount - is_bound - len(defaults) <= 0)
+
+
+def by_call(service: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return the local transaction and the compensation of a service, of either form, as functions of a `Call`."""
+    if takes_call(service):
+        return service.execute, service.compensate
+    return lambda call: service.execute(call.key), lambda call: service.compensate(call.key, call.result)
 
 
 def ran(result: Any) -> Any:

@@ -89,12 +89,14 @@ class RunOf(Struct, frozen=True, forbid_unknown_fields=True):
     """One run to start.
 
     `steps`: a subset of the definition's steps. `ask_again_ms`: when the client retries the request, in milliseconds.
+    `input`: the input of every call.
     """
 
     saga_id: str
     start_ms: int = 0
     steps: tuple[str, ...] | None = None
     ask_again_ms: int | None = None
+    input: Any = None
 
 
 class Wiring(Struct, frozen=True, forbid_unknown_fields=True):

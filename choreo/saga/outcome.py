@@ -25,6 +25,8 @@ class Outcome(Struct, frozen=True, gc=False):
     line; if several did, those of the stuck step. `in_doubt_steps` are the steps whose local transaction raised such an
     exception: in a compensated run, those that were compensated for it; in a stuck run, those that were not, and may be
     in force.
+
+    `result` has the results of a completed run by step name, as JSON text, where the request asked for them.
     """
 
     state: State
@@ -35,3 +37,4 @@ class Outcome(Struct, frozen=True, gc=False):
     defect: str | None = None
     failed_step: str | None = None
     in_doubt_steps: tuple[str, ...] = ()
+    result: str | None = None

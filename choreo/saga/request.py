@@ -3,8 +3,11 @@
 Laws: values. Request and sender are separate: two senders may make the same request.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
+from choreo.saga.codec import encode
 from choreo.saga.plan import Itinerary
 
 
@@ -31,6 +34,11 @@ class Sender(Struct, frozen=True, gc=False):
 
 
 NOBODY = Sender()
+
+
+def input_text(value: Any) -> str:
+    """Return the input of a request as JSON text, equal for equal values. Raises `NotSnapshotable`."""
+    return encode(value, "input")
 
 
 class Unavailable(Exception):

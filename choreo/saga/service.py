@@ -25,25 +25,39 @@ class ResourceLocked(ControlFlow):
 class Service(Protocol):
     """A local transaction with its compensation.
 
-    `reference` is an idempotency key. It is the same for every attempt of this call, also after a crash, and different
+    Three forms are served: an object with `execute(call)` and `compensate(call)`, which take a `Call`; one with
+    `execute(reference)` and `compensate(reference, receipt)`, as below; and a class whose methods are steps (`@step`).
+
+    `reference` is the idempotency key. It is the same for every attempt of this call, also after a crash, and different
     for every other call, in any run, journal and process. Pass it on to every external call. The key of a compensation
     is that of its local transaction with `.undo` at the end, so a system that receives both can distinguish them
-    (`choreo/saga/keys.py`). The return value of `execute`, the receipt, is stored with the run and passed to
-    `compensate`, so a service need not remember the runs that it served.
+    (`choreo/saga/keys.py`). The return value of `execute`, the result, is kept with the run as JSON and handed to the
+    steps that follow and, as `receipt`, to `compensate`, so a service need not remember the runs that it served.
     """
 
-    def execute(self, reference: str) -> object:
+    def execute(self, reference: Any) -> object:
         """Run the local transaction, or raise `Refused` and change no state."""
 
-    def compensate(self, reference: str, receipt: Any) -> None:
+    def compensate(self, reference: Any, receipt: Any) -> None:
         """Compensate the `execute` call whose key was `reference.removesuffix(".undo")`.
 
-        It must be idempotent. An exception, `Refused` included, counts as a failed attempt, and the participant tries
-        again at once, three times in all. Then the saga is stuck.
+        It must be idempotent, and safe for a call that never took effect. An exception, `Refused` included, counts as a
+        failed attempt, and the participant tries again at once, three times in all. Then the saga is stuck.
         """
 
 
-ServiceOf = Callable[[str], Service]
+class CallService(Protocol):
+    """A local transaction with its compensation; both take a `Call`."""
+
+    def execute(self, call: Any) -> object:
+        """Run the local transaction, or raise `Refused` and change no state. The return value is the step's result."""
+
+    def compensate(self, call: Any) -> None:
+        """Compensate the call, whose result is `call.result`; None where that is unknown. It must be idempotent."""
+
+
+AnyService = Service | CallService
+ServiceOf = Callable[[str], Any]
 """A catalogue: returns the service of a step name; every name has one."""
 
 NO_NAME = "\0 nobody is called so"
@@ -53,7 +67,8 @@ NO_NAME = "\0 nobody is called so"
 def stand_in_of(service_of: ServiceOf) -> Service | None:
     """Return the stand-in: the service of all step names that no other service claims; None if there is none."""
     try:
-        return service_of(NO_NAME)
+        service: Service | None = service_of(NO_NAME)
+        return service
     except BaseException as error:  # the catalogue comes from outside, and may raise any exception
         expect_no_ctrl_c(error)
         return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import ControlFlow, Service
+from choreo.saga.service import ControlFlow
 
 
 class NotSnapshotable(ControlFlow, ValueError):
@@ -25,7 +25,7 @@ def as_bytes(value: object, what: str) -> bytes:
         raise NotSnapshotable(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
-def state_of(service: Service) -> Any:
+def state_of(service: Any) -> Any:
     """Return the state of a service. Raises `NotSnapshotable` if its `__getstate__` raises any exception."""
     try:
         return service.__getstate__()
@@ -36,7 +36,7 @@ def state_of(service: Service) -> Any:
         ) from None
 
 
-def expect_copy(service: Service, state: object) -> None:
+def expect_copy(service: Any, state: object) -> None:
     """Check that a state can be copied. Raises `NotSnapshotable`, which names the service and its field."""
     try:
         pickle.dumps(state)
@@ -45,7 +45,7 @@ def expect_copy(service: Service, state: object) -> None:
         raise NotSnapshotable(no_copy(service, state, pickle.dumps, error)) from None
 
 
-def no_copy(service: Service, state: object, copy: Callable[[object], object], error: BaseException) -> str:
+def no_copy(service: Any, state: object, copy: Callable[[object], object], error: BaseException) -> str:
     """Name the field of a service that cannot be copied, and the remedy; `error` explains the failure of the whole."""
     expected = f"service {type(service).__name__}: expected what can be copied"
     for name, value in _fields_of(state):
@@ -69,7 +69,7 @@ def from_bytes(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301  # our own copy; a journal is trusted as much as the code (decision 020)
 
 
-def copy_services(services: Sequence[Service]) -> bytes:
+def copy_services(services: Sequence[Any]) -> bytes:
     """Copy the state of all services together. Raises `NotSnapshotable`."""
     if not services:
         return b""
@@ -83,7 +83,7 @@ def copy_services(services: Sequence[Service]) -> bytes:
         raise
 
 
-def restore_services(services: Sequence[Service], data: bytes) -> None:
+def restore_services(services: Sequence[Any], data: bytes) -> None:
     """Restore the state of every service. Raises `NotSnapshotable` for a service that raises an exception."""
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
         try:
@@ -95,7 +95,7 @@ def restore_services(services: Sequence[Service], data: bytes) -> None:
             raise NotSnapshotable(f"service {type(service).__name__}: {why}") from None
 
 
-def give_back(service: Service, state: Any) -> None:
+def give_back(service: Any, state: Any) -> None:
     """Restore fields and slots, or call the service's `__setstate__`; fields that the state lacks stay as they are."""
     if hasattr(service, "__setstate__"):
         service.__setstate__(state)
@@ -107,9 +107,10 @@ def give_back(service: Service, state: Any) -> None:
         setattr(service, name, value)
 
 
-def _empty(service: Service) -> None:
+def _empty(service: Any) -> None:
     """Delete the fields and slots of a service; those that its `__getstate__` leaves out stay."""
-    if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
+    kind_of_it: Any = type(service)
+    if kind_of_it.__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
         for name, _ in list(_fields_of(service.__getstate__())):
             if hasattr(service, str(name)):
                 delattr(service, str(name))

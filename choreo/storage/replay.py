@@ -14,6 +14,7 @@ from choreo.compile import STYLES
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
 from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
+from choreo.saga.call import Call
 from choreo.saga.definition import Saga
 from choreo.saga.plan import Itinerary, Plan
 from choreo.saga.raised import Defect
@@ -109,14 +110,14 @@ class ReplayedService:
         self.receipt: Kept = None
         self._unkeep = unkeep
 
-    def execute(self, reference: str) -> Any:
+    def execute(self, call: Call) -> Any:
         if self.published.startswith("failed"):
             raise Refused
         if self.published.startswith("compensation_failed"):  # the step is in doubt, and its undo failed as well
             raise Unknown
         return self._unkeep(self.receipt)
 
-    def compensate(self, reference: str, receipt: Any) -> None:
+    def compensate(self, call: Call) -> None:
         if self.published.startswith("compensation_failed"):
             raise Refused
 

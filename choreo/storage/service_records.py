@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from choreo.saga.calling import checked, ran
+from choreo.saga.call import Call
+from choreo.saga.calling import by_call, checked, ran
+from choreo.saga.data import kept
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import ControlFlow, Refused, Service, ServiceOf
 from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
-from choreo.storage.copying import NotSnapshotable, as_bytes, expect_copy, give_back, no_copy, state_of
+from choreo.storage.copying import NotSnapshotable, expect_copy, give_back, no_copy, state_of
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import RecordsRow
 from choreo.storage.values import is_scalar, quote
@@ -30,6 +32,7 @@ class RecordedService:
     def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
         self.step = step
         self.inner = inner
+        self._execute, self._compensate = by_call(inner)
         self.kind = kind_of(inner)
         self._marks = None if calls is None else calls.marks
         self.is_together = False
@@ -39,35 +42,32 @@ class RecordedService:
         self._first = self._state()
         self._fields: dict[str, None] = {}
 
-    def execute(self, reference: str) -> Any:
+    def execute(self, call: Call) -> Any:
         self._touched[self.step] = None
         marks = self._marks
         try:
             if marks is not None:
                 marks[CALL] = EXECUTE
-            receipt = ran(self.inner.execute(reference))
-            if receipt is not None and not is_scalar(receipt):
-                as_bytes(receipt, f"a receipt of service {type(self.inner).__name__}")
+            return kept(ran(self._execute(call)), f"the result of {call.step}")
         except Refused:
             raise
         except BaseException as error:
             if marks is not None:
                 marks[DOUBT] = 1
-            if isinstance(error, ControlFlow):  # the exception came from the service
+            if isinstance(error, ControlFlow):  # the exception came from the service, or its result cannot be kept
                 raise RuntimeError(in_a_line(error)) from None
             raise
         finally:
             if marks is not None:
                 marks[CALL] = 0
-        return receipt
 
-    def compensate(self, reference: str, receipt: Any) -> None:
+    def compensate(self, call: Call) -> None:
         self._touched[self.step] = None
         marks = self._marks
         try:
             if marks is not None:
                 marks[CALL] = COMPENSATE
-            ran(self.inner.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
+            ran(self._compensate(call))
         except ControlFlow as error:  # the exception came from the service
             raise RuntimeError(in_a_line(error)) from None
         finally:

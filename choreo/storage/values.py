@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from choreo.protocol.event import InDoubt
+from choreo.saga.data import Encoded
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect
@@ -46,10 +47,12 @@ def is_scalar(value: Any) -> bool:
     return value.__class__ in SCALARS
 
 
-def keep(value: object, what: str) -> Kept:
+def keep(value: Any, what: str) -> Kept:
     """Encode a value. Raises `NotSnapshotable`, which names the value as `what`, if it cannot be copied."""
     if value is None:
         return None
+    if value.__class__ is Encoded:
+        return value.text
     if value.__class__ is str:
         return quote(value)
     if is_scalar(value):
@@ -60,7 +63,9 @@ def keep(value: object, what: str) -> Kept:
 def unkeep(kept: Kept) -> Any:
     if kept is None:
         return None
-    return json.loads(kept) if isinstance(kept, str) else from_bytes(kept)
+    if isinstance(kept, str):
+        return Encoded(kept) if kept.startswith(("{", "[")) else json.loads(kept)
+    return from_bytes(kept)
 
 
 def steps_text(steps: Itinerary) -> str:

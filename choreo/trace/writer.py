@@ -14,7 +14,8 @@ import structlog
 from structlog.typing import EventDict
 
 from choreo.protocol.event import Command, Event, InDoubt, Run
-from choreo.saga.calling import ran
+from choreo.saga.call import Call
+from choreo.saga.calling import by_call, ran
 from choreo.saga.keys import read_key
 from choreo.saga.raised import Defect, reason
 from choreo.saga.service import Refused, Service, ServiceOf
@@ -140,25 +141,25 @@ class TracedService:
 
     def __init__(self, step: str, service: Service, tracer: Tracer) -> None:
         self._step = step
-        self._service = service
+        self._execute, self._compensate = by_call(service)
         self._tracer = tracer
 
-    def execute(self, reference: str) -> object:
+    def execute(self, call: Call) -> object:
         try:
-            receipt = ran(self._service.execute(reference))
+            result = ran(self._execute(call))
         except BaseException as error:
-            self._tracer.called(Command.EXECUTE, self._step, reference, error)
+            self._tracer.called(Command.EXECUTE, self._step, call.key, error)
             raise
-        self._tracer.called(Command.EXECUTE, self._step, reference)
-        return receipt
+        self._tracer.called(Command.EXECUTE, self._step, call.key)
+        return result
 
-    def compensate(self, reference: str, receipt: object) -> None:
+    def compensate(self, call: Call) -> None:
         try:
-            ran(self._service.compensate(reference, receipt))  # type: ignore[func-returns-value]  # an awaitable may
+            ran(self._compensate(call))
         except BaseException as error:
-            self._tracer.called(Command.COMPENSATE, self._step, reference, error)
+            self._tracer.called(Command.COMPENSATE, self._step, call.key, error)
             raise
-        self._tracer.called(Command.COMPENSATE, self._step, reference)
+        self._tracer.called(Command.COMPENSATE, self._step, call.key)
 
 
 class Reply(msgspec.Struct):

@@ -29,10 +29,21 @@ def _canonical(cell: Any, final: frozenset[Phase]) -> Any:
     if isinstance(cell, CoordinatorState):
         return replace(cell, log=_sorted_log(cell.log))
     if isinstance(cell, OrchestratorState):
-        return replace(cell, log=_sorted_log(cell.log))
+        return replace(cell, log=_sorted_log(cell.log), data=_sorted_data(cell.data))
     if isinstance(cell, Cell) and cell.phase in final:
-        return replace(cell, heard=0)
+        return replace(cell, heard=0, data=None)
     return cell
+
+
+def _sorted_data(data: Any) -> Any:
+    """Sort the results by their steps."""
+    entries: dict[int, Any] = {}
+    while data is not None:
+        position, sent, data = data
+        entries.setdefault(position, sent)
+    for position in sorted(entries):
+        data = (position, entries[position], data)
+    return data
 
 
 def _sorted_log(log: Any) -> Any:

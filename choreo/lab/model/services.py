@@ -7,15 +7,14 @@ invariants call them effects. The oracle decides each free choice ("may").
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-
 from choreo.lab.model.resources import Effect, ResourceStore
-from choreo.saga.calling import ran
+from choreo.saga.call import Call
+from choreo.saga.calling import by_call, ran
+from choreo.saga.data import WithUndo, kept
 from choreo.saga.definition import Fails, Kind, Step
 from choreo.saga.keys import read_key
 from choreo.saga.raised import defect, expect_no_ctrl_c, in_a_line, reason
 from choreo.saga.service import ControlFlow, Refused, Service
-from choreo.storage.copying import as_bytes, from_bytes
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, identified by a name: returns whether the call fails."""
@@ -28,23 +27,24 @@ class LabService:
         self, step: Step, inner: Service | None, books: ResourceStore, oracle: Oracle, note: Callable[[Effect], None]
     ) -> None:
         self.step = step
-        self.inner = inner
+        self._execute: Callable[[Call], Any] | None = None
+        self._compensate: Callable[[Call], Any] | None = None
+        if inner is not None:
+            self._execute, self._compensate = by_call(inner)
         self._books = books
         self._oracle = oracle
         self._note = note
         self._undoes_nothing = step.kind is not Kind.COMPENSATABLE
         self._has_books = bool(step.effect or step.reads or step.writes or step.locks)
 
-    def execute(self, reference: str) -> object:
-        key = read_key(reference)
-        run, position = key.run, key.position
+    def execute(self, call: Call) -> object:
+        run, position = read_key(call.key).run, call.position
         try:
-            if self._fails(self.step.fails, reference, "execute"):
+            if self._fails(self.step.fails, call.key, "execute"):
                 raise Refused(f"{self.step.name} was told to refuse")
             if self._has_books:
                 self._books.check(self.step, run)
-            receipt = None if self.inner is None else self._called(self.inner.execute, reference)
-            kept = _kept(receipt, self.inner)
+            result = None if self._execute is None else self._called(self._execute, call)
             overwritten = self._books.execute(self.step, run, position) if self._has_books else ()
         except ControlFlow:
             raise
@@ -56,20 +56,19 @@ class LabService:
             self._note(Effect("execute", self.step.name, position, run, reason(error), in_doubt=in_doubt))
             raise
         self._note(Effect("execute", self.step.name, position, run))
-        return (kept, overwritten) if overwritten or receipt is not None else None
+        return WithUndo(result, overwritten) if overwritten else result
 
-    def compensate(self, reference: str, receipt: Any) -> None:
-        key = read_key(reference)
-        run, position = key.run, key.position
-        kept, overwritten = receipt or (None, ())
+    def compensate(self, call: Call) -> None:
+        run, position = read_key(call.key).run, call.position
+        overwritten = call.kept.undo if isinstance(call.kept, WithUndo) else ()
         try:
-            if self._fails(self.step.compensation_fails, reference, "compensate"):
+            if self._fails(self.step.compensation_fails, call.key, "compensate"):
                 raise Refused(f"the compensation of {self.step.name} was told to fail")
             if self._undoes_nothing:
                 self._note(Effect("compensate", self.step.name, position, run, "there is nothing that undoes it"))
                 return
-            if self.inner is not None:
-                self._called(self.inner.compensate, reference, _restored(kept))
+            if self._compensate is not None:
+                self._called(self._compensate, call)
         except Raised as raised:
             self._note(raised.note("compensate", self.step.name, position, run))
             raise raised.error from None
@@ -80,10 +79,10 @@ class LabService:
             self._books.compensate(self.step, run, position, overwritten)
         self._note(Effect("compensate", self.step.name, position, run))
 
-    def _called(self, call: Callable[..., object], *arguments: object) -> object:
+    def _called(self, method: Callable[[Call], object], call: Call) -> object:
         """Call the author's service. Raises `Refused`, or `Raised` for any other exception."""
         try:
-            return ran(call(*arguments))
+            return kept(ran(method(call)), f"the result of {self.step.name}")
         except Refused as refusal:
             raise Refused(reason(refusal)) from None
         except BaseException as error:  # the exception ends neither the lab nor the proof
@@ -115,20 +114,3 @@ class Raised(Exception):
         """Return the note of the call that raised it; the answer of a local transaction is unknown."""
         is_in_doubt = action == "execute"
         return Effect(action, step, position, run, self.summary, in_doubt=is_in_doubt, traceback=self.traceback)
-
-
-def _kept(receipt: object, service: Service | None) -> object:
-    """Copy a receipt, so that a change of it in one history is not visible in another."""
-    if receipt is None or type(receipt) is int or type(receipt) is str:
-        return receipt
-    return Kept(as_bytes(receipt, f"a receipt of service {type(service).__name__}"))
-
-
-def _restored(kept: object) -> object:
-    return from_bytes(kept.data) if isinstance(kept, Kept) else kept
-
-
-class Kept(Struct, frozen=True):
-    """A receipt that is neither a number nor a text."""
-
-    data: bytes

@@ -27,7 +27,9 @@ from choreo.saga.definition import CrashPoint, RunOf, Saga, Step
 from choreo.saga.keys import key_prefix
 from choreo.saga.lookup import known_services
 from choreo.saga.outcome import Outcome
+from choreo.saga.request import input_text
 from choreo.saga.service import Service, ServiceOf
+from choreo.saga.steps import owner_of
 from choreo.storage.copying import copy_services, restore_services
 
 SIMULATED_SERVICE = "simulated"
@@ -96,7 +98,8 @@ class World:
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
         self.books = ResourceStore(definition.resources, self.guarantees, needs, self.notes.append)
         inner = _inner_services(definition, service_of)
-        self._inner = list({id(service): service for service in inner.values() if service is not None}.values())
+        owners = [owner_of(service) for service in inner.values() if service is not None]
+        self._inner = list({id(owner): owner for owner in owners}.values())
         self._services = {
             step.name: LabService(step, inner[step.name], self.books, lambda what: self.choose(what), self.notes.append)
             for step in definition.steps
@@ -247,7 +250,8 @@ def _specs(definition: Saga) -> list[tuple[Run, RunOf, bool]]:
 
 
 def _run(run: str, spec: RunOf) -> Run:
-    return Run(run, spec.saga_id, key_prefix(ORIGIN, run))
+    text = None if spec.input is None else input_text(spec.input)
+    return Run(run, spec.saga_id, key_prefix(ORIGIN, run), input=text, has_result=text is not None)
 
 
 def _again(specs: list[tuple[Run, RunOf, bool]], index: int) -> Run | None:

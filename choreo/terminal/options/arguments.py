@@ -119,7 +119,8 @@ def in_module(module: str | None) -> str:
 def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
     """Return the service of a step, or its stand-in."""
     try:
-        return service_of(step)
+        service: Service = service_of(step)
+        return service
     except UnfitService as error:
         raise UsageError("--services", f"{error}{in_module(module)}") from None
     except Exception as error:  # a user's module may raise any exception
