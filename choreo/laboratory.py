@@ -195,10 +195,10 @@ def _as_wrong_definition() -> Iterator[None]:
     from choreo.api import NoServices
     from choreo.runtime.process import ctrl_c_told_apart
     from choreo.saga.calling import UnfitService
+    from choreo.saga.codec import NotSnapshotable
     from choreo.saga.file import WrongDefinition
     from choreo.saga.lookup import UnknownService
     from choreo.saga.usage import UsageError
-    from choreo.storage.copying import NotSnapshotable
 
     try:
         with ctrl_c_told_apart():

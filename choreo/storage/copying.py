@@ -1,19 +1,16 @@
-"""Copies of the state of an author's services: one for each history of the lab, and one for the journal.
+"""Copies of the state of an author's services within one process: one for each history of the lab.
 
-Laws: a value that cannot be copied is reported by name before any claim is made about it. Objects that several services
-share stay shared.
+Laws: no copy is stored or sent. A value that cannot be copied is reported by name before any claim is made about it.
+Objects that several services share stay shared.
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from choreo.saga.codec import NotSnapshotable
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import ControlFlow, Service
-
-
-class NotSnapshotable(ControlFlow, ValueError):
-    """A service or a receipt holds a value that cannot be copied: a lock, an open file, a connection."""
+from choreo.saga.service import Service
 
 
 def as_bytes(value: object, what: str) -> bytes:
@@ -42,15 +39,15 @@ def expect_copy(service: Service, state: object) -> None:
         pickle.dumps(state)
     except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
-        raise NotSnapshotable(no_copy(service, state, pickle.dumps, error)) from None
+        raise NotSnapshotable(_no_copy(service, state, error)) from None
 
 
-def no_copy(service: Service, state: object, copy: Callable[[object], object], error: BaseException) -> str:
+def _no_copy(service: Service, state: object, error: BaseException) -> str:
     """Name the field of a service that cannot be copied, and the remedy; `error` explains the failure of the whole."""
     expected = f"service {type(service).__name__}: expected what can be copied"
-    for name, value in _fields_of(state):
+    for name, value in fields_in(state):
         try:
-            copy(value)
+            pickle.dumps(value)
         except BaseException as why:  # the author's object may raise any exception
             expect_no_ctrl_c(why)
             got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
@@ -58,7 +55,7 @@ def no_copy(service: Service, state: object, copy: Callable[[object], object], e
     return f"{expected}, got {in_a_line(error)}"
 
 
-def _fields_of(state: object) -> Iterator[tuple[object, object]]:
+def fields_in(state: object) -> Iterator[tuple[object, object]]:
     """Yield the fields and slots in the result of `__getstate__`."""
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, dict):
@@ -66,7 +63,7 @@ def _fields_of(state: object) -> Iterator[tuple[object, object]]:
 
 
 def from_bytes(data: bytes) -> Any:
-    return pickle.loads(data)  # noqa: S301  # our own copy; a journal is trusted as much as the code (decision 020)
+    return pickle.loads(data)  # noqa: S301  # a copy that this process has made
 
 
 def copy_services(services: Sequence[Service]) -> bytes:
@@ -110,7 +107,7 @@ def give_back(service: Service, state: Any) -> None:
 def _empty(service: Service) -> None:
     """Delete the fields and slots of a service; those that its `__getstate__` leaves out stay."""
     if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
-        for name, _ in list(_fields_of(service.__getstate__())):
+        for name, _ in list(fields_in(service.__getstate__())):
             if hasattr(service, str(name)):
                 delattr(service, str(name))
         return

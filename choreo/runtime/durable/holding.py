@@ -15,9 +15,9 @@ from choreo.saga.plan import Plan, plan
 from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.storage.calls import COMPENSATE, NAMES, Mark
+from choreo.storage.recorded_service import RecordedService, kind_of
 from choreo.storage.replay import RunSnapshot
 from choreo.storage.rows import HandledRow, RunRow
-from choreo.storage.service_records import RecordedService, kind_of
 from choreo.storage.sqlite import holds
 from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal

@@ -27,6 +27,7 @@ from choreo.runtime.entry import Entry
 from choreo.runtime.in_memory import NoOutcome
 from choreo.runtime.origins import new_origin
 from choreo.runtime.runner import Conflict, Held, Known, RunHandle
+from choreo.saga.codec import NotSnapshotable
 from choreo.saga.definition import CrashPoint
 from choreo.saga.guarantees import ALL_ON, Guarantees
 from choreo.saga.keys import checked_origin, key_prefix
@@ -36,7 +37,6 @@ from choreo.saga.raised import Defect, defect, shown
 from choreo.saga.request import NOBODY, Request, Sender
 from choreo.saga.service import ServiceOf
 from choreo.storage.calls import CALL, DOUBT, RUN, SEAT, Calls
-from choreo.storage.copying import NotSnapshotable
 from choreo.storage.errors import JournalError, UnreadableRow
 from choreo.storage.replay import RESUMED, Replayer, RunSnapshot, Unreplayable, run_of, word_of, words_of
 from choreo.storage.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text

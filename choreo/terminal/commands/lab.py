@@ -23,10 +23,10 @@ from choreo.render.history_mermaid import history_mermaid
 from choreo.render.history_view import history_diagram
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
+from choreo.saga.codec import NotSnapshotable
 from choreo.saga.definition import Definition
 from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.lab import WithOption, WithoutOption, progress_bar, state_counter

@@ -12,12 +12,12 @@ from choreo.api import NoServices, open_services
 from choreo.compile import STYLES
 from choreo.lab.model.world import World, is_simulated
 from choreo.saga.calling import UnfitService
+from choreo.saga.codec import NotSnapshotable
 from choreo.saga.definition import Definition
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.modules import SERVICES
 from choreo.saga.service import ServiceOf
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.arguments import in_module
 
 Services = Annotated[
