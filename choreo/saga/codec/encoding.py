@@ -64,7 +64,7 @@ def _flat_text(value: Any, kind: type) -> str | None:
             return None
     try:
         text = msgspec.json.encode(value)
-    except (OverflowError, UnicodeEncodeError):
+    except (OverflowError, ValueError):  # a long number, a lone surrogate
         return None
     return text.decode() if text.isascii() and TAG not in text else None
 
