@@ -48,8 +48,8 @@ def open_services(module: str = SERVICES) -> ServiceOf:
         return checked(_sheltered(catalogue_of(service_of)))
     except (TypeError, DuplicateService) as error:
         raise NoServices(
-            f"services: expected {module}.catalogue() to return objects with steps, services by step name, or a function "
-            f"from step name to service, got {_kind(service_of)} ({error})"
+            f"services: expected {module}.catalogue() to return objects with steps, services by step name, or a "
+            f"function from step name to service, got {_kind(service_of)} ({error})"
         ) from error
 
 

@@ -200,8 +200,8 @@ def _as_wrong_definition() -> Iterator[None]:
     from choreo.saga.calling import UnfitService
     from choreo.saga.file import WrongDefinition
     from choreo.saga.lookup import UnknownService
+    from choreo.saga.service import NotSnapshotable
     from choreo.saga.usage import UsageError
-    from choreo.storage.copying import NotSnapshotable
 
     try:
         with ctrl_c_told_apart():

@@ -9,8 +9,7 @@ import pytest
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Report
 from choreo.saga.definition import Step
-from choreo.saga.service import Refused
-from choreo.storage.copying import NotSnapshotable
+from choreo.saga.service import NotSnapshotable, Refused
 from tests.lab_sagas import saga
 
 

@@ -65,7 +65,7 @@ OWNERS = {
     "pytest": ("choreo.testing",),
     "random": ("choreo.lab.simulate.faults",),
     "secrets": (),
-    "uuid": (),
+    "uuid": ("choreo.saga.codec.scalars",),
     "sqlite3": ("choreo.storage",),
     "asyncio": ("choreo.runtime",),
     "nats": (),
@@ -77,8 +77,9 @@ IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket
 PURE = {"choreo.saga": IMPURE, "choreo.protocol": IMPURE, "choreo.compile": IMPURE, "services": CLOCKS}
 """No I/O, no clock."""
 
-READS_FILES = ("choreo.saga.file", "choreo.saga.modules", "choreo.compile.cache")
-"""Part of a pure package, and all the same no part of its purity: reads definitions; measures objects in memory."""
+NO_PURITY = ("choreo.saga.file", "choreo.saga.modules", "choreo.compile.cache", "choreo.saga.codec.scalars")
+"""Part of a pure package, and all the same no part of its purity: reads definitions; measures objects in memory; names
+the classes of times and paths."""
 
 
 class Import(NamedTuple):
@@ -180,7 +181,7 @@ def _objection_outside(found: Import, top: str) -> str | None:
 
 def _objection_of_purity(found: Import, top: str) -> str | None:
     for part, impure in PURE.items():
-        if _is_within(found.importer, (part,)) and top in impure and not _is_within(found.importer, READS_FILES):
+        if _is_within(found.importer, (part,)) and top in impure and not _is_within(found.importer, NO_PURITY):
             return f"but {part} is pure"
     return None
 

@@ -1,7 +1,6 @@
 """Records of services are restored after a restart, without the services' knowledge."""
 
 import json
-import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 import pytest
 
 from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.codec import encode
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import State
-from choreo.saga.service import Refused, ResourceLocked, Service, ServiceOf
-from choreo.storage.copying import NotSnapshotable
+from choreo.saga.service import NotSnapshotable, Refused, ResourceLocked, Service, ServiceOf
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
 from services import catalogue
@@ -43,9 +42,9 @@ class Process:
 
 
 def kept(path: Path) -> dict[str, Any]:
-    """The rows of the services: legible ones as values, the others as bytes."""
+    """The rows of the services."""
     journal = Journal.open_to_read(str(path))
-    rows = {name: json.loads(held) if isinstance(held, str) else held for name, _, held in journal.records()}
+    rows = {name: json.loads(held) for name, _, held in journal.records()}
     journal.close()
     return rows
 
@@ -176,7 +175,8 @@ def test_a_service_that_cannot_be_kept_is_told_before_anything_is_begun(tmp_path
     path = tmp_path / "sagas.db"
     with open(__file__) as file, Process(path, lambda step: Counter(file=file)) as runner:
         with pytest.raises(
-            NotSnapshotable, match=r"service Counter: expected what can be copied, got the field .*TypeError"
+            NotSnapshotable,
+            match=r"service Counter: field 'file': expected a value that JSON can keep, got a .*TextIOWrapper.*; leave",
         ):
             runner.execute("a", ("step",))
 
@@ -191,7 +191,7 @@ def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Pa
 
     assert outcome.state is State.COMPENSATED
     assert outcome.defect is not None
-    assert "a receipt of service Opening: expected what can be copied" in outcome.defect
+    assert "a receipt of service Opening: expected a value that JSON can keep" in outcome.defect
     assert service.count == 0
 
 
@@ -205,27 +205,27 @@ class Leaving(Counter):
 
 
 class Unkeepable:
-    """Ends the process when it is copied."""
-
-    def __reduce__(self) -> Any:
-        raise SystemExit(0)
+    """A plain object, with methods and an identity that JSON has no form for."""
 
 
 class Holding(Counter):
-    """Acquires a value that exits the process when it is copied."""
+    """Acquires a value that cannot be kept."""
 
     def execute(self, reference: str) -> None:
         self.held = Unkeepable()
 
 
-@pytest.mark.parametrize("kind", [Leaving, Holding])
-def test_what_a_service_raises_when_it_is_kept_is_told(tmp_path: Path, kind: type[Counter]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(Leaving, "Leaving: .*SystemExit"), (Holding, "Holding: field 'held': .*make Unkeepable a datacl")],
+)
+def test_what_a_service_raises_when_it_is_kept_is_told(tmp_path: Path, kind: type[Counter], told: str) -> None:
     """The journal names the service; the process does not end without a word."""
     service = kind()
 
     process = Process(tmp_path / "sagas.db", lambda step: service)
 
-    with process as runner, pytest.raises(JournalError, match=f"{kind.__name__}.*SystemExit"):
+    with process as runner, pytest.raises(JournalError, match=told):
         runner.execute(1, ("a",))
 
 
@@ -245,7 +245,7 @@ def test_a_service_that_comes_to_hold_what_cannot_be_kept_stops_the_node(tmp_pat
     service = Locking()
     with Process(tmp_path / "sagas.db", lambda step: service) as runner:
         with pytest.raises(
-            JournalError, match=r"service Locking: expected what can be copied, got the field .*TypeError"
+            JournalError, match=r"service Locking: field 'lock': expected a value that JSON can keep, got a .* lock"
         ):
             runner.execute("a", ("step",))
 
@@ -291,10 +291,13 @@ def test_a_service_that_holds_another_holds_the_very_same_afterwards(tmp_path: P
         outer = Outer(inner)
         with Process(path, {"outer": outer, "inner": inner}.__getitem__) as runner:
             runner.execute(number, steps)
-            held = runner._records._services  # noqa: SLF001  # whichever object is the service of that step now
+            records = runner._records  # noqa: SLF001  # whichever object is the service of that step now
+            of_inner, of_outer = records.service("inner").inner, records.service("outer").inner
 
-    assert held["outer"].inner.inner is held["inner"].inner
-    assert held["inner"].inner.count == 6
+        assert isinstance(of_outer, Outer)
+        assert of_outer.inner is of_inner is inner
+
+    assert inner.count == 6
 
 
 class Outer(Counter):
@@ -346,8 +349,8 @@ class Raising(Counter):
     [10**5000, {5: 1}, (1, 2), float("nan"), True, 0.0],
     ids=["a very long number", "a dict", "a pair", "no number", "true", "a fraction"],
 )
-def test_any_value_that_python_can_copy_is_kept(tmp_path: Path, value: Any) -> None:
-    """As a field and as a receipt, even where JSON has no form for it."""
+def test_any_value_that_json_can_keep_is_kept(tmp_path: Path, value: Any) -> None:
+    """As a field and as a receipt, even where JSON has no form of its own for it."""
     path = tmp_path / "sagas.db"
     service, again = Giving(value), Giving(None)
     with Process(path, lambda step: service) as runner:
@@ -356,7 +359,7 @@ def test_any_value_that_python_can_copy_is_kept(tmp_path: Path, value: Any) -> N
         held = again.held
 
     assert outcome.state is State.COMPLETED
-    assert pickle.dumps(held) == pickle.dumps(value)
+    assert encode(held, "held") == encode(value, "value")
 
 
 class Giving(Counter):

@@ -1,6 +1,6 @@
 """Next events of a run in a journal, as text and as JSON.
 
-Laws: no service is called, no data is unpickled. Where the rows do not determine the next events, the text says so.
+Laws: no service is called, no receipt is decoded. Where the rows do not determine the next events, the text says so.
 """
 
 from collections.abc import Callable, Sequence

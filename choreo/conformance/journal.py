@@ -2,7 +2,7 @@
 
 Laws: memory is bounded by a batch of runs, for a journal of any length; a limited number of violations is listed, and
 the rest counted. A batch is read within one snapshot, so a node may write meanwhile. Runs with equivalent rows are
-checked once. No value is unpickled.
+checked once. No receipt is decoded.
 """
 
 from collections.abc import Callable, Iterator, Sequence

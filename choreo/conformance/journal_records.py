@@ -1,6 +1,6 @@
 """Trace records from the rows of a journal's run: the same schema and the same words as in the lab.
 
-Laws: pure; no value is unpickled, and no service is called. The effect of a service is inferred from the events that
+Laws: pure; no receipt is decoded, and no service is called. The effect of a service is inferred from the events that
 its participant published in the same transaction. Every row is reported as it stands, even if it contradicts the rows
 before it.
 """
@@ -224,7 +224,7 @@ class _Teller:
 
 
 def _as_it_is_kept(receipt: Kept) -> Any:
-    """Return a receipt undecoded: pickles stay pickles."""
+    """Return a receipt undecoded: no class is imported that it names."""
     return receipt
 
 

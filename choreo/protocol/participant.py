@@ -31,12 +31,11 @@ from choreo.protocol.reaction import (
 )
 from choreo.saga.call import Call
 from choreo.saga.calling import ran, takes_call
-from choreo.saga.codec import NotSnapshotable
 from choreo.saga.data import AS_IT_IS, Data, extended, kept, restored
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
 
 COMPENSATION_ATTEMPTS = 3
 

@@ -30,13 +30,12 @@ from choreo.protocol.reaction import (
     Phase,
     moves,
 )
-from choreo.saga.codec import NotSnapshotable
 from choreo.saga.data import Data, kept
 from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
 
 BACKOFF_MS = 10
 """Delay before the first retry, in milliseconds; it doubles with each further retry."""

@@ -7,7 +7,6 @@ nothing a service changes in them is visible to another call.
 from collections.abc import Mapping
 from typing import Any
 
-from choreo.saga.codec import decode
 from choreo.saga.data import Data, ancestors_of, restored, results_of
 from choreo.saga.plan import Plan
 
@@ -66,7 +65,7 @@ class Call:
         try:
             return self._input
         except AttributeError:
-            self._input = None if self._input_text is None else decode(self._input_text)
+            self._input = None if self._input_text is None else _decoded(self._input_text)
             return self._input
 
     @property
@@ -106,3 +105,9 @@ class Call:
             self._plan,
             self._position,
         )
+
+
+def _decoded(text: str) -> Any:
+    from choreo.saga.codec import decode  # imported here because it is seldom needed
+
+    return decode(text)

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.saga.calling import ran
-from choreo.saga.codec import NotSnapshotable, decode, encode
 from choreo.saga.plan import Plan
+from choreo.saga.service import NotSnapshotable
 
 RESULT_BYTES_MAX = 64 * 1024
 """Bound on one encoded result."""
@@ -47,6 +47,8 @@ def kept(result: Any, what: str) -> Any:
         return result
     if result.__class__ is str and len(result) * 4 <= RESULT_BYTES_MAX:
         return result
+    from choreo.saga.codec import encode  # imported here because it is seldom needed
+
     text = encode(ran(result), what)
     if len(text) > RESULT_BYTES_MAX:
         raise NotSnapshotable(
@@ -60,7 +62,11 @@ def restored(result: Any) -> Any:
     """Return a kept result as a service receives it; each call decodes a copy of its own."""
     if isinstance(result, WithUndo):
         result = result.result
-    return decode(result.text) if isinstance(result, Encoded) else result
+    if not isinstance(result, Encoded):
+        return result
+    from choreo.saga.codec import decode
+
+    return decode(result.text)
 
 
 def extended(before: Data, position: int, step: str, result: Any) -> Data:

@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.saga.codec import encode
 from choreo.saga.plan import Itinerary
 
 
@@ -38,6 +37,8 @@ NOBODY = Sender()
 
 def input_text(value: Any) -> str:
     """Return the input of a request as JSON text, equal for equal values. Raises `NotSnapshotable`."""
+    from choreo.saga.codec import encode  # imported here because it is seldom needed
+
     return encode(value, "input")
 
 

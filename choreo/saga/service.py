@@ -22,6 +22,10 @@ class ResourceLocked(ControlFlow):
     """The call needs a resource that another run has locked. The delivery is handled again after the release."""
 
 
+class NotSnapshotable(ControlFlow, ValueError):
+    """A service or a result holds a value that cannot be copied or kept: a lock, an open file, a connection."""
+
+
 class Service(Protocol):
     """A local transaction with its compensation.
 

@@ -95,7 +95,7 @@ def step_methods_of(owner: object) -> list[StepMethod]:
     return [each for each in found.values() if isinstance(each, StepMethod)]
 
 
-def owner_of(service: object) -> object:
+def owner_of(service: Any) -> Any:
     """Return the object that holds the state of a service: the one whose method it is, or the service itself."""
     return service.owner if isinstance(service, StepService) else service
 

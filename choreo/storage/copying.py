@@ -1,19 +1,15 @@
-"""Copies of the state of an author's services: one for each history of the lab, and one for the journal.
+"""Copies of the state of an author's services within one process: one for each history of the lab.
 
-Laws: a value that cannot be copied is reported by name before any claim is made about it. Objects that several services
-share stay shared.
+Laws: no copy is stored or sent. A value that cannot be copied is reported by name before any claim is made about it.
+Objects that several services share stay shared.
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import ControlFlow
-
-
-class NotSnapshotable(ControlFlow, ValueError):
-    """A service or a receipt holds a value that cannot be copied: a lock, an open file, a connection."""
+from choreo.saga.service import NotSnapshotable, Service
 
 
 def as_bytes(value: object, what: str) -> bytes:
@@ -25,7 +21,7 @@ def as_bytes(value: object, what: str) -> bytes:
         raise NotSnapshotable(f"{what}: expected what can be copied, got {in_a_line(error)}") from None
 
 
-def state_of(service: Any) -> Any:
+def state_of(service: Service) -> Any:
     """Return the state of a service. Raises `NotSnapshotable` if its `__getstate__` raises any exception."""
     try:
         return service.__getstate__()
@@ -36,21 +32,21 @@ def state_of(service: Any) -> Any:
         ) from None
 
 
-def expect_copy(service: Any, state: object) -> None:
+def expect_copy(service: Service, state: object) -> None:
     """Check that a state can be copied. Raises `NotSnapshotable`, which names the service and its field."""
     try:
         pickle.dumps(state)
     except BaseException as error:  # the author's object may raise any exception
         expect_no_ctrl_c(error)
-        raise NotSnapshotable(no_copy(service, state, pickle.dumps, error)) from None
+        raise NotSnapshotable(_no_copy(service, state, error)) from None
 
 
-def no_copy(service: Any, state: object, copy: Callable[[object], object], error: BaseException) -> str:
+def _no_copy(service: Service, state: object, error: BaseException) -> str:
     """Name the field of a service that cannot be copied, and the remedy; `error` explains the failure of the whole."""
     expected = f"service {type(service).__name__}: expected what can be copied"
-    for name, value in _fields_of(state):
+    for name, value in fields_in(state):
         try:
-            copy(value)
+            pickle.dumps(value)
         except BaseException as why:  # the author's object may raise any exception
             expect_no_ctrl_c(why)
             got = f"the field {name!r}, a {type(value).__name__} ({in_a_line(why)})"
@@ -58,7 +54,7 @@ def no_copy(service: Any, state: object, copy: Callable[[object], object], error
     return f"{expected}, got {in_a_line(error)}"
 
 
-def _fields_of(state: object) -> Iterator[tuple[object, object]]:
+def fields_in(state: object) -> Iterator[tuple[object, object]]:
     """Yield the fields and slots in the result of `__getstate__`."""
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, dict):
@@ -66,10 +62,10 @@ def _fields_of(state: object) -> Iterator[tuple[object, object]]:
 
 
 def from_bytes(data: bytes) -> Any:
-    return pickle.loads(data)  # noqa: S301  # our own copy; a journal is trusted as much as the code (decision 020)
+    return pickle.loads(data)  # noqa: S301  # a copy that this process has made
 
 
-def copy_services(services: Sequence[Any]) -> bytes:
+def copy_services(services: Sequence[Service]) -> bytes:
     """Copy the state of all services together. Raises `NotSnapshotable`."""
     if not services:
         return b""
@@ -83,7 +79,7 @@ def copy_services(services: Sequence[Any]) -> bytes:
         raise
 
 
-def restore_services(services: Sequence[Any], data: bytes) -> None:
+def restore_services(services: Sequence[Service], data: bytes) -> None:
     """Restore the state of every service. Raises `NotSnapshotable` for a service that raises an exception."""
     for service, state in zip(services, from_bytes(data) if data else (), strict=True):
         try:
@@ -95,7 +91,7 @@ def restore_services(services: Sequence[Any], data: bytes) -> None:
             raise NotSnapshotable(f"service {type(service).__name__}: {why}") from None
 
 
-def give_back(service: Any, state: Any) -> None:
+def give_back(service: Service, state: Any) -> None:
     """Restore fields and slots, or call the service's `__setstate__`; fields that the state lacks stay as they are."""
     if hasattr(service, "__setstate__"):
         service.__setstate__(state)
@@ -107,11 +103,10 @@ def give_back(service: Any, state: Any) -> None:
         setattr(service, name, value)
 
 
-def _empty(service: Any) -> None:
+def _empty(service: Service) -> None:
     """Delete the fields and slots of a service; those that its `__getstate__` leaves out stay."""
-    kind_of_it: Any = type(service)
-    if kind_of_it.__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
-        for name, _ in list(_fields_of(service.__getstate__())):
+    if type(service).__getstate__ is not object.__getstate__ and not hasattr(service, "__setstate__"):
+        for name, _ in list(fields_in(service.__getstate__())):
             if hasattr(service, str(name)):
                 delattr(service, str(name))
         return

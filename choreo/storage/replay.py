@@ -15,6 +15,7 @@ from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
 from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
 from choreo.saga.call import Call
+from choreo.saga.codec import Undecodable
 from choreo.saga.definition import Saga
 from choreo.saga.plan import Itinerary, Plan
 from choreo.saga.raised import Defect
@@ -77,7 +78,7 @@ class Replayer:
         """Compile the itinerary. Raises `Unreplayable` for an unknown style."""
         if style not in STYLES:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
-        self.script = ReplayedService(unkeep)
+        self.script, self.unkeep = ReplayedService(), unkeep
         self.table: Table = STYLES[style](Saga.of(steps), lambda step: self.script)
         self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
         self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
@@ -105,17 +106,16 @@ class Unknown(Exception):
 class ReplayedService:
     """Stub of every service: repeats the recorded answers."""
 
-    def __init__(self, unkeep: Unkeep) -> None:
+    def __init__(self) -> None:
         self.published = ""
-        self.receipt: Kept = None
-        self._unkeep = unkeep
+        self.receipt: Any = None
 
     def execute(self, call: Call) -> Any:
         if self.published.startswith("failed"):
             raise Refused
         if self.published.startswith("compensation_failed"):  # the step is in doubt, and its undo failed as well
             raise Unknown
-        return self._unkeep(self.receipt)
+        return self.receipt
 
     def compensate(self, call: Call) -> None:
         if self.published.startswith("compensation_failed"):
@@ -131,6 +131,7 @@ class RunReplay:
         self.pending: dict[tuple[str, int], Event] = {}
         self.handled = 0
         self._rows, self._hearers, self._script = replayer.rows, replayer.hearers, replayer.script
+        self._unkeep = replayer.unkeep
         self._collector = replayer.table.client - 1
         self._first_collected = replayer.table.cells[self._collector]
         self._collected: list[Event] = []
@@ -153,7 +154,7 @@ class RunReplay:
         if event is None:
             raise self._unreplayable(row, f"the delivery of {row.heard} to seat {row.seat}, which is not due")
         before = self.cells[row.seat]
-        self._script.published, self._script.receipt = row.published, row.receipt
+        self._script.published, self._script.receipt = row.published, self._decoded(row)
         self.cells[row.seat], events = self._rows[row.heard, row.seat].react(before, event)
         if words_of(events) != row.published:
             raise self._unreplayable(
@@ -193,6 +194,12 @@ class RunReplay:
             if any(word_of(each.topic) not in self._published for each in events):
                 raise Unreplayable(f"{self.run.id}: expected that nothing new follows from what was collected")
         self.cells[self._collector] = cell
+
+    def _decoded(self, row: DeliveryRow) -> Any:
+        try:
+            return self._unkeep(row.receipt)
+        except Undecodable as error:
+            raise Unreplayable(f"{self.run.id}, delivery {row.number}: receipt: {error}") from error
 
     def _unreplayable(self, row: DeliveryRow, got: str) -> Unreplayable:
         return Unreplayable(

@@ -26,8 +26,8 @@ HandledRow = tuple[int, int, int, int, str, str, str | None, Kept]
 EndedRow = tuple[str, int | None, str | None, int]
 """Row of a run that has ended: state, time, outcome, and the run's number. Without time and outcome it runs again."""
 
-RecordsRow = tuple[str, str, str | bytes]
-"""The records of a service: name, kind, and state."""
+RecordsRow = tuple[str, str, str]
+"""The records of a service: name, kind, and state as JSON."""
 
 BEGUN_COLUMNS = "run, saga_id, src, msg_id, reply_as, style, steps, fail_step, fail_compensation, begun_ms"
 ORIGIN = "(SELECT origin FROM origins WHERE first_run <= run ORDER BY first_run DESC LIMIT 1)"

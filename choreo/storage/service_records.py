@@ -1,120 +1,38 @@
 """Service records: the state of services as rows, written with the deliveries that changed it, read after a restart.
 
 Laws: services are unaware of it. A service is identified by the name of the step that found it first. A service whose
-fields are all numbers and texts has a legible row of its own. All other services may share objects, so they have one
-common row, and shared objects stay shared.
+fields are all numbers and texts has a row of its own. All other services may share objects, so they have one common
+row, and shared objects stay shared. A service in a field of another one has records of its own, and stays where it is.
 """
 
 import json
-import pickle
-from collections.abc import Callable, Iterable, Mapping
-from io import BytesIO
+from collections.abc import Iterable
 from typing import Any
 
-from choreo.saga.call import Call
-from choreo.saga.calling import by_call, checked, ran
-from choreo.saga.data import kept
+from msgspec import Struct
+
+from choreo.saga.calling import checked
+from choreo.saga.codec import Encoder, Undecodable, as_text, decode, encode
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
-from choreo.saga.service import ControlFlow, Refused, Service, ServiceOf
-from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
-from choreo.storage.copying import NotSnapshotable, expect_copy, give_back, no_copy, state_of
+from choreo.saga.service import NotSnapshotable, Service, ServiceOf
+from choreo.saga.steps import owner_of
+from choreo.storage.calls import Calls
+from choreo.storage.copying import fields_in, state_of
 from choreo.storage.errors import JournalError
+from choreo.storage.recorded_service import Path, RecordedCalls, RecordedService, is_service, kind_of, path_text
 from choreo.storage.rows import RecordsRow
-from choreo.storage.values import is_scalar, quote
+from choreo.storage.values import is_scalar
 
 TOGETHER = "*"
-"""The name of the common row of all services that hold more than numbers and texts."""
+"""The name, and the kind, of the common row of all services that hold more than numbers and texts."""
 
 
-class RecordedService:
-    """A service whose calls are noted. A receipt that the journal cannot store counts as an unknown answer."""
+class Records(Struct, frozen=True):
+    """The kind and the state of a service, as in a row."""
 
-    def __init__(self, step: str, inner: Service, touched: dict[str, None], calls: Calls | None = None) -> None:
-        self.step = step
-        self.inner = inner
-        self._execute, self._compensate = by_call(inner)
-        self.kind = kind_of(inner)
-        self._marks = None if calls is None else calls.marks
-        self.is_together = False
-        """Whether it has ever held more than numbers and texts; from then on its state is in the common row."""
-        self._touched = touched
-        self._is_plain = is_plain(inner)
-        self._first = self._state()
-        self._fields: dict[str, None] = {}
-
-    def execute(self, call: Call) -> Any:
-        self._touched[self.step] = None
-        marks = self._marks
-        try:
-            if marks is not None:
-                marks[CALL] = EXECUTE
-            return kept(ran(self._execute(call)), f"the result of {call.step}")
-        except Refused:
-            raise
-        except BaseException as error:
-            if marks is not None:
-                marks[DOUBT] = 1
-            if isinstance(error, ControlFlow):  # the exception came from the service, or its result cannot be kept
-                raise RuntimeError(in_a_line(error)) from None
-            raise
-        finally:
-            if marks is not None:
-                marks[CALL] = 0
-
-    def compensate(self, call: Call) -> None:
-        self._touched[self.step] = None
-        marks = self._marks
-        try:
-            if marks is not None:
-                marks[CALL] = COMPENSATE
-            ran(self._compensate(call))
-        except ControlFlow as error:  # the exception came from the service
-            raise RuntimeError(in_a_line(error)) from None
-        finally:
-            if marks is not None and not marks[DOUBT]:  # otherwise the mark stays until the undo is committed
-                marks[CALL] = 0
-
-    def changed_fields(self) -> dict[str, Any] | None:
-        """Return all fields that have ever changed; None if any field is, or ever was, more than a number or a text."""
-        state = self._state()
-        if self.is_together or state is None or self._first is None:
-            self.is_together = True
-            return None
-        for name, value in state.items():
-            if name not in self._fields and not _is_same(self._first, name, value):
-                self._fields[name] = None
-        return {name: state[name] for name in self._fields if name in state}
-
-    def _state(self) -> dict[str, Any] | None:
-        """Return all fields if they are numbers and texts only, or None."""
-        fields: Any = getattr(self.inner, "__dict__", {}) if self._is_plain else state_of(self.inner)
-        if fields.__class__ is not dict or hasattr(self.inner, "__setstate__"):
-            return None
-        for name, value in fields.items():
-            if name.__class__ is not str or not (value is None or is_scalar(value)):
-                return None
-        return dict(fields)
-
-    def give_back(self, state: Any, is_together: bool) -> None:
-        self.is_together = is_together
-        if isinstance(state, dict):
-            self._fields.update(dict.fromkeys(state))
-        give_back(self.inner, state)
-
-
-def kind_of(service: Service) -> str:
-    """Return the kind of a service as in the journal: its module and its class."""
-    return f"{type(service).__module__}.{type(service).__qualname__}"
-
-
-def is_plain(service: Service) -> bool:
-    """Return whether its fields are the whole state of a service: no slots, and no pickling methods of its own."""
-    kinds = type(service).__mro__[:-1]
-    return not any("__getstate__" in vars(kind) or vars(kind).get("__slots__") for kind in kinds)
-
-
-def _is_same(fields: dict[str, Any], name: str, value: object) -> bool:
-    return name in fields and fields[name].__class__ is value.__class__ and bool(fields[name] == value)
+    path: Path
+    kind: str
+    state: Any
 
 
 class ServiceRecords:
@@ -133,20 +51,22 @@ class ServiceRecords:
         """
         self._service_of = checked(service_of)
         self._calls = calls
-        self._services: dict[str, RecordedService] = {}
+        self._services: dict[str, RecordedCalls] = {}
+        """By the step that found it first."""
+        self._by_path: dict[Path, RecordedService] = {}
         self._by_identity: dict[int, RecordedService] = {}
-        self._touched: dict[str, None] = {}
-        self._written: dict[str, str | bytes] = {}
+        self._touched: dict[Path, None] = {}
+        self._written: dict[str, str] = {}
         self._replaced: dict[int, tuple[Any, Any]] = {}  # by its identity: a field's value before and now
         for name, kind, records in rows:
             self._written[name] = records
-            for step, (kind_of_step, state) in self._states(name, kind, records).items():
-                if are_same_services and name != TOGETHER and state == {} and not self._is_served(step, kind_of_step):
+            for each in self._read(name, kind, records):
+                if are_same_services and name != TOGETHER and each.state == {} and not self._is_served(each):
                     del self._written[name]
                     continue
-                self._restore(step, kind_of_step, state, name == TOGETHER)
+                self._restore(each, name == TOGETHER)
 
-    def service(self, step: str) -> RecordedService:
+    def service(self, step: str) -> RecordedCalls:
         """Return the service of a step; from now on its calls are noted.
 
         Raises `NotSnapshotable` if its state cannot be stored.
@@ -157,14 +77,12 @@ class ServiceRecords:
         service = self._service_of(step)
         if id(service) in self._replaced:
             service = self._replaced[id(service)][1]
-        known = self._by_identity.get(id(service))
-        if known is None:
-            _expect_state(service)
-            self._share_again(service)
-            known = self._services[step] = self._by_identity[id(service)] = RecordedService(
-                step, service, self._touched, self._calls
-            )
-        return known
+        owner: Any = owner_of(service)
+        recorded = self._by_identity.get(id(owner))
+        if recorded is not None:
+            return RecordedCalls(recorded, service, self._calls)
+        calls = self._services[step] = RecordedCalls(self._record((step,), owner), service, self._calls)
+        return calls
 
     def changed(self) -> list[RecordsRow]:
         """Return the changed rows of the services that were called since the last time.
@@ -174,7 +92,7 @@ class ServiceRecords:
         rows: list[RecordsRow] = []
         if not self._touched:
             return rows
-        touched = [self._services[step] for step in self._touched]
+        touched = [self._by_path[path] for path in self._touched]
         self._touched.clear()
         try:
             legible = [self._note_legible(rows, service) for service in touched]
@@ -190,41 +108,39 @@ class ServiceRecords:
             raise JournalError(f"expected services whose state can be kept: {why}") from error
         return rows
 
-    def _note_legible(self, rows: list[RecordsRow], service: RecordedService) -> bool:
-        fields = service.changed_fields()
-        if fields is not None:
-            self._note(rows, quote(service.step), service.kind, json.dumps(fields))
-        return fields is not None
+    # Finding services
 
-    def _note(self, rows: list[RecordsRow], name: str, kind: str, records: str | bytes) -> None:
-        if self._written.get(name) != records:
-            self._written[name] = records
-            rows.append((name, kind, records))
-
-    def _note_together(self, rows: list[RecordsRow]) -> None:
-        """Add the common row: a call of one of its services may have changed an object that it shares with another."""
-        together = [each for each in self._services.values() if not self._note_legible(rows, each)]
-        states = {each.step: state_of(each.inner) for each in together}
-        kinds = json.dumps({each.step: each.kind for each in together})
-        self._note(rows, TOGETHER, kinds, self._pickled(states, together))
-
-    def _pickled(self, states: dict[str, Any], services: list[RecordedService]) -> bytes:
-        file = BytesIO()
+    def _record(self, path: Path, service: Service) -> RecordedService:
+        """Note the calls of a service, and of the services in its fields. Raises `NotSnapshotable`."""
+        found: list[RecordedService] = []
+        waiting = [(path, service)]
         try:
-            StatePickler(file, self._by_identity).dump(states)
-        except BaseException as error:  # find the service that is to blame
-            expect_no_ctrl_c(error)
-            for each in services:
-                try:
-                    self._dumped(states[each.step])
-                except BaseException as why:
-                    expect_no_ctrl_c(why)
-                    raise JournalError(no_copy(each.inner, states[each.step], self._dumped, why)) from why
-            raise JournalError(f"expected what can be copied, got {in_a_line(error)}") from error
-        return file.getvalue()
+            for each_path, each in waiting:
+                if id(each) in self._by_identity:
+                    continue
+                self._share_again(each)
+                recorded = RecordedService(each_path, each, self._touched)
+                self._by_identity[id(each)] = self._by_path[each_path] = recorded
+                found.append(recorded)
+                fields = fields_in(state_of(each))
+                waiting.extend(((*each_path, str(name)), value) for name, value in fields if is_service(value))
+            for recorded in found:
+                self._expect_state(recorded.inner)
+        except NotSnapshotable:
+            for recorded in found:
+                del self._by_identity[id(recorded.inner)], self._by_path[recorded.path]
+            raise
+        return found[0]
 
-    def _dumped(self, value: object) -> None:
-        StatePickler(BytesIO(), self._by_identity).dump(value)
+    def _expect_state(self, service: Service) -> None:
+        """Check that the state of a service can be stored and restored. Raises `NotSnapshotable`."""
+        name, state = f"service {type(service).__name__}", state_of(service)
+        self._encoder().put([None], 0, state, name, is_state=True)
+        is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
+        if not is_plain and not hasattr(service, "__setstate__"):
+            raise NotSnapshotable(
+                f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}"
+            )
 
     def _share_again(self, service: Service) -> None:
         """Restore sharing: replace references to objects that were replaced in another service."""
@@ -232,27 +148,93 @@ class ServiceRecords:
             if id(value) in self._replaced and not (value is None or is_scalar(value)):
                 setattr(service, name, self._replaced[id(value)][1])
 
-    def _is_served(self, step: str, kind: str) -> bool:
+    def _at(self, path: Path) -> RecordedService:
+        """Return the service at a path. Raises `JournalError` if there is none."""
+        recorded = self.service(path[0]).recorded
+        for end in range(2, len(path) + 1):
+            service = getattr(recorded.inner, path[end - 1], None)
+            if not is_service(service):
+                raise JournalError(f"expected a service of {path_text(path[:end])}, as it was kept, got none")
+            recorded = self._by_identity.get(id(service)) or self._record(path[:end], service)
+        return recorded
+
+    # Writing
+
+    def _encoder(self) -> Encoder:
+        return Encoder(self._reference_to, is_sharing=True)
+
+    def _reference_to(self, value: object) -> str | list[str] | None:
+        known = self._by_identity.get(id(value))
+        return known.reference if known is not None and known.inner is value else None
+
+    def _note_legible(self, rows: list[RecordsRow], service: RecordedService) -> bool:
+        fields = service.changed_fields()
+        if fields is not None:
+            text = encode(fields, f"service {type(service.inner).__name__}")
+            self._note(rows, service.name, service.kind, text)
+        return fields is not None
+
+    def _note(self, rows: list[RecordsRow], name: str, kind: str, records: str) -> None:
+        if self._written.get(name) != records:
+            self._written[name] = records
+            rows.append((name, kind, records))
+
+    def _note_together(self, rows: list[RecordsRow]) -> None:
+        """Add the common row: a call of one of its services may have changed an object that it shares with another."""
+        encoder = self._encoder()
+        nodes: list[dict[str, Any]] = []
+        for each in list(self._by_path.values()):
+            if not self._note_legible(rows, each):
+                node = {"service": each.reference, "kind": each.kind, "state": None}
+                nodes.append(node)
+                encoder.put(node, "state", state_of(each.inner), f"service {type(each.inner).__name__}", is_state=True)
+        self._note(rows, TOGETHER, TOGETHER, as_text(nodes))
+
+    # Reading
+
+    def _read(self, name: str, kind: str, records: str) -> list[Records]:
+        """Return the records of each service in a row. Raises `JournalError` for a row that no node writes."""
         try:
-            return kind_of(self._service_of(step)) == kind
+            if name != TOGETHER:
+                return [Records(_path(json.loads(name)), kind, _expect_fields(decode(records)))]
+            for path in [_path(entry["service"]) for entry in json.loads(records)]:
+                self._at(path)  # in the order in which they were found, so that each has the same path again
+            entries = decode(records, lambda reference: self._at(_path(reference)).inner)
+            return [Records(_path(entry["service"]), str(entry["kind"]), entry["state"]) for entry in entries]
+        except JournalError:
+            raise
+        except BaseException as error:  # a damaged row may cause any exception, and so may the author's catalogue
+            expect_no_ctrl_c(error)
+            cause = error.__cause__
+            if isinstance(cause, JournalError):
+                raise cause from None
+            told = str(error) if isinstance(error, Undecodable) else in_a_line(error)
+            why = f"the records of {name} cannot be read ({told})"
+            raise JournalError(f"expected a journal that is sound: {why}") from error
+
+    def _is_served(self, records: Records) -> bool:
+        try:
+            return kind_of(owner_of(self._service_of(records.path[0]))) == records.kind
         except BaseException as error:  # the author's catalogue may raise any exception
             expect_no_ctrl_c(error)
             return False
 
-    def _restore(self, step: str, kind: str, state: Any, is_together: bool) -> None:
+    def _restore(self, records: Records, is_together: bool) -> None:
+        named = path_text(records.path)
         try:
-            service = self.service(step)
-            if service.step != step:
+            service = self._at(records.path)
+            if service.path != records.path:
                 raise JournalError(
-                    f"expected a service of {step!r} and another of {service.step!r}, as when they were kept; got one"
+                    f"expected a service of {named} and another of {path_text(service.path)}, as when they were kept; "
+                    "got one"
                 )
-            if service.kind != kind:
+            if service.kind != records.kind:
                 raise JournalError(
-                    f"expected a service of {step!r} of the kind {kind}, as it was kept, got {service.kind}: "
+                    f"expected a service of {named} of the kind {records.kind}, as it was kept, got {service.kind}: "
                     "are these the services (--services) that have executed the sagas of this journal?"
                 )
             before = _fields(service.inner)
-            service.give_back(state, is_together)
+            service.give_back(records.state, is_together)
             for name, now in _fields(service.inner).items():
                 if name in before and now is not before[name]:
                     self._replaced[id(before[name])] = before[name], now
@@ -261,61 +243,22 @@ class ServiceRecords:
         except BaseException as error:  # the author's service may raise any exception
             expect_no_ctrl_c(error)
             raise JournalError(
-                f"expected a service of {step!r} that takes back what it held, got {in_a_line(error)}"
+                f"expected a service of {named} that takes back what it held, got {in_a_line(error)}"
             ) from error
 
-    def _states(self, name: str, kind: str, records: str | bytes) -> dict[str, tuple[str, Any]]:
-        """Return the kind and the state of each service in a row.
 
-        Raises `JournalError` for a row that no node writes.
-        """
-        try:
-            if isinstance(records, str):
-                return {str(json.loads(name)): (kind, json.loads(records))}
-            states, kinds = StateUnpickler(BytesIO(records), self.service).load(), json.loads(kind)
-            if not (isinstance(states, dict) and isinstance(kinds, dict) and list(states) == list(kinds)):
-                raise TypeError(f"expected the state of each service, got {type(states).__name__}")
-            return {step: (kinds[step], state) for step, state in states.items()}
-        except JournalError:
-            raise
-        except BaseException as error:  # a damaged pickle may raise any exception
-            expect_no_ctrl_c(error)
-            why = f"the records of {name} cannot be read ({in_a_line(error)})"
-            raise JournalError(f"expected a journal that is sound: {why}") from error
+def _path(reference: Any) -> Path:
+    """Read the name of a service: a step, or a list of a step and fields."""
+    path = tuple(reference) if isinstance(reference, list) else (reference,)
+    if not path or not all(isinstance(part, str) for part in path):
+        raise Undecodable(f"expected the name of a service, got {reference!r}")
+    return path
 
 
-class StatePickler(pickle.Pickler):
-    """Pickler of service states; replaces other services by their names, because they have records of their own."""
-
-    def __init__(self, file: BytesIO, services: Mapping[int, RecordedService]) -> None:
-        super().__init__(file)
-        self._services = services
-
-    def persistent_id(self, obj: Any) -> str | None:
-        known = self._services.get(id(obj))
-        return known.step if known is not None and known.inner is obj else None
-
-
-class StateUnpickler(pickle.Unpickler):
-    """The inverse of `StatePickler`."""
-
-    def __init__(self, file: BytesIO, service_of: Callable[[str], RecordedService]) -> None:
-        super().__init__(file)
-        self._service_of = service_of
-
-    def persistent_load(self, pid: Any) -> Service:
-        return self._service_of(pid).inner
-
-
-def _expect_state(service: Service) -> None:
-    """Check that the state of a service can be stored and restored. Raises `NotSnapshotable`."""
-    name, state = f"service {type(service).__name__}", state_of(service)
-    expect_copy(service, state)
-    is_plain = state is None or isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2)
-    if not is_plain and not hasattr(service, "__setstate__"):
-        raise NotSnapshotable(
-            f"{name}: expected fields from __getstate__, or a __setstate__, got {type(state).__name__}"
-        )
+def _expect_fields(state: Any) -> Any:
+    if not isinstance(state, dict):
+        raise Undecodable(f"expected the fields of a service, got {type(state).__name__}")
+    return state
 
 
 def _fields(service: Service) -> dict[str, Any]:

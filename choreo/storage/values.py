@@ -1,7 +1,7 @@
 """Encoding of values in the journal: legible if that is lossless.
 
-Laws: text is JSON in ASCII, so any string that JSON can express is restored exactly. Values other than numbers and
-texts are pickled, and only the node unpickles them: commands that only read a journal never do.
+Laws: text is JSON in ASCII, so any string that JSON can express is restored exactly. Receipts are written by the codec
+(`choreo/saga/codec`), and only who drives runs decodes them: commands that only read a journal never do.
 """
 
 import json
@@ -12,14 +12,14 @@ import msgspec
 from msgspec.structs import asdict
 
 from choreo.protocol.event import InDoubt
+from choreo.saga.codec import decode, encode
 from choreo.saga.data import Encoded
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect
-from choreo.storage.copying import as_bytes, from_bytes
 
-Kept = str | bytes | None
-"""An encoded value: JSON as text, other values as bytes, None as NULL."""
+Kept = str | None
+"""An encoded value: JSON, or NULL for None."""
 
 SCALARS = (bool, int, float, str)
 INTEGER_BITS = 4096
@@ -47,25 +47,19 @@ def is_scalar(value: Any) -> bool:
     return value.__class__ in SCALARS
 
 
-def keep(value: Any, what: str) -> Kept:
-    """Encode a value. Raises `NotSnapshotable`, which names the value as `what`, if it cannot be copied."""
-    if value is None:
+def keep(result: Any, what: str) -> Kept:
+    """Encode a kept result. Raises `NotSnapshotable`, which names it as `what`, if JSON cannot keep it."""
+    if result is None:
         return None
-    if value.__class__ is Encoded:
-        return value.text
-    if value.__class__ is str:
-        return quote(value)
-    if is_scalar(value):
-        return json.dumps(value)
-    return as_bytes(value, what)
+    return result.text if result.__class__ is Encoded else encode(result, what)
 
 
 def unkeep(kept: Kept) -> Any:
+    """Return a result as it is kept. Raises `Undecodable`."""
     if kept is None:
         return None
-    if isinstance(kept, str):
-        return Encoded(kept) if kept.startswith(("{", "[")) else json.loads(kept)
-    return from_bytes(kept)
+    value = decode(kept)
+    return Encoded(kept) if kept.startswith(("{", "[")) else value
 
 
 def steps_text(steps: Itinerary) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from choreo.conformance.journal import judge_journal
 from choreo.saga.service import ServiceOf
 from choreo.storage.errors import JournalError
-from choreo.storage.service_records import ServiceRecords
+from choreo.storage.service_records import TOGETHER, ServiceRecords
 from choreo.storage.sqlite.journal import Journal
 from tests.crash.services import SHELVES, SPECIAL, catalogue
 from tests.crash.workload import REAL, Saga
@@ -91,7 +91,7 @@ class Effects:
             rows = list(journal.records())
             self._prefixes = {row.number: row.key_prefix for row in journal.runs(limit=journal.last_run() + 1)}
         records = ServiceRecords(open_catalogue(), rows)
-        steps = {step for name, _, state in rows if isinstance(state, str) for step in [json.loads(name)]}
+        steps = {step for name, _, _ in rows if name != TOGETHER for step in [json.loads(name)]}
         ledgers = [step for step in steps if step.startswith("ledger") or step in SPECIAL]
         self.marks: dict[str, str] = {}
         for step in ledgers:

@@ -15,9 +15,9 @@ from choreo.saga.plan import Plan, plan
 from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.storage.calls import COMPENSATE, NAMES, Mark
+from choreo.storage.recorded_service import RecordedCalls, kind_of
 from choreo.storage.replay import RunSnapshot
 from choreo.storage.rows import HandledRow, RunRow
-from choreo.storage.service_records import RecordedService, kind_of
 from choreo.storage.sqlite import holds
 from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal
@@ -44,11 +44,11 @@ class Holding:
 
     # The services at the beginning of a run
 
-    def note_served(self, steps: Iterable[str], service_of: Callable[[str], RecordedService], run: int) -> None:
+    def note_served(self, steps: Iterable[str], service_of: Callable[[str], RecordedCalls], run: int) -> None:
         """Record the service of each of these steps from that run on, if it has changed."""
         for step in dict.fromkeys(steps):
             service = service_of(step)
-            kind = None if service.inner is self._stand_in else service.kind
+            kind = None if service.recorded.inner is self._stand_in else service.recorded.kind
             if holds.served_by(self._journal, step, run) != kind:
                 holds.note_served(self._journal, step, run, kind)
 

@@ -34,9 +34,8 @@ from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect, defect, shown
 from choreo.saga.request import NOBODY, Request, Sender
-from choreo.saga.service import ServiceOf
+from choreo.saga.service import NotSnapshotable, ServiceOf
 from choreo.storage.calls import CALL, DOUBT, RUN, SEAT, Calls
-from choreo.storage.copying import NotSnapshotable
 from choreo.storage.errors import JournalError, UnreadableRow
 from choreo.storage.replay import RESUMED, Replayer, RunSnapshot, Unreplayable, run_of, word_of, words_of
 from choreo.storage.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text

@@ -85,7 +85,7 @@ NO_UTF8 = "Could not decode to UTF-8"
 
 _TEXT_OR_NULL = (str, NoneType)
 SOUND_DELIVERIES = {
-    (int, int, int, int, str, str, detail, receipt) for detail in _TEXT_OR_NULL for receipt in (*_TEXT_OR_NULL, bytes)
+    (int, int, int, int, str, str, detail, receipt) for detail in _TEXT_OR_NULL for receipt in _TEXT_OR_NULL
 }
 """The types of a row of `deliveries` that a node writes."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from choreo.storage.errors import DamagedJournal, JournalError, JournalInUse, explained
 from choreo.storage.sqlite.log_watch import LogWatch
-from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from choreo.storage.sqlite.schema import APPLICATION_ID, FIRST_WITHOUT_PICKLES, MIGRATIONS, VERSION
 
 BUSY_TIMEOUT_S = 10.0
 """Longest wait for another program's transaction: a prune, a backup."""
@@ -259,6 +259,10 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)
+    if 0 < version < FIRST_WITHOUT_PICKLES:
+        from choreo.storage.sqlite.unpickling import rewrite_pickles  # seldom needed, and the only user of pickle here
+
+        rewrite_pickles(connection, path)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

@@ -69,8 +69,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
   PRIMARY KEY (run, seat)
 ) WITHOUT ROWID""",
     ),
+    (
+        """UPDATE deliveries SET receipt = '{"$float":"nan"}' WHERE receipt = 'NaN'""",
+        """UPDATE deliveries SET receipt = '{"$float":"inf"}' WHERE receipt = 'Infinity'""",
+        """UPDATE deliveries SET receipt = '{"$float":"-inf"}' WHERE receipt = '-Infinity'""",
+    ),
 )
 """Migrations: the first makes version 1 from an empty file, the second makes version 2 from version 1, and so on."""
 
 VERSION = len(MIGRATIONS)
 """The version that this choreo writes, and the newest that it reads."""
+
+FIRST_WITHOUT_PICKLES = 6
+"""Older versions hold pickles; `unpickling.py` writes them as JSON, after the statements of the migrations."""

@@ -25,8 +25,8 @@ from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
 from choreo.saga.definition import Saga
 from choreo.saga.modules import SERVICES
+from choreo.saga.service import NotSnapshotable
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use
 from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.lab import WithOption, WithoutOption, progress_bar, state_counter

@@ -15,9 +15,8 @@ from choreo.saga.calling import UnfitService
 from choreo.saga.definition import Saga
 from choreo.saga.lookup import UnknownService, known_services
 from choreo.saga.modules import SERVICES
-from choreo.saga.service import ServiceOf
+from choreo.saga.service import NotSnapshotable, ServiceOf
 from choreo.saga.usage import UsageError
-from choreo.storage.copying import NotSnapshotable
 from choreo.terminal.options.arguments import in_module
 
 Services = Annotated[
