@@ -286,8 +286,14 @@ def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], messag
     [
         ("1 / 0", ".catalogue() failed (ZeroDivisionError: division by zero)"),
         ("return {}.__getitem__", "expected a service with execute() and compensate() for 'a', got KeyError: 'a'"),
-        ("return None", "catalogue() to return objects with steps, services by step name, or a function from step name"),
-        ("return {}", "expected a service with execute() and compensate() for 'a', got UnknownService: no service serves"),
+        (
+            "return None",
+            "catalogue() to return objects with steps, services by step name, or a function from step name",
+        ),
+        (
+            "return {}",
+            "expected a service with execute() and compensate() for 'a', got UnknownService: no service serves",
+        ),
         ("raise SystemExit(3)", ".catalogue() failed (SystemExit: 3)"),
         ("def find(step): raise SystemExit(3)\n    return find", "got SystemExit: 3"),
         ("return lambda step: 7", "expected a service with execute() and compensate() for 'a', got 7"),

@@ -67,7 +67,7 @@ ROLE, FAINT, TITLE = "italic", "dim", "bold"
 
 def style_of(event: Event) -> str:
     """Return the style of an event, by its fact or command."""
-    return STYLES[event.topic.fact]
+    return STYLES.get(event.topic.fact, FAINT)
 
 
 class Screen(Console):

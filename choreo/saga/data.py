@@ -103,8 +103,8 @@ def results_text(data: Data) -> str:
 
 
 def as_text(result: Any) -> str:
-    """Return a kept result as JSON text."""
-    return result.text if isinstance(result, Encoded) else json.dumps(result)
+    """Return a kept result as JSON text, with the spacing of the node's replies."""
+    return json.dumps(json.loads(result.text) if isinstance(result, Encoded) else result)
 
 
 def _nodes(data: Data) -> list[Any]:

@@ -95,12 +95,14 @@ class Effects:
         ledgers = [step for step in steps if step.startswith("ledger") or step in SPECIAL]
         self.marks: dict[str, str] = {}
         for step in ledgers:
-            fields = vars(records.service(step).inner)
+            fields = vars(records.service(step).recorded.inner)
             self._add({reference: marks for reference, marks in fields.items() if not reference.startswith("refused ")})
-        shared = {id(marks): marks for step in SHELVES for marks in [vars(records.service(step).inner)["marks"]]}
+        shared = {
+            id(marks): marks for step in SHELVES for marks in [vars(records.service(step).recorded.inner)["marks"]]
+        }
         for marks in shared.values():
             self._add(marks)
-        self.held = {step: HELD[step](records.service(step).inner) for step in REAL}
+        self.held = {step: HELD[step](records.service(step).recorded.inner) for step in REAL}
 
     def _add(self, marks: Mapping[str, str]) -> None:
         for reference, each in marks.items():
