@@ -1,7 +1,6 @@
 """`choreo check --journal`: a journal written by a node passes, and every other content is reported."""
 
 import json
-import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -355,26 +354,17 @@ def test_a_run_and_its_deliveries_are_read_as_of_one_moment(path: str) -> None:
     assert (verdict.runs, verdict.deviations) == (16, ())
 
 
-def test_nothing_is_unpickled(path: str) -> None:
-    """By any command that looks: a receipt and the records of services may be anybody's code."""
-    canary = Path(f"{path}-canary")
-    code = pickle.dumps(Executes(f"open({str(canary)!r}, 'w').close()")).hex()
+def test_nothing_is_imported_that_a_cell_names(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By any command that looks: a receipt and the records of services may name anybody's code."""
+    (tmp_path / "planted_code.py").write_text("class Thing: pass")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    value = '{"$object":"planted_code:Thing","fields":{}}'
     write(path, COMPLETED, STUCK)
-    change(path, f"UPDATE deliveries SET receipt = x'{code}'", f"UPDATE services SET records = x'{code}', name = '*'")
+    change(path, f"UPDATE deliveries SET receipt = '{value}'", f"UPDATE services SET records = '{value}', name = '*'")
 
     for command in (["check"], ["sagas"], ["show", "stuck"], ["prune", "--older-than", "1d"]):
         assert choreo(*command, "--journal", path).exit_code == 0, command
-    assert not canary.exists()
-
-
-class Executes:
-    """Executes code where it is unpickled."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return exec, (self.code,)
+    assert "planted_code" not in sys.modules
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

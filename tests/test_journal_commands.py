@@ -498,7 +498,7 @@ def test_a_stuck_saga_is_resumed_where_no_node_has_the_journal(path: str, signs:
         "  Compensated, in this order: c, b and a.",
     ]
     assert (state_of(path, "stuck"), holds(path)) == ("compensated", True)
-    assert rows(path, "SELECT records FROM services") == [('{"held": 0}',)]
+    assert rows(path, "SELECT records FROM services") == [('{"held":0}',)]
 
 
 def test_what_is_stuck_again_is_a_finding(path: str, signs: Path) -> None:
