@@ -1,7 +1,10 @@
 """Records of services are restored after a restart, without the services' knowledge."""
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from choreo.runtime.durable.runner import DurableRunner
 from choreo.saga.codec import encode
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import State
+from choreo.saga.request import Request
 from choreo.saga.service import NotSnapshotable, Refused, ResourceLocked, Service, ServiceOf
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
@@ -18,6 +22,8 @@ from services import catalogue
 from services.cars import Cars
 from services.flights import Flights
 from services.simulated import Simulated
+from tests.codec_values import Ledger, Money
+from tests.journals import change
 
 
 class Wordless(Refused):
@@ -450,3 +456,126 @@ def test_a_list_that_was_emptied_is_empty_after_a_restart(tmp_path: Path) -> Non
         assert runner.execute("b", ("book_car",)).state is State.COMPENSATED
 
     assert cars.lot == []
+
+
+class Slotted:
+    """Keeps its records in slots, a dataclass among them."""
+
+    __slots__ = ("free", "ledger")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.free, self.ledger = 3, ledger
+
+    def execute(self, reference: str) -> Money:
+        self.free -= 1
+        self.ledger.entries.append(Money(Decimal(self.free)))
+        return self.ledger.entries[-1]
+
+    def compensate(self, reference: str, receipt: object) -> None:
+        assert receipt == self.ledger.entries.pop()
+        self.free += 1
+
+
+def test_slots_and_a_shared_dataclass_are_restored(tmp_path: Path) -> None:
+    """Two services with one ledger: it is one after a restart, with its fields; a receipt is of its class again."""
+    path = tmp_path / "sagas.db"
+
+    def open_services() -> dict[str, Service]:
+        ledger = Ledger("me")
+        return {"a": Slotted(ledger), "b": Slotted(ledger)}
+
+    with Process(path, open_services().__getitem__) as runner:
+        runner.execute("one", ("a", "b"))
+    services: dict[str, Any] = open_services()
+    with Process(path, services.__getitem__) as runner:
+        outcome = runner.execute("two", ("b", "a"), "a")
+
+    assert outcome.compensated_steps == ("b",)
+    assert services["a"].ledger is services["b"].ledger
+    assert services["a"].ledger.entries == [Money(Decimal(2)), Money(Decimal(2))]
+    assert (services["a"].free, services["b"].free) == (2, 2)
+
+
+def test_a_service_that_only_another_one_holds_stays_where_it_is(tmp_path: Path) -> None:
+    """It has records of its own, and is no service of a step: the object that the catalogue has made takes them."""
+    path = tmp_path / "sagas.db"
+    for number in range(3):
+        inner = Counter()
+        services = {"outer": Outer(inner), "other": Outer(inner)}
+        with Process(path, services.__getitem__) as runner:
+            runner.execute(number, ("outer", "other"))
+
+        assert services["outer"].inner is services["other"].inner is inner
+        assert inner.count == 2 * (number + 1)
+    assert kept(path)['["outer", "inner"]'] == {"count": 6}
+
+
+def test_a_service_that_no_field_holds_any_more_is_refused(tmp_path: Path) -> None:
+    """Its records are there, and have no owner."""
+    path = tmp_path / "sagas.db"
+    with Process(path, lambda step: Outer(Counter())) as runner:
+        runner.execute("a", ("outer",))
+
+    with pytest.raises(JournalError, match="expected a service of 'outer', in its field inner.*, got none"):
+        Process(path, lambda step: Outer(None))  # type: ignore[arg-type]  # it is the bug
+
+
+def test_a_class_that_has_changed_is_named(tmp_path: Path) -> None:
+    """With its field; the journal stays as it is."""
+    path = tmp_path / "sagas.db"
+    with Process(path, lambda step: Counter(ledger=Ledger("me"))) as runner:
+        runner.execute("a", ("step",))
+    change(str(path), "UPDATE services SET records = replace(records, 'owner', 'holder')")
+
+    with pytest.raises(JournalError, match=r"records of \* cannot be read \(expected .*field 'holder'"):
+        Process(path, lambda step: Counter(ledger=Ledger("me")))
+
+
+def test_a_receipt_of_a_class_that_has_changed_is_named(tmp_path: Path) -> None:
+    """With its run and its delivery; the run waits until its class is there again."""
+    path = tmp_path / "sagas.db"
+    service = Giving(Money(Decimal(1)))
+    with Process(path, lambda step: service) as runner:
+        runner.begin(Request("a", ("step", "step")))
+        runner.commit()
+        runner.settle()
+    change(
+        str(path),
+        "UPDATE runs SET state = 'running', outcome = NULL",
+        "DELETE FROM deliveries WHERE number > 1",
+        "UPDATE deliveries SET receipt = replace(receipt, 'Money', 'Cash')",
+    )
+
+    with Process(path, lambda step: Giving(None)) as runner:
+        (((_, _, under_way),),) = runner.recover()
+
+    assert under_way.defect is not None
+    told = "run-1, delivery 1: receipt: expected the class 'tests.codec_values:Cash'"
+    assert told in under_way.defect.summary
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        "{}",
+        "5",
+        "[5]",
+        '[{"service": 5, "kind": "", "state": {}}]',
+        '[{"service": [], "kind": "", "state": {}}]',
+        '[{"service": "step", "kind": ""}]',
+        '[{"service": "step", "kind": "tests.test_service_records.Counter", "state": 5}]',
+        '[{"service": "step", "kind": "", "state": {"a": {"$service": "gone"}}}]',
+        '[{"service": "step", "kind": "", "state": {"a": {"$ref": 1}}}]',
+        b"\x80\x04K\x01.",
+    ],
+)
+def test_a_common_row_that_no_node_writes_is_told(tmp_path: Path, records: object) -> None:
+    """Whatever its shape is."""
+    path = tmp_path / "sagas.db"
+    with Process(path, lambda step: Counter(ledger=Ledger("me"))) as runner:
+        runner.execute("a", ("step",))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE services SET records = ?", (records,))
+
+    with pytest.raises(JournalError, match="expected "):
+        Process(path, {"step": Counter()}.__getitem__)

@@ -197,7 +197,7 @@ class ServiceRecords:
         try:
             if name != TOGETHER:
                 return [Records(_path(json.loads(name)), kind, _expect_fields(decode(records)))]
-            for path in [_path(entry["service"]) for entry in json.loads(records)]:
+            for path in [_path(entry["service"]) for entry in _expect_list(json.loads(records))]:
                 self._at(path)  # in the order in which they were found, so that each has the same path again
             entries = decode(records, lambda reference: self._at(_path(reference)).inner)
             return [Records(_path(entry["service"]), str(entry["kind"]), entry["state"]) for entry in entries]
@@ -253,6 +253,12 @@ def _path(reference: Any) -> Path:
     if not path or not all(isinstance(part, str) for part in path):
         raise Undecodable(f"expected the name of a service, got {reference!r}")
     return path
+
+
+def _expect_list(services: Any) -> list[Any]:
+    if not isinstance(services, list):
+        raise Undecodable(f"expected a list of services, got {type(services).__name__}")
+    return services
 
 
 def _expect_fields(state: Any) -> Any:
