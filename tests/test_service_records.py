@@ -516,7 +516,7 @@ def test_a_service_that_no_field_holds_any_more_is_refused(tmp_path: Path) -> No
     with Process(path, lambda step: Outer(Counter())) as runner:
         runner.execute("a", ("outer",))
 
-    with pytest.raises(JournalError, match="expected a service of 'outer', in its field inner.*, got none"):
+    with pytest.raises(JournalError, match=r"expected a service of 'outer', in its field inner.*, got none"):
         Process(path, lambda step: Outer(None))  # type: ignore[arg-type]  # it is the bug
 
 
