@@ -111,9 +111,11 @@ def test_a_service_that_cannot_be_copied_is_named() -> None:
 
 
 def test_a_receipt_that_cannot_be_copied_is_told() -> None:
-    """It is no defect of the saga, and no verdict is given."""
-    with pytest.raises(NotSnapshotable, match="a receipt of service Unkept: expected what can be copied"):
-        explored(Unkept)
+    """The call has taken effect and its answer is lost: a defect of the service, as in every runner."""
+    report = explored(Unkept)
+
+    assert {violation.code for violation in report.broken} == {"D1"}
+    assert "the result of step: expected a value that JSON can keep" in report.broken[0].sentence
 
 
 def test_a_service_that_leaves_when_it_is_copied_is_named() -> None:

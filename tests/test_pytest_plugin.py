@@ -187,7 +187,7 @@ def test_services(choreo):
     assert "did you mean 'inbox'?" in printed
     assert "did you mean 'drop'?" in printed
     assert "expected a rate from 0 to 1" in printed
-    assert "test_mine.py:18: WrongDefinition: service: expected one of the services given, got 'out'" in printed
+    assert "WrongDefinition: expected a service with execute() and compensate() for 'back', got None" in printed
     assert "6 failed" in printed
 
 

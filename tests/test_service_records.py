@@ -197,7 +197,7 @@ def test_a_step_whose_receipt_cannot_be_kept_is_in_doubt_and_undone(tmp_path: Pa
 
     assert outcome.state is State.COMPENSATED
     assert outcome.defect is not None
-    assert "a receipt of service Opening: expected a value that JSON can keep" in outcome.defect
+    assert "the result of step: expected a value that JSON can keep" in outcome.defect
     assert service.count == 0
 
 
@@ -298,7 +298,7 @@ def test_a_service_that_holds_another_holds_the_very_same_afterwards(tmp_path: P
         with Process(path, {"outer": outer, "inner": inner}.__getitem__) as runner:
             runner.execute(number, steps)
             records = runner._records  # noqa: SLF001  # whichever object is the service of that step now
-            of_inner, of_outer = records.service("inner").inner, records.service("outer").inner
+            of_inner, of_outer = records.service("inner").recorded.inner, records.service("outer").recorded.inner
 
         assert isinstance(of_outer, Outer)
         assert of_outer.inner is of_inner is inner
