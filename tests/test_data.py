@@ -1,16 +1,21 @@
 """Data of a run: input and results, in every runner and in both styles, for services of every form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from choreo import Call, Refused, Saga, parallel, pivot, step
+from choreo import Call, Outcome, Refused, Saga, Step, parallel, pivot, retriable, step
 from choreo.compile import STYLES
+from choreo.compile.obeyed import NotObeyed
 from choreo.laboratory import explore, simulate
+from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.saga.catalogue import catalogue_of
 from choreo.saga.outcome import State
+from choreo.storage.sqlite.journal import Journal
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 
@@ -251,3 +256,146 @@ def test_explored_states_do_not_depend_on_the_order_in_which_results_arrive() ->
     telling = states(lambda: dict.fromkeys(("place", "charge", "note", "ship"), Telling()))
 
     assert quiet == telling
+
+
+@both_styles
+@pytest.mark.parametrize("limit", [200, 50])
+def test_a_journal_keeps_the_input_the_results_and_the_saga(style: str, limit: int, tmp_path: Path) -> None:
+    """A run that was cut off after any commit goes on with the same input, results and saga."""
+    whole = outcome_of(InProcessRunner(catalogue_of(make_services(limit))), style)
+    outcome, cuts = cut_off(
+        tmp_path / "sagas.db", lambda: make_services(limit), lambda runner: outcome_of(runner, style)
+    )
+
+    assert outcome == whole
+    assert cuts > 2, "it was cut off again and again"
+
+
+@both_styles
+def test_attempts_and_kinds_are_obeyed_durably_across_crashes(style: str, tmp_path: Path) -> None:
+    """A retriable step is tried three times in all, and the pivot before it is not undone."""
+
+    class Mail:
+        def __init__(self) -> None:
+            self.tries = 0
+
+        @step(attempts=3)
+        def send(self, call: Call) -> int:
+            self.tries += 1
+            if self.tries < 3:
+                raise RuntimeError("no answer")
+            return self.tries
+
+    saga = Saga("mail", pivot("ship"), retriable(Mail.send))
+    outcome, cuts = cut_off(
+        tmp_path / "sagas.db",
+        lambda: {"ship": Quiet(), "send": Mail()},
+        lambda runner: runner.execute("m-1", saga, style=style),
+    )
+
+    assert cuts > 2
+    assert (outcome.state, outcome.result) == (State.COMPLETED, '{"send": 3}')
+
+
+@both_styles
+def test_an_undo_that_works_at_the_second_attempt_ends_compensated(style: str, tmp_path: Path) -> None:
+    """In doubt, retried in deliveries of their own, and cut off after any commit."""
+
+    class Doubtful:
+        def __init__(self) -> None:
+            self.undone = 0
+
+        @step(compensation_fails=1)
+        def act(self, call: Call) -> None:
+            raise RuntimeError("no answer")
+
+        @act.compensation
+        def undo(self, call: Call) -> None:
+            self.undone += 1
+            if self.undone < 2:
+                raise RuntimeError("not now")
+
+    saga = Saga("doubt", "before", Doubtful.act)
+    outcome, cuts = cut_off(
+        tmp_path / "sagas.db",
+        lambda: {"before": Quiet(), "act": Doubtful()},
+        lambda runner: runner.execute("d-1", saga, style=style),
+    )
+
+    assert cuts > 2
+    assert (outcome.state, outcome.in_doubt_steps) == (State.COMPENSATED, ("act",))
+    assert outcome.defect == "RuntimeError: no answer"
+
+
+@both_styles
+def test_what_needs_a_clock_is_refused_by_name(style: str, tmp_path: Path) -> None:
+    saga = Saga("slow", Step("a", timeout_ms=50))
+
+    with pytest.raises(NotObeyed, match=r"step\[0\]\.timeout_ms: expected none, because this runner has no clock"):
+        InProcessRunner(catalogue_of({"a": Quiet()})).execute("s", saga, style=style)
+    with durably(tmp_path / "sagas.db", {"a": Quiet()}) as runner, pytest.raises(NotObeyed, match="timeout_ms"):
+        runner.execute("s", saga, style=style)
+
+
+def test_a_run_keeps_the_saga_that_it_was_begun_with(tmp_path: Path) -> None:
+    """A later version of the saga changes new runs only."""
+    path = tmp_path / "sagas.db"
+    with pytest.raises(Cut), durably(path, {"a": Quiet(), "b": Quiet()}, commits=3) as runner:
+        runner.execute("old", Saga("order", "a", "b"))
+
+    services = {"a": Quiet(), "b": Quiet(), "c": Quiet()}
+    with durably(path, services) as runner:
+        old = runner.execute("old", Saga("order", "a", "b", "c"))
+        new = runner.execute("new", Saga("order", "a", "b", "c"))
+
+    assert (old.completed_steps, new.completed_steps) == (2, 3)
+
+
+class Quiet:
+    """Does nothing, and says so."""
+
+    def execute(self, call: Call) -> None: ...
+
+    def compensate(self, call: Call) -> None: ...
+
+
+class Cut(Exception):
+    """The process ends here."""
+
+
+class Cutting(Journal):
+    """A journal whose process ends after so many commits."""
+
+    left = -1
+
+    def commit(self, *rows: Any) -> None:
+        super().commit(*rows)
+        self.left -= 1
+        if not self.left:
+            raise Cut
+
+
+@contextmanager
+def durably(path: Path, services: Any, commits: int = -1) -> Iterator[DurableRunner]:
+    """A process with a journal, which ends after so many commits."""
+    with closing(Cutting.open(str(path))) as journal:
+        runner = DurableRunner(catalogue_of(services), journal, lambda: 0)
+        journal.left = commits
+        for _ in runner.recover():
+            pass
+        yield runner
+
+
+def cut_off(path: Path, services: Callable[[], Any], run: Callable[[DurableRunner], Outcome]) -> tuple[Outcome, int]:
+    """The outcome of a run whose process ends after one commit, the next one after two, and so on."""
+    for cuts in range(100):
+        try:
+            with durably(path, services(), commits=cuts + 1) as runner:
+                return run(runner), cuts
+        except Cut:
+            continue
+    raise AssertionError("it never ends")
+
+
+def outcome_of(runner: InProcessRunner | DurableRunner, style: str) -> Outcome:
+    return runner.execute("o-1", ORDER, style=style, input={"total": 60})

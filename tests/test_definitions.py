@@ -601,7 +601,8 @@ def test_a_definition_is_compared_in_both_styles(tmp_path: Path) -> None:
     [
         (
             steps_in_toml('name = "a"', 'name = "b"\ntimeout_ms = 50'),
-            "step[1].timeout_ms: expected none, because this runner has no clock, got 50 for 'b'; choreo simulate obeys it",
+            "step[1].timeout_ms: expected none, because this runner has no clock, got 50 for 'b'; choreo simulate "
+            "obeys it",
         ),
         (
             steps_in_toml('name = "a"\nlatency_ms = [1, 5]'),

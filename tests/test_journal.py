@@ -130,7 +130,7 @@ def test_a_round_is_written_whole_or_not_at_all(path: str) -> None:
     """One row that cannot be written: none of the others is."""
     with closing(Journal.open(path)) as journal:
         handled = (1, 1, 0, 0, "started", "succeeded:0", None, None)
-        begun = (1, '"a"', None, None, None, "choreography", '["a"]', None, None, 0)
+        begun = (1, '"a"', None, None, None, "choreography", '["a"]', None, None, 0, None, None)
 
         with pytest.raises(JournalError, match="UNIQUE constraint failed"):
             journal.commit([begun], [handled, handled], [("completed", 0, "{}", 1)], [('"a"', "kind", "{}")])

@@ -12,8 +12,10 @@ import pytest
 
 from choreo.api import compose_durable
 from choreo.node.session import Session
+from choreo.saga.definition import Saga
 from choreo.saga.request import Request
 from choreo.storage.errors import JournalError
+from choreo.storage.sagas import definition_text
 from choreo.storage.sqlite.journal import Journal
 from tests.journals import COMPENSATED, STUCK, TRIP, change, write, write_cut
 from tests.terminal import choreo, prose
@@ -46,6 +48,8 @@ COMMANDS = (
 COLUMNS = [
     *(("runs", column) for column in ("run", "saga_id", "src", "msg_id", "reply_as", "style", "steps", "fail_step")),
     *(("runs", column) for column in ("fail_compensation", "begun_ms", "state", "ended_ms", "outcome", "resolution")),
+    ("runs", "saga"),
+    ("runs", "input"),
     *(("deliveries", column) for column in ("run", "number", "at_ms", "seat", "heard", "published")),
     *(("deliveries", column) for column in ("detail", "receipt")),
     *(("services", column) for column in ("name", "kind", "records")),
@@ -56,6 +60,7 @@ COLUMNS = [
     *(("served", column) for column in ("step", "run", "kind")),
     *(("held", column) for column in ("run", "at_ms", "step", "reason")),
     *(("deadly_calls", column) for column in ("run", "seat", "call", "deaths")),
+    *(("sagas", column) for column in ("digest", "definition")),
 ]
 
 
@@ -71,6 +76,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> str:
         "INSERT INTO deadly_calls VALUES (3, 2, 'execute', 1)",
         "INSERT INTO resumptions (run, asked_ms) VALUES (2, 1)",
         "UPDATE runs SET src = '\"c\"', reply_as = '\"n\"'",
+        f"INSERT INTO sagas VALUES ('trip', '{definition_text(Saga('trip', *TRIP))}')",
+        "UPDATE runs SET saga = 'trip', input = '{}' WHERE run = 3",
         "INSERT INTO catalogue VALUES ('tests.journals')",
         "INSERT INTO served VALUES ('\"book_car\"', 1, 'tests.journals.Desk')",
     )

@@ -42,7 +42,7 @@ class Prospects:
         if row.state != RUNNING:
             return ENDED
         try:
-            replayer = self._replayers[row.request.style, row.request.steps]
+            replayer = self._replayers[row.request.style, row.key]
             stood = replayer.replay(row, self._journal.deliveries(row.number))
             return Prospect(tuple(expected(replayer, stood)))
         except Exception as error:  # rows that no node wrote may fail in any way

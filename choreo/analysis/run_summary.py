@@ -57,7 +57,7 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
 
     Raises `Unreplayable`, or any exception that a request not written by a node causes.
     """
-    replayer = replayer_of(row.request.style, row.request.steps)
+    replayer = replayer_of(row.request.style, row.key)
     told = tell(row, deliveries, replayer)
     executed: list[int] = []
     compensated: list[int] = []

@@ -16,14 +16,15 @@ from choreo.compile.table import Table
 from choreo.conformance.journal_records import RunHistory, replayer_of, tell
 from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
 from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, due_of, judge_run
-from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of
+from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of, known_run_of
 from choreo.invariants.monitor import Monitor
-from choreo.saga.definition import Kind
+from choreo.saga.definition import Kind, RunOf
 from choreo.saga.plan import Itinerary
 from choreo.storage.cells import wrong_cells
 from choreo.storage.errors import UnreadableRow
 from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow, read_run
+from choreo.storage.sagas import saga_of_key
 from choreo.storage.sqlite.journal import Journal
 
 BATCH = 500
@@ -129,7 +130,7 @@ class JournalJudge:
             return RunJudgement(deviations=[deviation("J5", f"expected the row of a run, got {wrong}", columns[0])])
         row = read_run(columns)
         try:
-            compiled = self._compiled[row.request.style, row.request.steps]
+            compiled = self._compiled[row.request.style, row.key]
         except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
             return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
@@ -171,8 +172,11 @@ class CompiledRuns(Struct, frozen=True, eq=False):
         return self.replayer.table
 
 
-def _compile(style: str, steps: Itinerary) -> CompiledRuns:
-    replayer = replayer_of(style, steps)
+def _compile(style: str, key: Itinerary | str) -> CompiledRuns:
+    replayer = replayer_of(style, key)
+    if isinstance(key, str):
+        saga = saga_of_key(key)
+        return CompiledRuns(replayer, known_run_of(saga, RunOf("")))
     plan = replayer.table.plan
     count = len(plan.steps)
     known = RunModel("", plan.steps, ancestors_of(plan), (Kind.COMPENSATABLE,) * count, events_max_of(count))
@@ -186,10 +190,11 @@ def _goes_on(row: RunRow, told: RunHistory) -> bool:
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
     """Return all data that a verdict depends on; None for a run that is too long to compare, or has illegible cells."""
-    _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution, origin = columns
+    _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, saga, given = columns[:12]
+    state, ended_ms, outcome, resolution, origin, _ = columns[12:]
     if len(deliveries) > ALIKE_DELIVERIES_MAX:
         return None
     if not all(map(is_legible, (saga_id, src, msg_id, reply_as))) or not all(is_legible(d.receipt) for d in deliveries):
         return None
     rows = tuple((each.number, each.seat, each.heard, each.published, each.detail) for each in deliveries)
-    return (style, steps, *mishaps, state, ended_ms is None, outcome, resolution, origin, rows)
+    return (style, steps, *mishaps, saga, given, state, ended_ms is None, outcome, resolution, origin, rows)

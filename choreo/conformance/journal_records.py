@@ -15,6 +15,7 @@ from choreo.compile.table import STARTED
 from choreo.conformance.parsed_trace import Line
 from choreo.conformance.vocabulary import RESUME, RESUMED
 from choreo.protocol.event import Command, Events, Fact, InDoubt, Timer, Topic
+from choreo.saga.data import Encoded
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect
@@ -59,9 +60,9 @@ class RunHistory(Struct):
         return [line.record for line in self.lines]
 
 
-def replayer_of(style: str, steps: Itinerary) -> Replayer:
+def replayer_of(style: str, key: Itinerary | str) -> Replayer:
     """Return a replayer that decodes no receipts. Raises `Unreplayable`, and the exceptions of `plan`."""
-    return Replayer(style, steps, _as_it_is_kept)
+    return Replayer(style, key, _as_it_is_kept)
 
 
 def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunHistory:
@@ -224,8 +225,8 @@ class _Teller:
 
 
 def _as_it_is_kept(receipt: Kept) -> Any:
-    """Return a receipt undecoded: no class is imported that it names."""
-    return receipt
+    """Return a result undecoded: no class is imported that it names."""
+    return None if receipt is None else Encoded(receipt)
 
 
 def _read_detail(text: str | None) -> tuple[str | None, str | None, Unknown | None]:

@@ -13,6 +13,7 @@ import msgspec
 from choreo.saga.keys import checked_origin
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
+from choreo.storage.sagas import saga_of_text
 
 SHOWN_MAX = 60
 
@@ -55,6 +56,14 @@ def _origin(value: Any) -> str | None:
     return None
 
 
+def _definition(value: Any) -> str | None:
+    try:
+        saga_of_text(value)
+    except (TypeError, ValueError, RecursionError):  # a damaged text may raise any of them
+        return "the definition of a saga as JSON"
+    return None
+
+
 def _or_null(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
@@ -74,11 +83,14 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
         "fail_step": _or_null(QUOTED),
         "fail_compensation": _or_null(QUOTED),
         "begun_ms": _number,
+        "saga": _or_null(_text),
+        "input": _or_null(_json_of(Any, "a value")),
         "state": _text,
         "ended_ms": _or_null(_number),
         "outcome": OUTCOME,
         "resolution": OUTCOME,
         "origin": _or_null(_origin),
+        "definition": _or_null(_definition),
     },
     "deliveries": {
         "run": _number,
@@ -97,6 +109,7 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
         "done_ms": _or_null(_number),
         "failure": _or_null(_text),
     },
+    "sagas": {"digest": _text, "definition": _definition},
     "origins": {"first_run": _count, "origin": _origin},
     "catalogue": {"module": _text},
     "served": {"step": QUOTED, "run": _number, "kind": _or_null(_text)},
@@ -105,7 +118,7 @@ CELLS: Mapping[str, Mapping[str, Check]] = {
 }
 """Checks by table and column. The columns of `runs` are `RUN_COLUMNS`. Only the node can judge rows of `services`."""
 
-BESIDE = ("resumptions", "origins", "catalogue", "served", "held", "deadly_calls")
+BESIDE = ("resumptions", "sagas", "origins", "catalogue", "served", "held", "deadly_calls")
 """The tables that are not part of a run's history; they are checked cell by cell."""
 
 

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from choreo.compile import STYLES
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
+from choreo.protocol.reaction import IN_DOUBT
 from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
 from choreo.saga.call import Call
 from choreo.saga.codec import Undecodable
-from choreo.saga.definition import Saga
 from choreo.saga.plan import Itinerary, Plan
 from choreo.saga.raised import Defect
 from choreo.saga.request import Request
@@ -24,6 +24,7 @@ from choreo.saga.service import Refused
 from choreo.storage import values
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import DeliveryRow, RunRow
+from choreo.storage.sagas import saga_of_key
 from choreo.storage.values import Kept
 
 
@@ -52,7 +53,16 @@ class RunSnapshot(Struct):
 def run_of(number: int, request: Request, plan: Plan, key_prefix: str) -> Run:
     """Build the run with that number of a journal; its id and its idempotency keys are the same in every process."""
     position = None if request.fail_step is None else plan.position_of(request.fail_step)
-    return Run(f"run-{number}", request.saga_id, key_prefix, position, request.fail_compensation)
+    has_result = request.input is not None or request.saga is not None
+    return Run(
+        f"run-{number}",
+        request.saga_id,
+        key_prefix,
+        position,
+        request.fail_compensation,
+        request.input,
+        has_result,
+    )
 
 
 def raised_by(event: Event) -> Defect | None:
@@ -74,12 +84,12 @@ def words_of(events: Sequence[Event]) -> str:
 class Replayer:
     """Replays runs of one itinerary in one style. `unkeep` decodes a receipt; read-only callers need none."""
 
-    def __init__(self, style: str, steps: Itinerary, unkeep: Unkeep = values.unkeep) -> None:
-        """Compile the itinerary. Raises `Unreplayable` for an unknown style."""
+    def __init__(self, style: str, key: Itinerary | str, unkeep: Unkeep = values.unkeep) -> None:
+        """Compile the saga of these step names, or of this definition. Raises `Unreplayable` for an unknown style."""
         if style not in STYLES:
             raise Unreplayable(f"style: expected {' or '.join(STYLES)}, got {style!r}")
         self.script, self.unkeep = ReplayedService(), unkeep
-        self.table: Table = STYLES[style](Saga.of(steps), lambda step: self.script)
+        self.table: Table = STYLES[style](saga_of_key(key), lambda step: self.script)
         self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
         self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
         self.hearers: dict[str, list[int]] = {}
@@ -111,14 +121,14 @@ class ReplayedService:
         self.receipt: Any = None
 
     def execute(self, call: Call) -> Any:
-        if self.published.startswith("failed"):
+        if self.published.startswith(("failed", "attempt")):
             raise Refused
-        if self.published.startswith("compensation_failed"):  # the step is in doubt, and its undo failed as well
+        if self.published.startswith(("compensation_failed", "retry")):  # in doubt, and its undo failed as well
             raise Unknown
         return self.receipt
 
     def compensate(self, call: Call) -> None:
-        if self.published.startswith("compensation_failed"):
+        if self.published.startswith(("compensation_failed", "retry")):
             raise Refused
 
 
@@ -160,7 +170,9 @@ class RunReplay:
             raise self._unreplayable(
                 row, f"{row.published or 'nothing'} published, not {words_of(events) or 'nothing'}"
             )
-        if row.detail is not None:
+        if self.cells[row.seat].phase is IN_DOUBT and row.detail is not None:  # its undo is tried again
+            self.cells[row.seat] = replace(self.cells[row.seat], receipt=values.read_detail(row.detail))
+        elif row.detail is not None:
             events = tuple(replace(each, detail=values.read_detail(row.detail)) for each in events)
         if row.seat == self._collector:
             self._collected.append(event)

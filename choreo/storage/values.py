@@ -72,7 +72,7 @@ def read_steps(text: str) -> Itinerary:
 
 def outcome_text(outcome: Outcome) -> str:
     """Encode an outcome without its empty fields."""
-    if outcome.state is COMPLETED:
+    if outcome.state is COMPLETED and outcome.result is None:
         return f'{{"state": "completed", "completed_steps": {outcome.completed_steps}}}'
     return json.dumps({name: value for name, value in asdict(outcome).items() if value not in (None, 0, ())})
 

@@ -22,6 +22,8 @@ def _content(request: Request) -> dict[str, str]:
         "fail_step": quote_or_none(request.fail_step) or "null",
         "fail_compensation": quote_or_none(request.fail_compensation) or "null",
         "style": request.style,
+        "saga": quote_or_none(request.saga) or "null",
+        "input": request.input or "null",
     }
 
 

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, RESUMED, STUCK, WAITING
 from choreo.runtime.runner import Held, named, shown
 from choreo.saga.calling import fit
-from choreo.saga.plan import Plan, plan
+from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.storage.calls import COMPENSATE, NAMES, Mark
 from choreo.storage.recorded_service import RecordedCalls, kind_of
 from choreo.storage.replay import RunSnapshot
 from choreo.storage.rows import HandledRow, RunRow
+from choreo.storage.sagas import saga_of_key
 from choreo.storage.sqlite import holds
 from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal
@@ -64,7 +65,7 @@ class Holding:
         deadly = DeadlyRow(mark.run, mark.seat, mark.call, deaths)
         holds.count_death(self._journal, deadly)
         self.deadly[mark.run, mark.seat] = deadly
-        itinerary, times = plan(row.request.steps), "once" if deaths == 1 else f"{deaths} times in a row"
+        itinerary, times = saga_of_key(row.key).plan, "once" if deaths == 1 else f"{deaths} times in a row"
         held = self._deadly_of(row, itinerary)
         if held is not None:
             self.note(row, held)

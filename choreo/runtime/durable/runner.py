@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.compile import STYLES, Style
 from choreo.compile.cache import Wirings, compiled
+from choreo.compile.obeyed import expect_obeyed
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.delivery import after_crash, is_resent
 from choreo.protocol.event import Event, Events, InDoubt, Run
 from choreo.protocol.idempotent_receiver import REQUESTED, IdempotentReceiver
-from choreo.protocol.reaction import SUCCEEDED, Cell
+from choreo.protocol.reaction import IN_DOUBT, SUCCEEDED, Cell
 from choreo.runtime.bus import Bus, UnheardEvent
 from choreo.runtime.durable.conflict import difference
 from choreo.runtime.durable.holding import Holding
@@ -33,12 +35,13 @@ from choreo.saga.keys import checked_origin, key_prefix
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect, defect, shown
-from choreo.saga.request import NOBODY, Request, Sender
+from choreo.saga.request import NOBODY, Request, Sender, input_text
 from choreo.saga.service import NotSnapshotable, ServiceOf
 from choreo.storage.calls import CALL, DOUBT, RUN, SEAT, Calls
 from choreo.storage.errors import JournalError, UnreadableRow
 from choreo.storage.replay import RESUMED, Replayer, RunSnapshot, Unreplayable, run_of, word_of, words_of
 from choreo.storage.rows import RUNNING, UNFINISHED, BegunRow, EndedRow, HandledRow, RunRow, begun_row, saga_text
+from choreo.storage.sagas import definition_text, digest_of, saga_of_key, shown_steps
 from choreo.storage.service_records import ServiceRecords
 from choreo.storage.sqlite.journal import Journal
 from choreo.storage.values import Kept, detail_text, keep, outcome_text, steps_text
@@ -136,8 +139,12 @@ class DurableRunner:
         self._wirings = Wirings(self._wire, ROW_BYTES_DURABLE, NAME_COPIES)
         self._replayers: Wirings[Replayer] = Wirings(Replayer)
         self._runs = journal.last_run()
+        self._sagas: dict[str, Saga] = {}
+        self._definitions: dict[str, str] = {}
+        """By the name of a saga: its definition, as in the journal."""
         self._origin = new_origin() if origin is None else checked_origin(origin)
         self._has_begun = False
+        self._kept_sagas: set[str] = set()
         self._live: dict[str, Live] = {}
         """By the saga's id, as in the journal."""
         self._published: list[Event] = []
@@ -148,21 +155,39 @@ class DurableRunner:
         self._ended: list[EndedRow] = []
         self._entry = Entry()
 
+    def add(self, saga: Saga) -> str:
+        """Make a saga known by its name, for requests that name it; return the name.
+
+        Raises `NotObeyed` for a key that this runner cannot obey, and `ValueError` for another saga of that name.
+        """
+        expect_obeyed(saga)
+        if self._sagas.setdefault(saga.name, saga) != saga:
+            raise ValueError(f"saga: expected one saga of each name, got another {shown(saga.name)}")
+        self._definitions[saga.name] = definition_text(saga)
+        return saga.name
+
     def execute(
         self,
         saga_id: str | int,
-        steps: Itinerary,
+        steps: Itinerary | Saga,
         fail_step: str | None = None,
         fail_compensation: str | None = None,
         style: str = "choreography",
+        input: Any = None,
     ) -> Outcome:
         """Run one saga to its end, or return the recorded outcome of a saga that was run before.
+
+        `input` is handed to every call.
 
         Raises the exceptions of `begin`, and `RuntimeError` if a defect prevents an outcome.
         """
         self._entry.expect_outside()
+        saga = None
+        if isinstance(steps, Saga):
+            saga, steps = (None, steps.itinerary) if steps.itinerary is not None else (self.add(steps), ())
+        text = None if input is None else input_text(input)
         try:
-            answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style))
+            answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga, text))
         finally:
             self.settle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
@@ -291,7 +316,7 @@ class DurableRunner:
                 stood = self._stood(row)
                 held = self._why_held(row, stood)
                 if held is None:
-                    self._wirings.of(row.request.style, row.request.steps)
+                    self._wirings.of(row.request.style, row.key)
             except Exception as error:  # the run stays as it is
                 return RunHandle(defect=defect(error))
             if held is not None:
@@ -340,7 +365,7 @@ class DurableRunner:
             if under_way.held is not None:
                 return under_way
             self._holding.go_on_undoing(row.number, stood)
-            wiring = self._wirings[request.style, request.steps]
+            wiring = self._wirings[request.style, row.key]
         except Exception as error:  # this run cannot continue; others can
             if isinstance(error, JournalError) and not isinstance(error, Unreplayable | UnreadableRow):
                 raise
@@ -354,16 +379,17 @@ class DurableRunner:
 
     def _stood(self, row: RunRow) -> RunSnapshot:
         """Replay the run from its rows. Raises `Unreplayable`."""
-        replayer = self._replayers[row.request.style, row.request.steps]
+        replayer = self._replayers[row.request.style, row.key]
         return replayer.replay(row, self._journal.deliveries(row.number))
 
     def _why_held(self, row: RunRow, stood: RunSnapshot) -> Held | None:
-        return self._holding.why(row, stood, self._replayers[row.request.style, row.request.steps].table.plan)
+        return self._holding.why(row, stood, self._replayers[row.request.style, row.key].table.plan)
 
     # Requests
 
     def _begin(self, request: Request, sender: Sender) -> RunHandle:
-        wiring = self._wirings.of(request.style, request.steps)
+        definition = None if request.saga is None else self._definition(request.saga)
+        wiring = self._wirings.of(request.style, request.steps if definition is None else definition)
         self._runs += 1
         if not self._has_begun:
             self._journal.keep_origin(self._runs, self._origin)
@@ -371,7 +397,11 @@ class DurableRunner:
         run = run_of(self._runs, request, wiring.table.plan, key_prefix(self._origin, self._runs))
         live = Live(self._runs, saga_text(request.saga_id), request, wiring, list(wiring.table.cells), RunHandle())
         self._live[live.key] = live
-        self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms()))
+        digest = None if definition is None else digest_of(definition)
+        if digest is not None and digest not in self._kept_sagas:
+            self._kept_sagas.add(digest)
+            self._journal.keep_saga(digest, str(definition))
+        self._begun.append(begun_row(self._runs, live.key, request, wiring.steps, sender, self._now_ms(), digest))
         self._put_out(live, Event(STARTED, run), self._now_ms())
         return live.under_way
 
@@ -379,7 +409,7 @@ class DurableRunner:
         self, request: Request, sender: Sender, recorded: Request, live: Live | None, row: RunRow | None
     ) -> Outcome | RunHandle:
         """Apply the idempotent receiver to a request whose saga is recorded."""
-        if recorded != request:
+        if not is_same(recorded, request):
             raise Conflict(difference(recorded, request))
         outcome = None if row is None else row.outcome
         run = Run("again", request.saga_id, "")  # it calls no service
@@ -427,27 +457,31 @@ class DurableRunner:
             under_way.defect = defect(error)
             self._clear_marks()
             return
-        words, detail, receipt = "", None, None
-        published: Events = ()
-        if self._published:
-            published = tuple(self._published)
-            self._published.clear()
-            first, last = published[0], published[-1].detail
-            known = wiring.words.get(first.topic.name) if len(published) == 1 else None
-            words = known or words_of(published)
-            if first.detail is not None:
-                detail = detail_text(first.detail)
-            if last.__class__ is Outcome:
-                self._ended.append((last.state, at_ms, outcome_text(last), live.number))
-        if seat < wiring.client - 1 and (handed := cells[seat].receipt) is not before.receipt:
-            receipt = self._kept(handed, wiring.table.hearers[seat])
+        published, words = self._taken(wiring)
+        last = published[-1].detail if published else None
+        if last.__class__ is Outcome:
+            self._ended.append((last.state, at_ms, outcome_text(last), live.number))
+        after = cells[seat]
+        is_in_doubt = after.phase is IN_DOUBT  # its undo has failed, and is tried again
+        detail, receipt = after.receipt if is_in_doubt else published[0].detail if published else None, None
+        if seat < wiring.client - 1 and not is_in_doubt and after.receipt is not before.receipt:
+            receipt = self._kept(after.receipt, wiring.table.hearers[seat])
         live.handled += 1
-        heard = wiring.words[event.topic.name]
-        self._handled.append((live.number, live.handled, at_ms, seat, heard, words, detail, receipt))
+        heard, text = wiring.words[event.topic.name], None if detail is None else detail_text(detail)
+        self._handled.append((live.number, live.handled, at_ms, seat, heard, words, text, receipt))
         for each in published:
             self._put_out(live, each, at_ms)
-        if detail is not None and was_in_doubt(published[0]):
+        if text is not None and (is_in_doubt or was_in_doubt(published[0])):
             self._commit_at_once()
+
+    def _taken(self, wiring: DurableWiring) -> tuple[Events, str]:
+        """Return the events that the reaction has published, and their words in the journal."""
+        if not self._published:
+            return (), ""
+        published = tuple(self._published)
+        self._published.clear()
+        known = wiring.words.get(published[0].topic.name) if len(published) == 1 else None
+        return published, known or words_of(published)
 
     def _commit_at_once(self) -> None:
         """Commit the undo of a step in doubt; until it is on disk, the call's mark tells the next process of it."""
@@ -493,8 +527,15 @@ class DurableRunner:
                 live.under_way.defect = defect(NoOutcome(f"run-{live.number} came to rest without an outcome"))
         self._live.clear()
 
-    def _wire(self, style: str, steps: Itinerary) -> DurableWiring:
-        table = compiled(self._styles, style, Saga.of(steps), self._service_of)
+    def _definition(self, saga: str) -> str:
+        """Return the definition of a saga by its name. Raises `ValueError` for an unknown one."""
+        if saga not in self._definitions:
+            raise ValueError(f"saga: expected a saga that this runner was given, got {shown(saga)}")
+        return self._definitions[saga]
+
+    def _wire(self, style: str, key: Itinerary | str) -> DurableWiring:
+        saga = saga_of_key(key)
+        table = compiled(self._styles, style, saga, self._service_of)
         self._holding.note_served(table.plan.steps, self._records.service, self._runs + 1)
         bus = Bus(table, self._published.extend, lambda row: address_of(row.seat, row.topic.name))
         addresses: dict[str, list[Address]] = {}
@@ -512,7 +553,7 @@ class DurableRunner:
             {name: tuple(each) for name, each in addresses.items()},
             collected,
             {row.topic.name: word_of(row.topic) for row in table.subscriptions},
-            steps_text(steps),
+            steps_text(key if isinstance(key, tuple) else shown_steps(saga)),
         )
 
 
@@ -521,6 +562,13 @@ def why_not(under_way: RunHandle) -> str | None:
     if under_way.held is not None:
         return under_way.held.reason
     return None if under_way.defect is None else under_way.defect.summary
+
+
+def is_same(recorded: Request, request: Request) -> bool:
+    """Return whether a request repeats the recorded one. A saga may have other steps by now; its name counts."""
+    if request.saga is not None:
+        recorded = replace(recorded, steps=request.steps)
+    return recorded == request
 
 
 def was_in_doubt(event: Event) -> bool:

@@ -42,7 +42,7 @@ def _insertions(into: str, columns: int) -> Mapping[int, str]:
     return {size: f"INSERT INTO {into} VALUES {', '.join([row] * size)}" for size in ROWS_AT_ONCE}
 
 
-BEGIN = _insertions(f"runs ({BEGUN_COLUMNS})", 10)
+BEGIN = _insertions(f"runs ({BEGUN_COLUMNS})", 12)
 HANDLE = _insertions("deliveries", 8)
 END = (
     "UPDATE runs SET state = ?1, ended_ms = ?2, outcome = coalesce(outcome, ?3), "
@@ -71,6 +71,8 @@ UNUSED_ORIGINS = (
 ASKED = "SELECT number, run FROM resumptions WHERE done_ms IS NULL ORDER BY number"
 ANSWER = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE number = ?"
 KEEP_ORIGIN = "INSERT OR REPLACE INTO origins VALUES (?, ?)"
+KEEP_SAGA = "INSERT OR IGNORE INTO sagas VALUES (?, ?)"
+UNUSED_SAGAS = "DELETE FROM sagas WHERE digest NOT IN (SELECT saga FROM runs WHERE saga IS NOT NULL)"
 KEEP_RECORDS = (
     "INSERT INTO services VALUES (?, ?, ?) "
     "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, records = excluded.records"
@@ -169,6 +171,10 @@ class Journal:
             self._connection.rollback()
             raise
 
+    def keep_saga(self, digest: str, definition: str) -> None:
+        """Store the definition of a saga under its digest; part of the transaction of `begin`."""
+        self.change(KEEP_SAGA, [(digest, definition)])
+
     def keep_origin(self, first_run: int, origin: str) -> None:
         """Store the origin of the idempotency keys from this run on; part of the transaction of `begin`."""
         try:
@@ -187,6 +193,7 @@ class Journal:
             for table in ("deliveries", "resumptions", "held", "deadly_calls", "runs"):
                 self._execute_many(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in pruned])
             self._execute(UNUSED_ORIGINS)
+            self._execute(UNUSED_SAGAS)
         return len(pruned), pruned[-1] if pruned else 0
 
     def prunable(self, before_ms: int) -> tuple[int, int]:
@@ -275,6 +282,8 @@ class Journal:
     def read(self, columns: Sequence[Any]) -> RunRow:
         """Decode a row of `run_rows`. Raises `UnreadableRow` for a row that no node writes."""
         wrong = "; ".join(wrong_cells("runs", columns))
+        if not wrong and columns[10] is not None and columns[-1] is None:
+            wrong = f"saga: expected a digest in the table sagas, got {shown(columns[10])}"
         if wrong:
             raise self._unreadable(f"run {columns[0]} cannot be read: {wrong}")
         return read_run(columns)

@@ -74,6 +74,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """UPDATE deliveries SET receipt = '{"$float":"inf"}' WHERE receipt = 'Infinity'""",
         """UPDATE deliveries SET receipt = '{"$float":"-inf"}' WHERE receipt = '-Infinity'""",
     ),
+    (
+        "CREATE TABLE sagas (digest TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID",
+        "ALTER TABLE runs ADD COLUMN saga TEXT",
+        "ALTER TABLE runs ADD COLUMN input TEXT",
+    ),
 )
 """Migrations: the first makes version 1 from an empty file, the second makes version 2 from version 1, and so on."""
 
