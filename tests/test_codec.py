@@ -237,6 +237,15 @@ class Hidden:
 Unfound = Hidden
 del Hidden
 
+
+def doubled() -> Any:
+    """A tuple of 2 to the power of 60 others, of which 60 are different."""
+    value: Any = ()
+    for _ in range(60):
+        value = (value, value)
+    return value
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a plain class": (
         lambda: {"a": [1, Bank()]},
@@ -264,6 +273,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "a cycle": (cyclic, r"it: \[0\]\[0\]: expected .*, got a list that contains itself;"),
     "too deep": (lambda: deep(DEPTH_MAX + 1), f"got more than {DEPTH_MAX} containers within each other"),
     "a very deep one": (lambda: deep(100_000), f"got more than {DEPTH_MAX} containers within each other"),
+    "too many": (doubled, "got more than 1,000 containers"),
     "a field without a value": (unset, "got a Ledger whose field 'size' has no value"),
     "an attribute that is no field": (extended, "got a Ledger with the attribute 'more', which is no field of it"),
     "a class that is not found": (lambda: Unfound(1), "Hidden, which is not found under that name; define it in a mo"),
@@ -272,8 +282,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("is_sharing", [False, True])
-def test_what_json_cannot_keep_is_refused_by_name(what: str, is_sharing: bool) -> None:
+def test_what_json_cannot_keep_is_refused_by_name(what: str, is_sharing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the path to it, its type, and a remedy."""
+    monkeypatch.setattr("choreo.saga.codec.encoding.CONTAINERS_MAX", 1000)
     make, told = REFUSED[what]
 
     with pytest.raises(NotSnapshotable, match=told):
@@ -286,6 +297,16 @@ def test_the_deepest_value_comes_back() -> None:
 
     assert decode(encode(value, "it")) == value
     assert decode(encode({"$": value[0]}, "it")) == {"$": value[0]}
+
+
+def test_sets_within_sets_take_no_longer_than_lists() -> None:
+    """Each element is written once for the order, however deep it lies."""
+    value = frozenset({1})
+    for _ in range(DEPTH_MAX - 1):
+        value = frozenset({value, 0})  # type: ignore[arg-type]  # of sets and numbers
+
+    assert decode(encode(value, "it")) == value
+    assert decode(Encoder(is_sharing=True).text(value, "it")) == value
 
 
 def test_the_state_of_a_service_names_the_field() -> None:

@@ -115,7 +115,7 @@ def test_a_receipt_that_cannot_be_copied_is_told() -> None:
     report = explored(Unkept)
 
     assert {violation.code for violation in report.broken} == {"D1"}
-    assert "the result of step: expected a value that JSON can keep" in report.broken[0].sentence
+    assert "the result of a: expected a value that JSON can keep" in report.broken[0].sentence
 
 
 def test_a_service_that_leaves_when_it_is_copied_is_named() -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.call import Call
+from choreo.saga.catalogue import catalogue_of
 from choreo.saga.codec import encode
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import State
 from choreo.saga.request import Request
 from choreo.saga.service import NotSnapshotable, Refused, ResourceLocked, Service, ServiceOf
+from choreo.saga.steps import step
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
 from services import catalogue
@@ -579,3 +582,79 @@ def test_a_common_row_that_no_node_writes_is_told(tmp_path: Path, records: objec
 
     with pytest.raises(JournalError, match="expected "):
         Process(path, {"step": Counter()}.__getitem__)
+
+
+class Payments:
+    """Two steps of one object, with a ledger of its own."""
+
+    def __init__(self) -> None:
+        self.ledger, self.noted = Ledger("me"), 0
+
+    @step
+    def charge(self, call: Call) -> Money:
+        money = Money(Decimal(60))
+        self.ledger.entries.append(money)
+        return money
+
+    @charge.compensation
+    def refund(self, call: Call) -> None:
+        self.ledger.entries.remove(call.result)
+
+    @step
+    def note(self, call: Call) -> None:
+        assert call.results["charge"] == Money(Decimal(60))
+        self.noted += 1
+
+    @note.compensation
+    def forget(self, call: Call) -> None:
+        self.noted -= 1
+
+
+def test_an_object_with_several_steps_has_one_state(tmp_path: Path) -> None:
+    """It is restored once, whichever of its steps is called; results are of their class again."""
+    path = tmp_path / "sagas.db"
+    for number, payments in enumerate([Payments(), Payments(), Payments()]):
+        with Process(path, catalogue_of([payments, Failing()])) as runner:
+            runner.execute(number, ("charge", "note"))
+            runner.execute(f"{number} fails", ("charge", "note", "fail"))
+
+        assert payments.ledger.entries == [Money(Decimal(60))] * (number + 1)
+        assert payments.noted == number + 1
+    assert [each["kind"] for each in kept(path)["*"]] == [f"{__name__}.Payments"]
+
+
+class Failing:
+    steps = ("fail",)
+
+    def execute(self, call: Call) -> None:
+        raise Refused("it is planted")
+
+    def compensate(self, call: Call) -> None: ...
+
+
+class Shop:
+    """Has its payments in a field, and calls them itself."""
+
+    def __init__(self, payments: Payments) -> None:
+        self.payments = payments
+
+    @step
+    def sell(self, call: Call) -> Money:
+        return self.payments.charge(call)  # type: ignore[no-any-return]  # a method of the object
+
+    @sell.compensation
+    def take_back(self, call: Call) -> None:
+        self.payments.refund(call)
+
+
+def test_an_object_with_steps_in_a_field_stays_where_it_is(tmp_path: Path) -> None:
+    """It has records of its own, although no step of it is called by the saga."""
+    path = tmp_path / "sagas.db"
+    for number in range(2):
+        payments = Payments()
+        shop = Shop(payments)
+        with Process(path, catalogue_of(shop)) as runner:
+            runner.execute(number, ("sell",))
+
+        assert shop.payments is payments
+        assert len(payments.ledger.entries) == number + 1

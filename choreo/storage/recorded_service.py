@@ -8,11 +8,11 @@ import json
 from typing import Any, TypeGuard
 
 from choreo.saga.call import Call
-from choreo.saga.calling import by_call, ran
+from choreo.saga.calling import METHODS, by_call, ran
 from choreo.saga.data import kept
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import ControlFlow, Refused, Service
-from choreo.saga.steps import owner_of
+from choreo.saga.steps import owner_of, step_methods_of
 from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
 from choreo.storage.copying import give_back, state_of
 from choreo.storage.values import is_scalar, quote
@@ -137,6 +137,8 @@ def path_text(path: Path) -> str:
 
 
 def is_service(value: object) -> TypeGuard[Service]:
-    """Return whether an object in a field of a service is a service too."""
+    """Return whether an object in a field of a service serves steps too."""
     kind = type(value)
-    return kind is not type and all(callable(getattr(kind, method, None)) for method in ("execute", "compensate"))
+    if issubclass(kind, type):
+        return False
+    return all(callable(getattr(kind, each, None)) for each in METHODS) or bool(step_methods_of(value))

@@ -24,6 +24,9 @@ from choreo.saga.service import NotSnapshotable
 DEPTH_MAX = 100
 """Containers within containers."""
 
+CONTAINERS_MAX = 1_000_000
+"""Containers in one text: an object that is reached often may be written as often."""
+
 PLAIN = frozenset({str, bool, NoneType})
 FLAT = PLAIN | {int}
 TAG = b'"$'
@@ -100,7 +103,7 @@ class Encoder:
     def __init__(self, names: Callable[[object], Any] | None = None, is_sharing: bool = False) -> None:
         self._names = names
         self._seen: dict[int, _Seen] | None = {} if is_sharing else None
-        self._numbers = 0
+        self._numbers = self._containers = 0
         self._open: dict[int, None] = {}
 
     def text(self, value: object, what: str) -> str:
@@ -163,6 +166,9 @@ class Encoder:
             raise Unsupported(value, f"a {type(value).__name__} that contains itself")
         if depth >= DEPTH_MAX:
             raise Unsupported(value, f"more than {DEPTH_MAX} containers within each other")
+        self._containers += 1
+        if self._containers > CONTAINERS_MAX:
+            raise Unsupported(value, f"more than {CONTAINERS_MAX:,} containers")
         self._open[id(value)] = None
         node = write(value, depth + 1)
         self._open.pop(id(value), None)
@@ -192,24 +198,28 @@ class Encoder:
         return {"$tuple": self._list(value, depth)}
 
     def _set(self, value: Any, depth: int) -> Any:
-        return {"$set": self._list(self._sorted(value, depth), depth)}
+        return {"$set": self._elements(value, depth)}
 
     def _frozenset(self, value: Any, depth: int) -> Any:
-        return {"$frozenset": self._list(self._sorted(value, depth), depth)}
+        return {"$frozenset": self._elements(value, depth)}
 
-    def _sorted(self, value: Iterable[Any], depth: int) -> list[Any]:
-        """Return the elements in the order of their texts, which are written without numbers for that."""
-        alone = Encoder(self._names)
+    def _elements(self, value: Iterable[Any], depth: int) -> list[Any]:
+        """Return the nodes of a set in the order of their texts, which are written without numbers for that."""
+        alone = self if self._seen is None else Encoder(self._names)
+        nodes = [alone.element(each, depth) for each in value]
+        order = sorted((as_text(node), index) for index, node in enumerate(nodes))
+        if alone is self:
+            return [nodes[index] for _, index in order]
+        elements = list(value)
+        return self._list([elements[index] for _, index in order], depth)
 
-        def text(each: object) -> str:
-            root: list[Any] = [None]
-            try:
-                return as_text(alone._node(each, depth, root, 0))
-            except Unsupported as error:
-                error.path.append(f"{{{shown(each)}}}")
-                raise
-
-        return sorted(value, key=text)
+    def element(self, value: object, depth: int) -> Any:
+        """Return the node of an element of a set. Raises `Unsupported`."""
+        try:
+            return self._node(value, depth, [None], 0)
+        except Unsupported as error:
+            error.path.append(f"{{{shown(value)}}}")
+            raise
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         if any(key.__class__ is not str for key in value):
