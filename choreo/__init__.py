@@ -6,6 +6,7 @@ These are the public names; README.md describes them.
 from choreo.compile import STYLES, Style, Table, choreography, orchestration
 from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
+from choreo.running import SagaRun, compare, run
 from choreo.runtime.in_memory import InProcessRunner, NoOutcome
 from choreo.saga.call import Call
 from choreo.saga.definition import Saga, Step
@@ -35,6 +36,7 @@ __all__ = [
     "Refused",
     "Run",
     "Saga",
+    "SagaRun",
     "Service",
     "ServiceOf",
     "State",
@@ -44,6 +46,7 @@ __all__ = [
     "Topic",
     "__version__",
     "choreography",
+    "compare",
     "explore",
     "lint",
     "orchestration",
@@ -51,6 +54,7 @@ __all__ = [
     "pivot",
     "plan",
     "retriable",
+    "run",
     "simulate",
     "step",
 ]

@@ -37,6 +37,7 @@ class Scenario(NamedTuple):
     fail_compensation: str | None = None
     service_names: Mapping[str, str] = MappingProxyType({})
     """For a definition, the service that each step names, or `SIMULATED`."""
+    input: Any = None
 
 
 def record(
@@ -66,6 +67,6 @@ def record(
     runner = compose_rewritten(services.__getitem__, rewrite, publish, recording.origin)
     with suppress(NoOutcome):  # without an outcome event, the recording reports that there is none
         recording.outcome = runner.execute(
-            SAGA_ID, scenario.saga, scenario.fail_step, scenario.fail_compensation, style
+            SAGA_ID, scenario.saga, scenario.fail_step, scenario.fail_compensation, style, scenario.input
         )
     return recording

@@ -27,6 +27,8 @@ LAYERS = (
     "choreo.render",
     "choreo.api",
     "choreo.recorder",
+    "choreo.comparison",
+    "choreo.running",
     "choreo.laboratory",
     "choreo.lessons",
     "choreo.node",

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from choreo.analysis.service_state import differing_records, record_of, records_of
+from choreo.comparison import Comparison, Figures, compare, is_same_outcome
 from choreo.compile import STYLES
 from choreo.protocol.event import Command, Event
 from choreo.saga.plan import Itinerary, plan
-from choreo.terminal.comparison import Comparison, Figures, compare, is_same_outcome
 from choreo.terminal.options.arguments import open_separately
-from choreo.terminal.views.records import differing_records, record_of, records_of
 from tests.stories import Mishap, Story, sagas, table_of, tell
 from tests.terminal import choreo, lines, recorded, saga_of
 

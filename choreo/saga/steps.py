@@ -40,11 +40,6 @@ class StepMethod:
         """The name of the step."""
         return self._name
 
-    @property
-    def has_compensation(self) -> bool:
-        """Whether a method compensates it."""
-        return self._compensate is not None
-
     def compensation(self, method: M) -> M:
         """Make a method the compensation of this step; it takes the call, whose `result` the step returned."""
         self._compensate = method
@@ -53,7 +48,9 @@ class StepMethod:
     def of(self, owner: object) -> "StepService":
         """Return the service of this step on an object."""
         compensate = self._compensate or _no_compensation
-        return StepService(owner, self._name, self._execute.__get__(owner), compensate.__get__(owner))
+        service = StepService(owner, self._name, self._execute.__get__(owner), compensate.__get__(owner))
+        service.has_compensation = self._compensate is not None
+        return service
 
     def __get__(self, instance: object, owner: type) -> Any:
         return self if instance is None else self._execute.__get__(instance)
@@ -69,6 +66,7 @@ class StepService:
         self.name = name
         self.execute = execute
         self.compensate = compensate
+        self.has_compensation = True
 
 
 @overload

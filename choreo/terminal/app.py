@@ -13,6 +13,7 @@ import typer
 from choreo.analysis.causes import CAUSES_IN_JSON
 from choreo.analysis.causes import explain as explain_saga
 from choreo.analysis.recording import Recording
+from choreo.comparison import compare as compare_styles
 from choreo.compile import STYLES
 from choreo.recorder import Scenario, record
 from choreo.render.mermaid import mermaid as mermaid_of
@@ -27,7 +28,6 @@ from choreo.terminal.commands.prune import register as register_prune
 from choreo.terminal.commands.resume import register as register_resume
 from choreo.terminal.commands.sagas import register as register_sagas
 from choreo.terminal.commands.show import register as register_show
-from choreo.terminal.comparison import compare as compare_styles
 from choreo.terminal.options.arguments import open_separately
 from choreo.terminal.options.command import (
     CANNOT_WRITE,

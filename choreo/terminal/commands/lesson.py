@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from choreo.api import open_services
+from choreo.comparison import Comparison, compare
 from choreo.compile import STYLES
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.report import Conclusion, Report
@@ -21,7 +22,6 @@ from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Saga
 from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
-from choreo.terminal.comparison import Comparison, compare
 from choreo.terminal.options.arguments import open_separately, read_saga
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.panels import LEARN

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from choreo.analysis.naming import enumerated
+from choreo.analysis.service_state import record_of
 from choreo.api import NoServices, open_services
 from choreo.recorder import Scenario
 from choreo.render.served import Served, Simulated
@@ -20,7 +21,6 @@ from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 from choreo.saga.usage import UsageError
-from choreo.terminal.views.records import record_of
 
 SIMULATED = "simulated"
 

@@ -7,13 +7,13 @@ import msgspec
 
 from choreo.analysis.naming import numbered
 from choreo.analysis.recording import Recording
+from choreo.analysis.service_state import Record, records_of
+from choreo.comparison import Comparison, Figures
 from choreo.protocol.event import Event
 from choreo.recorder import Scenario
 from choreo.render.words import story_of
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import itinerary_of
-from choreo.terminal.comparison import Comparison, Figures
-from choreo.terminal.views.records import Record, records_of
 
 
 def run_as_json(saga: Scenario, recording: Recording) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from choreo.analysis.naming import enumerated
 from choreo.analysis.recording import Recording
+from choreo.analysis.service_state import Record, records_of
+from choreo.comparison import Comparison, Coupling, Figures, Outage
 from choreo.recorder import Scenario
 from choreo.render.diagram import diagram
 from choreo.render.names import cut
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.terminal.comparison import Comparison, Coupling, Figures, Outage
-from choreo.terminal.views.records import Record, records_of
 from choreo.terminal.views.run import show_end
 
 BESIDE_FROM, BETWEEN = 150, 4

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from choreo.analysis.recording import Recording
+from choreo.analysis.service_state import differing_records
+from choreo.comparison import is_same_outcome
 from choreo.recorder import Scenario, Seen
 from choreo.render.diagram import diagram
 from choreo.render.screen import TITLE, Screen
 from choreo.render.words import no_effect_of, state_of, story_of
-from choreo.terminal.comparison import is_same_outcome
 from choreo.terminal.views.event_list import EventList
-from choreo.terminal.views.records import differing_records
 
 STATE_STYLES = {"completed": "bold green", "compensated": "bold yellow"}
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from choreo.analysis.naming import numbered
 from choreo.analysis.recording import Recording, publisher
+from choreo.analysis.service_state import Record, differing_records
 from choreo.compile import STYLES, Table
 from choreo.protocol.event import Command, Fact
 from choreo.recorder import Scenario, record
@@ -17,7 +18,6 @@ from choreo.saga.definition import Saga, Step
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Plan
 from choreo.saga.service import ServiceOf
-from choreo.terminal.views.records import Record, differing_records
 
 NEW_STEP = "new_step"
 

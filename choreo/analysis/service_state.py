@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from choreo.saga.service import Service
+from choreo.saga.steps import owner_of
 from choreo.storage.copying import as_bytes, from_bytes
 
 Record = dict[str, Any]
@@ -14,6 +15,7 @@ Record = dict[str, Any]
 
 def record_of(service: Service) -> Record:
     """Return the fields of a service, slots included."""
+    service = owner_of(service)
     slots = (name for kind in type(service).__mro__ for name in _slots(kind))
     fields = {name: getattr(service, name) for name in slots if hasattr(service, name)}
     return fields | getattr(service, "__dict__", {})
@@ -23,7 +25,7 @@ def records_of(services: Mapping[str, Service]) -> dict[str, Record]:
     """Return the record of each service, by the name of its class; of several of one class also by step."""
     distinct: dict[int, tuple[str, Service]] = {}
     for step, service in services.items():
-        distinct.setdefault(id(service), (step, service))
+        distinct.setdefault(id(owner_of(service)), (step, owner_of(service)))
     records: dict[str, Record] = {}
     for step, service in distinct.values():
         name = type(service).__name__
