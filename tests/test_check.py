@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from choreo.api import open_services
 from choreo.compile import STYLES
 from choreo.conformance import CheckReport, Form, NotOfThisSaga, check, read_mapping, read_trace
+from choreo.conformance.foreign_words import Meaning, event_of_type
 from choreo.conformance.mapping import WrongMapping, at
-from choreo.conformance.vocabulary import Meaning, event_of_type
 from choreo.lab.model.world import World
 from choreo.lab.simulate.campaign import Lab
 from choreo.lab.simulate.simulator import Simulation

@@ -19,7 +19,7 @@ from choreo.compile import STYLES
 from choreo.conformance import CheckReport
 from choreo.conformance import journal as checking_journal
 from choreo.conformance.journal import judge_journal
-from choreo.conformance.journal_records import replayer_of, tell
+from choreo.conformance.journal_records import replayer_of, run_history
 from choreo.conformance.journal_rows import TITLES
 from choreo.saga.keys import read_key
 from choreo.saga.plan import Itinerary
@@ -74,7 +74,7 @@ def records_in(path: str) -> dict[str, list[Record]]:
     told = {}
     for row in journal.runs():
         replayer = replayer_of(row.request.style, row.request.steps)
-        told[f"run-{row.number}"] = tell(row, journal.deliveries(row.number), replayer).records
+        told[f"run-{row.number}"] = run_history(row, journal.deliveries(row.number), replayer).records
     journal.close()
     return told
 

@@ -17,6 +17,7 @@ from choreo.saga.raised import in_a_line
 from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, RunRow
 from choreo.storage.sqlite.journal import Journal
+from choreo.trace.vocabulary import fact_text
 
 Show = Callable[[str], str]
 
@@ -96,6 +97,4 @@ def _told(source: str, topics: Sequence[Topic], show: Show) -> str:
 
 
 def _word(topic: Topic, show: Show) -> str:
-    if topic.step is None:
-        return f"saga {topic.fact}"
-    return f"{topic.fact} {show(topic.step)}" if isinstance(topic.fact, Command) else str(topic.fact)
+    return fact_text(topic.fact, None if topic.step is None else show(topic.step))

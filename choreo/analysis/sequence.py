@@ -10,15 +10,41 @@ from enum import Enum
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from choreo.protocol.event import Command, Timer
+from choreo.protocol.event import Timer
+from choreo.saga.roles import CLIENT, COORDINATOR, DEAD_LETTERS, IDEMPOTENT_RECEIVER, ORCHESTRATOR
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    CALLS,
+    CRASH,
+    DEAD_LETTER,
+    DELAY,
+    DELIVER,
+    DROP,
+    DUPLICATE,
+    EXECUTE,
+    LOCK,
+    OPERATOR,
+    PARTITION,
+    POISON,
+    PUBLISH,
+    READ,
+    RECEIPTS,
+    RELEASE,
+    RESOURCE_ACTIONS,
+    RESTART,
+    RESUME,
+    STEP_ATTEMPT,
+    TIMER,
+    TIMERS,
+    UNREADABLE,
+    event_text,
+    fact_of,
+)
 
 Show = Callable[[str], str]
 
-CLIENT, ORCHESTRATOR = "client", "orchestrator"
-AT_THE_RIGHT = ("coordinator", "front door", "dead letters", "operator")
+AT_THE_RIGHT = (COORDINATOR, IDEMPOTENT_RECEIVER, DEAD_LETTERS, OPERATOR)
 
-TIMERS = frozenset(Timer)
 IN_WORDS = {
     str(Timer.ATTEMPT): "is done",
     str(Timer.RETRY): "tries again",
@@ -26,10 +52,8 @@ IN_WORDS = {
     str(Timer.ASK): "asks again",
 }
 """Timer events of a participant, in words for the reader of a diagram."""
-COMMANDS = frozenset(Command)
 
-HEARD = ("deliver", "timer", "reply")
-NOTES = ("execute", "compensate", "read", "write", "lock", "release")
+NOTES = (*CALLS, *RESOURCE_ACTIONS)
 
 CRASHED = {
     "before": "crashes before it did anything",
@@ -37,9 +61,9 @@ CRASHED = {
     "uncommitted": "crashes between publish and commit",
     "after": "crashes after commit and publish",
 }
-LOST = {"drop": "lost", "partition": "lost: cut off"}
-CANNOT_BE_READ = ("poison", "unreadable")
-ARRIVALS = (*HEARD, *LOST, *CANNOT_BE_READ, "crash", "duplicate", "delay")
+LOST = {DROP: "lost", PARTITION: "lost: cut off"}
+CANNOT_BE_READ = (POISON, UNREADABLE)
+ARRIVALS = (*RECEIPTS, *LOST, *CANNOT_BE_READ, CRASH, DUPLICATE, DELAY)
 """Actions of a record that deliver an event to its subscriber, or prevent or defer the delivery."""
 
 
@@ -184,7 +208,7 @@ class _Moment(Struct, eq=False):
     def read_again(self, moment: "_Moment") -> None:
         """Merge another failed attempt to decode the same delivery."""
         moment.is_told_elsewhere = True
-        self.times += self.head.action == "unreadable"
+        self.times += self.head.action == UNREADABLE
         self.head = replace(moment.head, seq=self.head.seq)
 
 
@@ -205,16 +229,16 @@ _AGAIN = _Coming(("again",))
 def _come_of(moment: _Moment, arrived: _Coming) -> list[_Coming]:
     """Return the deliveries still expected after this arrival or fault."""
     action = moment.head.action
-    if action == "delay":
+    if action == DELAY:
         marks = [mark for mark in arrived.marks if mark != "late"]
         return [_Coming((*marks, "late"), (*arrived.causes, moment))]
-    if action == "duplicate":
+    if action == DUPLICATE:
         return [arrived, _Coming(("twice",), (moment,))]
     for cause in arrived.causes:
         cause.is_told_elsewhere = True
     moment.marks = arrived.marks
-    moment.is_struck = action == "crash"
-    return [_AGAIN] if action == "crash" or action in LOST else []
+    moment.is_struck = action == CRASH
+    return [_AGAIN] if action == CRASH or action in LOST else []
 
 
 def _moments(records: Iterable[Record]) -> Iterator[_Moment]:
@@ -222,7 +246,7 @@ def _moments(records: Iterable[Record]) -> Iterator[_Moment]:
     for record in records:
         if moment is not None and record.action in NOTES:
             moment.notes.append(record)
-        elif moment is not None and record.action == "publish" and moment.head.action in (*HEARD, "dead_letter"):
+        elif moment is not None and record.action == PUBLISH and moment.head.action in (*RECEIPTS, DEAD_LETTER):
             moment.published.append(record)
         else:
             if moment is not None:
@@ -241,9 +265,9 @@ class _Teller:
             record.id: record.source
             for moment in moments
             for record in (moment.head, *moment.published)
-            if record.action == "publish"
+            if record.action == PUBLISH
         }
-        self._arriving = {moment.head.id for moment in moments if moment.head.action != "publish"}
+        self._arriving = {moment.head.id for moment in moments if moment.head.action != PUBLISH}
         self._standing: dict[str, dict[str, int]] = {}
         """By run and step: how often the local transaction was executed and not compensated."""
         self._in_doubt: dict[str, set[str]] = {}
@@ -253,7 +277,7 @@ class _Teller:
         self._relate()
         self._look_for_those_at_work()
         kept = [moment for moment in self._moments if self._is_kept(moment)]
-        arrives = {moment.head.id: index for index, moment in enumerate(kept) if moment.head.action != "publish"}
+        arrives = {moment.head.id: index for index, moment in enumerate(kept) if moment.head.action != PUBLISH}
         return [self._tell(moment, index, arrives) for index, moment in enumerate(kept)]
 
     # Relating faults and deliveries
@@ -267,13 +291,13 @@ class _Teller:
         before: _Moment | None = None
         for moment in self._moments:
             action, key = moment.head.action, moment.key
-            if action == "crash" and before is not None and before.head.action in HEARD and before.key == key:
+            if action == CRASH and before is not None and before.head.action in RECEIPTS and before.key == key:
                 moment.is_struck = before.is_told_elsewhere = before.did_nothing
                 moment.marks = before.marks if before.did_nothing else ()
                 coming.setdefault(key, []).append(_AGAIN)
             elif action in CANNOT_BE_READ and key in unread:
                 unread[key].read_again(moment)
-            elif action == "dead_letter":
+            elif action == DEAD_LETTER:
                 unread.pop(key, None)
             elif action in ARRIVALS:
                 expected = coming.setdefault(key, [])
@@ -290,20 +314,20 @@ class _Teller:
         at_work: dict[tuple[str, str | None], None] = {}
         for moment in self._moments:
             head, hearer = moment.head, (run_of(moment.head), moment.head.source)
-            if head.action == "timer" and head.event == "step.attempt":
+            if head.action == TIMER and head.event == STEP_ATTEMPT:
                 at_work.pop(hearer, None)
-            moment.matters = hearer in at_work and head.action in HEARD
+            moment.matters = hearer in at_work and head.action in RECEIPTS
             for record in moment.published:
-                if record.event == "step.attempt":
+                if record.event == STEP_ATTEMPT:
                     at_work[run_of(record), record.source] = None
 
     def _is_kept(self, moment: _Moment) -> bool:
         if moment.is_told_elsewhere:
             return False
         head = moment.head
-        if head.action == "publish":
+        if head.action == PUBLISH:
             return head.id not in self._arriving and not self._is_timer(head)
-        return head.action not in ("deliver", "timer") or self._is_worth_telling(moment)
+        return head.action not in (DELIVER, TIMER) or self._is_worth_telling(moment)
 
     def _is_worth_telling(self, moment: _Moment) -> bool:
         return self._show_all or moment.matters or bool(moment.marks) or not moment.did_nothing
@@ -342,9 +366,9 @@ class _Teller:
 
     def _form(self, moment: _Moment, source: str | None) -> Form:
         action = moment.head.action
-        if action in ("publish", "duplicate", "delay", "resume"):
+        if action in (PUBLISH, DUPLICATE, DELAY, RESUME):
             return Form.DOT
-        if action in ("restart", "dead_letter") or (action == "crash" and not moment.is_struck):
+        if action in (RESTART, DEAD_LETTER) or (action == CRASH and not moment.is_struck):
             return Form.SPOT
         return Form.TIMER if source is None or self._is_timer(moment.head) else Form.ARROW
 
@@ -352,36 +376,36 @@ class _Teller:
         action = moment.head.action
         if action in LOST:
             return Arrival.LOST
-        if action in ("crash", "dead_letter", *CANNOT_BE_READ):
+        if action in (CRASH, DEAD_LETTER, *CANNOT_BE_READ):
             return Arrival.STRUCK
-        return Arrival.IGNORED if action in ("deliver", "timer") and moment.did_nothing else Arrival.HEARD
+        return Arrival.IGNORED if action in (DELIVER, TIMER) and moment.did_nothing else Arrival.HEARD
 
     def _faults(self, moment: _Moment) -> Iterator[Word]:
         """Yield the faults of a moment, and recovery from them."""
         head = moment.head
         for mark in moment.marks:
             yield Word(mark, Tone.BAD)
-        if head.action == "crash":
+        if head.action == CRASH:
             reason = head.reason or ""
             yield Word(CRASHED.get(reason) or f"crashes {self._show(reason)}".rstrip(), Tone.BAD)
         elif head.action in LOST:
             yield Word(f"lost: {self._show(head.reason)}" if head.reason else LOST[head.action], Tone.BAD)
         elif head.action in CANNOT_BE_READ:
             yield Word("cannot be read" if moment.times == 1 else f"cannot be read ({moment.times} times)", Tone.BAD)
-        elif head.action == "dead_letter":
+        elif head.action == DEAD_LETTER:
             yield Word("put aside as a dead letter", Tone.BAD)
-        elif head.action == "duplicate":
+        elif head.action == DUPLICATE:
             yield Word("on its way twice", Tone.BAD)
-        elif head.action == "delay":
+        elif head.action == DELAY:
             yield Word("late", Tone.BAD)
-        elif head.action == "restart":
+        elif head.action == RESTART:
             yield Word("is up again")
 
     def _deeds(self, moment: _Moment) -> Iterator[Word]:
         """Yield the calls of services and the effects on the resources."""
         for note in moment.notes:
             standing = self._standing.setdefault(run_of(note), {})
-            if note.action in ("execute", "compensate"):
+            if note.action in CALLS:
                 yield self._transaction(note, standing)
             else:
                 yield Word(self._resource(note))
@@ -390,7 +414,7 @@ class _Teller:
         """Describe a local transaction or its compensation, and update the steps in force and in doubt."""
         step, in_doubt = note.step or "", self._in_doubt.setdefault(run_of(note), set())
         times = standing.get(step, 0)
-        if note.action == "execute":
+        if note.action == EXECUTE:
             if note.reason is not None:
                 if note.in_doubt:
                     in_doubt.add(step)
@@ -408,21 +432,17 @@ class _Teller:
 
     def _resource(self, note: Record) -> str:
         name = self._show(note.resource or "")
-        if note.action in ("lock", "release"):
-            return f"{'locks' if note.action == 'lock' else 'frees'} {name}"
+        if note.action in (LOCK, RELEASE):
+            return f"{'locks' if note.action == LOCK else 'frees'} {name}"
         value = name if note.value is None else f"{name} {self._show(str(note.value))}"
-        return f"reads {value}" if note.action == "read" else value
+        return f"reads {value}" if note.action == READ else value
 
     def _is_timer(self, record: Record) -> bool:
-        return record.event.partition(".")[2] in TIMERS
+        return fact_of(record.event) in TIMERS
 
     def _fact(self, record: Record) -> str:
-        fact = record.event.partition(".")[2] or record.event
+        fact = fact_of(record.event)
         return IN_WORDS.get(fact) or self._show(fact)
 
     def _told(self, record: Record) -> str:
-        fact = self._fact(record)
-        if record.step is None:
-            return f"saga {fact}"
-        step = self._show(record.step)
-        return f"{fact} {step}" if fact in COMMANDS else f"{step} {fact}"
+        return event_text(self._fact(record), None if record.step is None else self._show(record.step))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from choreo.compile.cache import Wirings
 from choreo.compile.table import Table
-from choreo.conformance.journal_records import RunHistory, replayer_of, tell
+from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
 from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
 from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, due_of, judge_run
 from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of
@@ -133,12 +133,12 @@ class JournalJudge:
         except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
             return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
-        told = tell(row, deliveries, compiled.replayer)
-        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, told)))
+        history = run_history(row, deliveries, compiled.replayer)
+        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, history)))
         name = f"run-{row.number}"
         known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
-        is_at_rest = self._is_at_rest or not _goes_on(row, told)
-        facts = judge_run(Monitor(known), name, told.lines, verdict.deviations, is_at_rest=is_at_rest)
+        is_at_rest = self._is_at_rest or not _goes_on(row, history)
+        facts = judge_run(Monitor(known), name, history.lines, verdict.deviations, is_at_rest=is_at_rest)
         verdict.deviations.sort(key=lambda each: (each.line is None, each.line or 0))
         due = due_of(facts, name, known)
         if is_at_rest and due.expected:
@@ -179,9 +179,9 @@ def _compile(style: str, steps: Itinerary) -> CompiledRuns:
     return CompiledRuns(replayer, known)
 
 
-def _goes_on(row: RunRow, told: RunHistory) -> bool:
+def _goes_on(row: RunRow, history: RunHistory) -> bool:
     """Return whether the run has not ended and has pending deliveries, or its pending deliveries are unknown."""
-    return row.state == RUNNING and (told.stood is None or bool(told.stood.pending))
+    return row.state == RUNNING and (history.snapshot is None or bool(history.snapshot.pending))
 
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:

@@ -5,10 +5,8 @@ Laws: plain values. The order of the lines is the order of the events; no sortin
 
 from msgspec import Struct
 
+from choreo.trace import vocabulary
 from choreo.trace.record import Record
-
-OTHER = "other"
-"""The action of a line without a word of choreo's; it may still be the cause of a line that has one."""
 
 
 class NotOfThisSaga(ValueError):
@@ -69,11 +67,11 @@ class ParsedTrace(Struct):
             return
         run.lines.append(Line(number, record))
         match record.action:
-            case "deliver" | "timer":
+            case vocabulary.DELIVER | vocabulary.TIMER:
                 self.has_deliveries = self.has_effects = True
-            case "execute" | "compensate":
+            case vocabulary.EXECUTE | vocabulary.COMPENSATE:
                 self.has_effects = True
-            case "reply":
+            case vocabulary.REPLY:
                 self.has_replies = True
         if record.causation_id is not None:
             self.has_causes = True

@@ -15,8 +15,8 @@ from choreo.protocol.event import Timer
 from choreo.protocol.relay import HOPS_MAX
 from choreo.saga.definition import Definition, Kind, RunOf
 from choreo.saga.file.errors import one_of, quoted, suggestion
+from choreo.trace.vocabulary import EXECUTE, OTHER, PUBLISH, STEP_SUCCEEDED, STEP_UPDATED
 
-SUCCEEDED, UPDATED = "step.succeeded", "step.updated"
 TIMERS = frozenset(f"{scope}.{timer}" for scope in ("saga", "step") for timer in Timer)
 
 
@@ -70,8 +70,8 @@ def inferred(run: RunTold, name: str) -> RunModel:
 
 def _repeated(run: RunTold) -> int:
     """Return the extra events that repetitions and updates may cause; only a definition gives their exact number."""
-    published = [line.record for line in run.lines if line.record.action == "publish"]
-    updating = {record.step for record in published if record.event == UPDATED}
+    published = [line.record for line in run.lines if line.record.action == PUBLISH]
+    updating = {record.step for record in published if record.event == STEP_UPDATED}
     return sum(record.event in TIMERS for record in published) + (len(updating) << HOPS_MAX)
 
 
@@ -111,10 +111,10 @@ def _causes(run: RunTold, count: int) -> list[int | None]:
     firsts: dict[int, str] = {}
     for line in run.lines:
         record = line.record
-        succeeded = record.position if record.event == SUCCEEDED else None
-        if record.action in ("publish", "other") and record.id is not None:
+        succeeded = record.position if record.event == STEP_SUCCEEDED else None
+        if record.action in (PUBLISH, OTHER) and record.id is not None:
             cause_of.setdefault(record.id, (record.causation_id, succeeded))
-        took_effect = record.action == "execute" or (record.action == "publish" and succeeded is not None)
+        took_effect = record.action == EXECUTE or (record.action == PUBLISH and succeeded is not None)
         if took_effect and record.position is not None and record.causation_id is not None:
             firsts.setdefault(record.position, record.causation_id)
     return [_nearest(firsts.get(position), position, cause_of) for position in range(count)]

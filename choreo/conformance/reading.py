@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from choreo.conformance.foreign_words import event_of_type
 from choreo.conformance.mapping import Mapping, at
-from choreo.conformance.parsed_trace import OTHER, ParsedTrace
-from choreo.conformance.vocabulary import ACTIONS, EVENTS, event_of_type
+from choreo.conformance.parsed_trace import ParsedTrace
 from choreo.saga.file.errors import quoted, told
 from choreo.trace.record import NotATrace, Record
+from choreo.trace.vocabulary import ACTIONS, DELIVER, EVENTS, OTHER, PUBLISH, SAGA_STARTED, TIMER
 
 BOM = b"\xef\xbb\xbf"
 NO_WORD = "no word for what happened"
@@ -100,9 +101,9 @@ class ChoreoReader:
             return  # a reply to a request that never became a run
         if record.event.startswith("step.") and record.step is None:
             raise NotATrace(f"{where}: expected the step of {record.event}, got none")
-        if record.action in ("publish", "deliver", "timer") and record.id is None:
+        if record.action in (PUBLISH, DELIVER, TIMER) and record.id is None:
             raise NotATrace(f"{where}: expected the id of {record.event}, got none")
-        if record.event == "saga.started" and record.action == "publish":
+        if record.event == SAGA_STARTED and record.action == PUBLISH:
             self._started.add(record.run)
         key = record.run if self._process == 1 else f"{record.run} of process {self._process}"
         self._told.add(number, record, key, self._process)
@@ -151,7 +152,7 @@ class CloudEventsReader:
 
     def _record(self, value: dict[str, Any], event: str | None, number: int, where: str) -> Record:
         data = value["data"] if isinstance(value.get("data"), dict) else {}
-        record = Record(number, str(value.get("time", "")), event or value["type"], "publish" if event else OTHER)
+        record = Record(number, str(value.get("time", "")), event or value["type"], PUBLISH if event else OTHER)
         record.id, record.source = value["id"], value["source"]
         cause = value.get("causationid")
         record.causation_id = None if cause is None else _text_of(cause, where, "causationid")

@@ -17,6 +17,7 @@ from choreo.invariants.history import History, RunFacts, StepFacts
 from choreo.invariants.known import Known, RunModel, minima_of
 from choreo.invariants.monitor import Monitor
 from choreo.saga.definition import Definition, Kind
+from choreo.trace.vocabulary import SAGA_STUCK
 
 NO_FACTS: Mapping[str, RunFacts] = MappingProxyType({})
 OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10", "S11", "L5")]
@@ -179,7 +180,7 @@ def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, s
         yield "its outcome"
     if known.has_replies and facts.events and not facts.replies:
         yield "the reply to its client"
-    if facts.outcome != "saga.stuck":
+    if facts.outcome != SAGA_STUCK:
         yield from (f"the release of {resource}" for resource, owner in locked if owner == name)
 
 

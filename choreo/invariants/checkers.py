@@ -8,18 +8,36 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from choreo.invariants.history import FRONT_DOOR, OUTCOMES, History, RunFacts, pivot_of
+from choreo.invariants.history import History, RunFacts, pivot_of
 from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Kind
+from choreo.saga.roles import IDEMPOTENT_RECEIVER
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    CALLS,
+    COMPENSATE,
+    DELIVER,
+    EXECUTE,
+    LOCK,
+    OUTCOMES,
+    PUBLISH,
+    READ,
+    REPLY,
+    RESUME,
+    SAGA_ASK,
+    SAGA_COMPENSATED,
+    SAGA_COMPLETED,
+    SAGA_STARTED,
+    SAGA_STUCK,
+    SAGA_UNREADABLE,
+    STEP_FAILED,
+    STEP_SUCCEEDED,
+    TIMER,
+    WRITE,
+)
 
-COMPLETED, COMPENSATED, STUCK = OUTCOMES
-
-CLIENTS_OWN = ("saga.started", "saga.ask")
+CLIENTS_OWN = (SAGA_STARTED, SAGA_ASK)
 """Events that a client publishes without a cause."""
-
-UNREADABLE = "saga.unreadable"
-"""Event published by the dead-letter participant, which has no subscription: the runner hands it the letter."""
 
 AtRecord = Callable[[History, Record, RunModel, Known], str | None]
 AtRest = Callable[[History, Known], str | None]
@@ -45,13 +63,13 @@ class Broken(Struct, frozen=True):
 
 def all_or_nothing(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S1: in a completed run, every step took effect once; in a compensated run, each took no effect or was undone."""
-    if record.event not in (COMPLETED, COMPENSATED) or record.source == FRONT_DOOR:
+    if record.event not in (SAGA_COMPLETED, SAGA_COMPENSATED) or record.source == IDEMPOTENT_RECEIVER:
         return None
     steps = history.run(record.run).steps
     for position, (name, step) in enumerate(zip(run.steps, steps, strict=True)):
-        if record.event == COMPLETED and (step.executed, step.compensated) != (1, 0):
+        if record.event == SAGA_COMPLETED and (step.executed, step.compensated) != (1, 0):
             return f"completed, but {name} {_did(step.executed, step.compensated)}"
-        if record.event == COMPENSATED:
+        if record.event == SAGA_COMPENSATED:
             if step.is_in_doubt:
                 return f"compensated, but {name} may have taken effect: its answer is unknown"
             if step.executed != step.compensated or step.executed > 1:
@@ -77,9 +95,9 @@ def at_most_once(history: History, record: Record, run: RunModel, known: Known) 
     if not _is_effect(record):
         return None
     step = history.run(record.run).steps[_position(record)]
-    if record.action == "execute" and step.executed:
+    if record.action == EXECUTE and step.executed:
         return f"{record.step} took effect twice"
-    if record.action == "compensate" and step.compensated:
+    if record.action == COMPENSATE and step.compensated:
         return f"{record.step} was undone twice"
     return None
 
@@ -133,18 +151,18 @@ def one_outcome(history: History, record: Record, run: RunModel, known: Known) -
     Only a stuck run may be resumed; it then has one more outcome.
     """
     facts = history.run(record.run)
-    if record.action == "resume":
-        return None if facts.outcome == STUCK else f"the run was resumed, and it {_stood(facts.outcome)}"
-    if run.twin is not None and record.action == "execute" and _is_effect(record):
+    if record.action == RESUME:
+        return None if facts.outcome == SAGA_STUCK else f"the run was resumed, and it {_stood(facts.outcome)}"
+    if run.twin is not None and record.action == EXECUTE and _is_effect(record):
         return executed_in_both(history.run(run.twin), run, _position(record))
-    if record.action == "publish" and record.event in OUTCOMES and facts.outcome is not None:
-        if record.source != FRONT_DOOR:
+    if record.action == PUBLISH and record.event in OUTCOMES and facts.outcome is not None:
+        if record.source != IDEMPOTENT_RECEIVER:
             return f"the run had ended as {_word(facts.outcome)}, and ended again as {_word(record.event)}"
         if record.event != facts.outcome:
             return (
                 f"the run had ended as {_word(facts.outcome)}, and whoever asked again was told {_word(record.event)}"
             )
-    if record.action == "reply" and facts.replies and record.event not in facts.replies:
+    if record.action == REPLY and facts.replies and record.event not in facts.replies:
         return f"the client was told {_word(facts.replies[0])}, and then {_word(record.event)}"
     return None
 
@@ -159,11 +177,11 @@ def executed_in_both(twin: RunFacts, run: RunModel, position: int) -> str | None
 def honest_reply(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S8: a reply to the client is true, and remains true."""
     facts = history.run(record.run)
-    if _is_effect(record) and facts.outcome in (COMPLETED, COMPENSATED):
+    if _is_effect(record) and facts.outcome in (SAGA_COMPLETED, SAGA_COMPENSATED):
         return f"the outcome was {_word(facts.outcome)}, and after it {record.step} {_effect(record)}"
-    if record.action == "reply" and record.event in OUTCOMES and facts.outcome != record.event:
+    if record.action == REPLY and record.event in OUTCOMES and facts.outcome != record.event:
         return f"the client was told {_word(record.event)}, and the outcome is {_word(facts.outcome)}"
-    if record.action == "publish" and record.event == COMPENSATED and record.source != FRONT_DOOR:
+    if record.action == PUBLISH and record.event == SAGA_COMPENSATED and record.source != IDEMPOTENT_RECEIVER:
         standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
         if standing:
             is_known = not any(s.is_in_doubt for s in facts.steps)
@@ -172,7 +190,7 @@ def honest_reply(history: History, record: Record, run: RunModel, known: Known) 
         if record.undone is not None and sorted(record.undone) != sorted(undone):
             return f"{_names(record.undone)} was said to be undone, and it was {_names(undone)}"
         return None
-    if record.action == "publish" and record.event == COMPLETED and record.source != FRONT_DOOR:
+    if record.action == PUBLISH and record.event == SAGA_COMPLETED and record.source != IDEMPOTENT_RECEIVER:
         lacking = [n for n, s in zip(run.steps, facts.steps, strict=True) if not s.stands]
         return f"completed was said, and {', '.join(lacking)} is not in force" if lacking else None
     return None
@@ -181,15 +199,15 @@ def honest_reply(history: History, record: Record, run: RunModel, known: Known) 
 def nothing_from_nowhere(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """S9: each event has a cause that its publisher had received, and reports an effect that has happened."""
     facts = history.run(record.run)
-    if record.action != "publish":
+    if record.action != PUBLISH:
         is_known = record.id in facts.published
         return None if is_known else f"{record.source} heard {record.id}, which nobody had published"
-    if record.event == "step.succeeded" and known.has_effects and not facts.steps[_position(record)].executed:
+    if record.event == STEP_SUCCEEDED and known.has_effects and not facts.steps[_position(record)].executed:
         return f"{record.step} said that it had succeeded, and had not committed"
     if record.causation_id is None:
         is_first = record.event in CLIENTS_OWN or not (facts.published or known.has_deliveries)
         return None if is_first or not known.has_causes else f"{record.id} has no cause"
-    if known.has_deliveries and record.event != UNREADABLE:
+    if known.has_deliveries and record.event != SAGA_UNREADABLE:  # dead letters are handed over, without a delivery
         if (record.causation_id, str(record.source)) not in facts.delivered:
             return f"{record.id} names the cause {record.causation_id}, which {record.source} had not heard"
     elif record.causation_id not in facts.published:
@@ -217,10 +235,10 @@ def isolation(history: History, record: Record, run: RunModel, known: Known) -> 
     facts, name = history.resource(record.resource), f"{record.step} of {run.saga_id}"
     if facts.locked_by is not None and facts.locked_by != record.run:
         return f"{name} {_touched(record)} {record.resource}, which another run had locked"
-    if record.action == "write" and record.based_on is not None and record.based_on != facts.version:
+    if record.action == WRITE and record.based_on is not None and record.based_on != facts.version:
         return f"{name} wrote {record.resource} on version {record.based_on}, and version {facts.version} is lost"
     read = dict(facts.reads).get(str(record.run))
-    if record.action == "read" and read is not None and read != record.version:
+    if record.action == READ and read is not None and read != record.version:
         return f"{name} read {record.resource} twice, and it was not the same"
     return None
 
@@ -246,7 +264,7 @@ def every_run_ends(history: History, known: Known) -> str | None:
 
 def everything_is_undone(history: History, known: Known) -> str | None:
     """L2: a run with a failure leaves no step in force, unless it is stuck; every compensation is published."""
-    for name, facts in _unended_or(history, COMPENSATED):
+    for name, facts in _unended_or(history, SAGA_COMPENSATED):
         run = known.runs[name]
         steps = list(enumerate(zip(run.steps, facts.steps, strict=True)))
         standing = [step for position, (step, did) in steps if did.stands and _may_be_undone(run, position)]
@@ -261,7 +279,7 @@ def everything_is_undone(history: History, known: Known) -> str | None:
 
 def no_early_surrender(history: History, record: Record, run: RunModel, known: Known) -> str | None:
     """L3: a retriable step fails only after all its attempts."""
-    if record.event != "step.failed" or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
+    if record.event != STEP_FAILED or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
         return None
     tries, attempts = history.run(record.run).steps[_position(record)].tries, run.attempts[_position(record)]
     return f"{record.step} is retriable, and gave up after {tries} of {attempts} tries" if tries < attempts else None
@@ -269,7 +287,7 @@ def no_early_surrender(history: History, record: Record, run: RunModel, known: K
 
 def forward_recovery(history: History, known: Known) -> str | None:
     """L3: after the pivot, every retriable step commits; every commit is published."""
-    for name, facts in _unended_or(history, COMPLETED):
+    for name, facts in _unended_or(history, SAGA_COMPLETED):
         run, pivot = known.runs[name], pivot_of(known.runs[name])
         for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
             if did.executed > did.compensated and not did.said_succeeded:
@@ -291,28 +309,28 @@ def everyone_is_answered(history: History, known: Known) -> str | None:
 def locks_are_released(history: History, known: Known) -> str | None:
     """L5: no run holds a lock for ever, unless it is stuck."""
     for name, facts in history.resources:
-        if facts.locked_by is not None and history.run(facts.locked_by).outcome != STUCK:
+        if facts.locked_by is not None and history.run(facts.locked_by).outcome != SAGA_STUCK:
             owner = known.runs[facts.locked_by].saga_id if facts.locked_by in known.runs else facts.locked_by
             return f"{name} is locked by {owner} for ever"
     return None
 
 
 INVARIANTS = (
-    Invariant("S1", "all or nothing", ("publish",), all_or_nothing, half_done),
-    Invariant("S2", "at most once", ("execute", "compensate"), at_most_once),
-    Invariant("S3", "no undo without a do and a cause", ("compensate",), no_undo_without_cause),
-    Invariant("S4", "no zombie", ("execute",), no_zombie),
-    Invariant("S5", "reverse order", ("compensate",), reverse_order),
-    Invariant("S6", "no return past the pivot", ("compensate",), no_return),
-    Invariant("S7", "one outcome", ("execute", "publish", "reply", "resume"), one_outcome),
-    Invariant("S8", "honest reply", ("execute", "compensate", "publish", "reply"), honest_reply),
-    Invariant("S9", "nothing from nowhere", ("publish", "deliver", "timer"), nothing_from_nowhere),
-    Invariant("S10", "conservation", ("write",), conservation),
-    Invariant("S11", "isolation", ("lock", "read", "write"), isolation),
-    Invariant("S12", "bounded", ("publish",), bounded),
+    Invariant("S1", "all or nothing", (PUBLISH,), all_or_nothing, half_done),
+    Invariant("S2", "at most once", (EXECUTE, COMPENSATE), at_most_once),
+    Invariant("S3", "no undo without a do and a cause", (COMPENSATE,), no_undo_without_cause),
+    Invariant("S4", "no zombie", (EXECUTE,), no_zombie),
+    Invariant("S5", "reverse order", (COMPENSATE,), reverse_order),
+    Invariant("S6", "no return past the pivot", (COMPENSATE,), no_return),
+    Invariant("S7", "one outcome", (EXECUTE, PUBLISH, REPLY, RESUME), one_outcome),
+    Invariant("S8", "honest reply", (EXECUTE, COMPENSATE, PUBLISH, REPLY), honest_reply),
+    Invariant("S9", "nothing from nowhere", (PUBLISH, DELIVER, TIMER), nothing_from_nowhere),
+    Invariant("S10", "conservation", (WRITE,), conservation),
+    Invariant("S11", "isolation", (LOCK, READ, WRITE), isolation),
+    Invariant("S12", "bounded", (PUBLISH,), bounded),
     Invariant("L5", "locks are released", at_rest=locks_are_released),
     Invariant("L2", "everything is undone", at_rest=everything_is_undone),
-    Invariant("L3", "forward recovery", ("publish",), no_early_surrender, forward_recovery),
+    Invariant("L3", "forward recovery", (PUBLISH,), no_early_surrender, forward_recovery),
     Invariant("L4", "everyone is answered", at_rest=everyone_is_answered),
     Invariant("L1", "every run ends", at_rest=every_run_ends),
 )
@@ -320,7 +338,7 @@ INVARIANTS = (
 
 
 def _is_effect(record: Record) -> bool:
-    return record.action in ("execute", "compensate") and record.reason is None and record.position is not None
+    return record.action in CALLS and record.reason is None and record.position is not None
 
 
 def _position(record: Record) -> int:
@@ -356,8 +374,8 @@ def _times(count: int) -> str:
 
 
 def _effect(record: Record) -> str:
-    return "took effect" if record.action == "execute" else "was undone"
+    return "took effect" if record.action == EXECUTE else "was undone"
 
 
 def _touched(record: Record) -> str:
-    return {"lock": "locked", "read": "read"}.get(record.action, "changed")
+    return {LOCK: "locked", READ: "read"}.get(record.action, "changed")

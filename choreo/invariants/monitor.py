@@ -12,6 +12,7 @@ from choreo.invariants.checkers import INVARIANTS, AtRecord, Broken, Invariant
 from choreo.invariants.history import EFFECTS, History, advance, begin
 from choreo.invariants.known import Known
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import PUBLISH
 
 Breaks = tuple[Broken, ...]
 
@@ -58,6 +59,6 @@ class Monitor:
         return tuple(Broken(i.code, i.title, sentence) for i, sentence in found if sentence is not None)
 
     def _seen(self, record: Record) -> tuple[Record, ...]:
-        if self.known.has_effects or record.action != "publish" or record.event not in EFFECTS:
+        if self.known.has_effects or record.action != PUBLISH or record.event not in EFFECTS:
             return (record,)
         return replace(record, action=EFFECTS[record.event]), record

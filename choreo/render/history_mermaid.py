@@ -6,9 +6,10 @@ arrows are numbered as their records are.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from choreo.analysis.sequence import CLIENT, Arrival, Form, Happening, Tone, Word, happenings, in_order, runs_of
+from choreo.analysis.sequence import Arrival, Form, Happening, Tone, Word, happenings, in_order, runs_of
 from choreo.render.mermaid import escaped
 from choreo.render.names import shown
+from choreo.saga.roles import CLIENT
 from choreo.trace.record import Record
 
 

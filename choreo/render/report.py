@@ -7,12 +7,12 @@ it.
 from collections.abc import Sequence
 
 from choreo.analysis.naming import enumerated
-from choreo.lab.model.defects import CALLS
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.render.history_view import history_diagram
 from choreo.render.names import visible
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.render.served import told_of
+from choreo.trace.vocabulary import CALLS
 
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"

@@ -9,9 +9,9 @@ from choreo.invariants.history import History
 from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Definition
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import CALLS
 
 CODE, TITLE = "D1", "a service raised an exception"
-CALLS = ("execute", "compensate")
 
 
 def no_defect(definition: Definition) -> Invariant:

@@ -71,7 +71,7 @@ def _show(
         screen.plain(history_mermaid(picture_records(account), show_all))
     else:
         show_account(screen, account, journal, is_asked, show_all, held)
-    finish(is_finding=account.told.wrong is not None)
+    finish(is_finding=account.history.error is not None)
 
 
 def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Account:
@@ -113,9 +113,9 @@ def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) ->
         "next": as_json(account.prospect),
         "resumed": len(account.resumed),
         "asked_to_resume": is_asked,
-        "wrong": account.told.wrong,
+        "wrong": account.history.error,
         "explanation": None if account.explanation is None else explanation_as_json(account.explanation),
-        "records": [msgspec.to_builtins(record) for record in account.told.records],
+        "records": [msgspec.to_builtins(record) for record in account.history.records],
     }
 
 

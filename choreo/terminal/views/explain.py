@@ -10,22 +10,37 @@ from choreo.analysis.causes import Chain, Explanation, Origin
 from choreo.render.names import cut
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    COMMANDS,
+    SAGA_CANCELLED,
+    SAGA_COMPENSATED,
+    SAGA_COMPLETED,
+    SAGA_STUCK,
+    STEP_CANCELLED,
+    STEP_COMPENSATE,
+    STEP_COMPENSATED,
+    STEP_COMPENSATION_FAILED,
+    STEP_EXECUTE,
+    STEP_FAILED,
+    STEP_SUCCEEDED,
+    event_text,
+    fact_of,
+)
 
-COMMANDS = ("step.execute", "step.compensate")
 CAUSES_SHOWN = 6
 BECAUSES_MAX = 3
 
 PHRASES = {
-    "saga.compensated": "the saga ended compensated",
-    "saga.stuck": "the saga ended stuck",
-    "saga.cancelled": "the {source} called off what had not begun",
-    "step.succeeded": "{step} succeeded",
-    "step.failed": "{step} failed",
-    "step.cancelled": "{step} was cancelled",
-    "step.compensated": "{step} was compensated",
-    "step.compensation_failed": "{step} could not be compensated",
-    "step.execute": "the {source} had {step} execute",
-    "step.compensate": "the {source} had {step} compensate",
+    SAGA_COMPENSATED: "the saga ended compensated",
+    SAGA_STUCK: "the saga ended stuck",
+    SAGA_CANCELLED: "the {source} called off what had not begun",
+    STEP_SUCCEEDED: "{step} succeeded",
+    STEP_FAILED: "{step} failed",
+    STEP_CANCELLED: "{step} was cancelled",
+    STEP_COMPENSATED: "{step} was compensated",
+    STEP_COMPENSATION_FAILED: "{step} could not be compensated",
+    STEP_EXECUTE: "the {source} had {step} execute",
+    STEP_COMPENSATE: "the {source} had {step} compensate",
 }
 
 IN_DOUBT = "{step} was in doubt, and could not be undone"
@@ -85,7 +100,7 @@ def _with_reason(text: str, record: Record, screen: Screen) -> str:
 
 
 def _because_of(chain: Chain, screen: Screen) -> str:
-    told = [phrase(record, screen) for record in chain.nearest if record.event not in COMMANDS]
+    told = [phrase(record, screen) for record in chain.nearest if fact_of(record.event) not in COMMANDS]
     shown = told[:BECAUSES_MAX]
     if chain.hops >= len(chain.nearest) or len(told) > BECAUSES_MAX:
         shown.append(f"and so on back to where {phrase(chain.last, screen)}")
@@ -115,7 +130,7 @@ def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[
     if explanation.compensations:
         return
     outcome = explanation.outcome
-    if outcome is not None and outcome.event == "saga.completed":
+    if outcome is not None and outcome.event == SAGA_COMPLETED:
         yield "Nothing was compensated, the saga completed."
         return
     for failure in explanation.failures:
@@ -148,11 +163,8 @@ def _in_lines(links: Sequence[str], screen: Screen) -> Iterator[str]:
 
 
 def _link(record: Record, screen: Screen) -> str:
-    fact = screen.prose(record.event.rpartition(".")[2])
-    if record.step is None:
-        return f"{record.seq} saga {fact}"
-    name = screen.name(record.step)
-    return f"{record.seq} {fact} {name}" if record.event in COMMANDS else f"{record.seq} {name} {fact}"
+    fact = screen.prose(fact_of(record.event))
+    return f"{record.seq} {event_text(fact, None if record.step is None else screen.name(record.step))}"
 
 
 def _event(record: Record) -> dict[str, Any]:

@@ -25,10 +25,10 @@ from choreo.terminal.views.durations import age_text, duration_text, now_ms, whe
 from choreo.terminal.views.explain import phrase, sentence_of
 from choreo.terminal.views.timeline import Timeline, rows_of
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import CALLS, REPLY
 
 LABEL_WIDTH = 14
 PICTURED_STEPS_MAX = 300
-CALLS = ("execute", "compensate")
 WRONG = "wrong"
 
 
@@ -62,8 +62,8 @@ def picture_records(account: Account) -> list[Record]:
         replace(line.record, seq=line.number, reason=_in_a_word(line.record))
         if line.record.action in CALLS
         else replace(line.record, seq=line.number)
-        for line in account.told.lines
-        if line.record.action != "reply"
+        for line in account.history.lines
+        if line.record.action != REPLY
     ]
 
 
@@ -163,8 +163,8 @@ def _why(screen: Screen, account: Account) -> Iterator[str]:
 
 def _next(screen: Screen, account: Account, is_asked: bool, held: HeldRow | None) -> Lines:
     row = account.row
-    if account.told.wrong is not None:
-        yield WRONG, screen.prose(account.told.wrong)
+    if account.history.error is not None:
+        yield WRONG, screen.prose(account.history.error)
     if held is not None:
         at = "" if held.step is None else f", at {screen.name(held.step)}"
         yield "held", f"since {when_text(held.at_ms)}{at}: {screen.prose(held.reason)}"
