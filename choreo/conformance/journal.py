@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from choreo.compile.cache import Wirings
 from choreo.compile.table import Table
 from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
-from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
-from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, due_of, judge_run
+from choreo.conformance.journal_rows import is_legible, row_violations, violation
+from choreo.conformance.verdict import CheckReport, MissingEvents, due_of, judge_run
 from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.violation import Violation
 from choreo.saga.definition import Kind
 from choreo.saga.plan import Itinerary
 from choreo.storage.cells import wrong_cells
@@ -71,12 +72,12 @@ class RunJudgement(Struct):
     """The check of one run: its outcome (`end`), its violations, and its missing events."""
 
     end: str = ENDS[-1]
-    deviations: list[Deviation] = []
+    violations: list[Violation] = []
     due: MissingEvents | None = None
 
     @property
     def is_fine(self) -> bool:
-        return not self.deviations and self.due is None
+        return not self.violations and self.due is None
 
 
 class JournalJudge:
@@ -86,9 +87,9 @@ class JournalJudge:
         self.runs = 0
         self._is_at_rest = is_at_rest
         self._ends = dict.fromkeys(ENDS, 0)
-        self._deviations: list[Deviation] = []
+        self._violations: list[Violation] = []
         self._due: list[MissingEvents] = []
-        self._deviating = self._unlisted = 0
+        self._violated_runs = self._unlisted = 0
         self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
         self._alike: dict[RunColumns, str] = {}
 
@@ -100,8 +101,8 @@ class JournalJudge:
         if end is None:
             verdict = self._judge(columns, deliveries)
             end = verdict.end
-            self._deviating += bool(verdict.deviations)
-            self._add(verdict.deviations, verdict.due)
+            self._violated_runs += bool(verdict.violations)
+            self._add(verdict.violations, verdict.due)
             if shape is not None and verdict.is_fine:
                 self._remember(shape, end)
         self._ends[end] += 1
@@ -109,37 +110,37 @@ class JournalJudge:
     def note_unreadable(self, columns: RunColumns, error: UnreadableRow) -> None:
         """Record a run with an unreadable delivery."""
         self.runs += 1
-        self._deviating += 1
+        self._violated_runs += 1
         self._ends[ENDS[-1]] += 1
-        self._add([deviation("J5", str(error), columns[0])])
+        self._add([violation("J5", str(error), columns[0])])
 
     def note_strays(self, runs: Sequence[int | str]) -> None:
         """Record deliveries that belong to no run."""
         for number in runs:
-            self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
+            self._add([violation("J6", "there are deliveries of it, and there is no such run", number)])
 
     def judgement(self) -> CheckReport:
         ends = {name: count for name, count in self._ends.items() if count}
-        listed = tuple(self._deviations), tuple(self._due)
-        return CheckReport(self.runs, ends, *listed, self._deviating, self._unlisted)
+        listed = tuple(self._violations), tuple(self._due)
+        return CheckReport(self.runs, ends, *listed, self._violated_runs, self._unlisted)
 
     def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
         wrong = "; ".join(wrong_cells("runs", columns))
         if wrong:
-            return RunJudgement(deviations=[deviation("J5", f"expected the row of a run, got {wrong}", columns[0])])
+            return RunJudgement(violations=[violation("J5", f"expected the row of a run, got {wrong}", columns[0])])
         row = read_run(columns)
         try:
             compiled = self._compiled[row.request.style, row.request.steps]
         except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
-            return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
+            return RunJudgement(violations=[violation("J5", sentence, columns[0])])
         history = run_history(row, deliveries, compiled.replayer)
-        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, history)))
+        verdict = RunJudgement(violations=list(row_violations(row, deliveries, history)))
         name = f"run-{row.number}"
         known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
         is_at_rest = self._is_at_rest or not _goes_on(row, history)
-        facts = judge_run(Monitor(known), name, history.lines, verdict.deviations, is_at_rest=is_at_rest)
-        verdict.deviations.sort(key=lambda each: (each.line is None, each.line or 0))
+        facts = judge_run(Monitor(known), name, history.lines, verdict.violations, is_at_rest=is_at_rest)
+        verdict.violations.sort(key=lambda each: (each.line is None, each.line or 0))
         due = due_of(facts, name, known)
         if is_at_rest and due.expected:
             verdict.due = due
@@ -147,10 +148,10 @@ class JournalJudge:
             verdict.end = facts.outcome.removeprefix("saga.")
         return verdict
 
-    def _add(self, deviations: Sequence[Deviation], due: MissingEvents | None = None) -> None:
-        room = LISTED_MAX - len(self._deviations)
-        self._deviations += deviations[:room]
-        self._unlisted += len(deviations[room:])
+    def _add(self, violations: Sequence[Violation], due: MissingEvents | None = None) -> None:
+        room = LISTED_MAX - len(self._violations)
+        self._violations += violations[:room]
+        self._unlisted += len(violations[room:])
         if due is not None and len(self._due) < LISTED_MAX:
             self._due.append(due)
 

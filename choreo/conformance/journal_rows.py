@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from choreo.conformance.journal_records import RunHistory
-from choreo.conformance.verdict import Deviation
+from choreo.invariants.violation import Violation
 from choreo.saga.outcome import Outcome
 from choreo.storage.replay import RESUMED
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
@@ -26,15 +26,15 @@ TITLES = {
 """docs/reference/invariants.md explains each."""
 
 
-def deviation(
+def violation(
     code: str, sentence: str, number: int | str, saga_id: str | int | None = None, line: int | None = None
-) -> Deviation:
+) -> Violation:
     """Build a violation of the run with that number; without a `saga_id` its saga is unknown."""
     run = f"run-{number}"
-    return Deviation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
+    return Violation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
 
 
-def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], history: RunHistory) -> Iterator[Deviation]:
+def row_violations(row: RunRow, deliveries: Sequence[DeliveryRow], history: RunHistory) -> Iterator[Violation]:
     """Yield the violations in the rows of a run."""
     number, saga_id = row.number, row.request.saga_id
     for code, sentence, line in (
@@ -44,7 +44,7 @@ def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], history: RunHi
         *(("J4", sentence, None) for sentence in _recorded_otherwise(row, history)),
         *_illegible(deliveries),
     ):
-        yield deviation(code, sentence, number, saga_id, line)
+        yield violation(code, sentence, number, saga_id, line)
 
 
 Found = tuple[str, str, int | None]

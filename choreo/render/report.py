@@ -28,9 +28,9 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
         (f"{screen.name(name)}, {report.style}", TITLE), ": ", (str(report.verdict), STYLES[report.verdict])
     )
     screen.sentence(f"  {_claim(report, budget)}", indent=2)
-    for broken in report.broken:
+    for violation in report.violations:
         screen.sentence(
-            "  ", (f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=5
+            "  ", (f"{violation.code} {violation.title}", "bold red"), f": {screen.prose(violation.sentence)}", indent=5
         )
     if report.counterexample is not None:
         _show_tracebacks(screen, report.counterexample)

@@ -35,11 +35,11 @@ HELD: Mapping[str, Callable[[Any], int]] = {
 
 
 class CheckReport(NamedTuple):
-    """`runs` counts the runs by outcome and style, `effects` the effects, `deviations` the violations of invariants."""
+    """`runs` counts the runs by outcome and style, `effects` the effects, `violations` those of invariants."""
 
     runs: Counter[tuple[str, str]]
     effects: int
-    deviations: int
+    violations: int
     findings: list[str]
 
 
@@ -79,8 +79,8 @@ def broken_invariants(path: Path) -> list[str]:
             judgement = judge_journal(journal, is_at_rest=True)
         except JournalError as error:
             return [str(error)]
-    deviations = [f"{each.code} {each.run}: {each.sentence}" for each in judgement.deviations]
-    return deviations + [f"{each.run}: never came {', '.join(each.expected)}" for each in judgement.due]
+    violations = [f"{each.code} {each.run}: {each.sentence}" for each in judgement.violations]
+    return violations + [f"{each.run}: never came {', '.join(each.expected)}" for each in judgement.due]
 
 
 class Effects:

@@ -16,10 +16,12 @@ from time import perf_counter
 
 from msgspec import Struct
 
-from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
+from choreo.invariants.catalogue import INVARIANTS
 from choreo.invariants.history import History
+from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.violation import Violation
 from choreo.lab.explore.counterexample import Replay, first_records
 from choreo.lab.explore.interning import InternTable
 from choreo.lab.explore.livelocks import traps
@@ -53,12 +55,12 @@ class Limits(Struct, frozen=True):
     seconds: float = SECONDS_MAX
 
 
-class Violation(Exception):
-    """A violation: the source state of the last action, the action (None: at rest), and the broken invariants."""
+class FoundViolation(Exception):
+    """End of the search: the source state of the last action, the action (None: at rest), and the violations."""
 
-    def __init__(self, state: int, act: int | None, broken: tuple[Broken, ...]) -> None:
-        super().__init__(state, act, broken)
-        self.state, self.act, self.broken = state, act, broken
+    def __init__(self, state: int, act: int | None, violations: tuple[Violation, ...]) -> None:
+        super().__init__(state, act, violations)
+        self.state, self.act, self.violations = state, act, violations
 
 
 class Explorer:
@@ -95,7 +97,7 @@ class Explorer:
         self._histories = InternTable()
         self._told: dict[int, int] = {}
         """Memoized next history, keyed by history and effect in one number."""
-        self._rests: dict[int, tuple[Broken, ...]] = {}
+        self._rests: dict[int, tuple[Violation, ...]] = {}
 
         self._keys: list[int] = []
         self._index: dict[int, int] = {}
@@ -109,15 +111,15 @@ class Explorer:
     def explore(self) -> Report:
         """Explore every state. Stops at the first violation, which is one with the fewest transitions."""
         stopped: str | None = None
-        violation: Violation | None = None
+        found: FoundViolation | None = None
         try:
             with without_collecting():
                 self._begin()
                 stopped = self._search()
                 if stopped is None:
                     self._look_for_traps()
-        except Violation as found:
-            violation = found
+        except FoundViolation as end:
+            found = end
         except KeyboardInterrupt:
             stopped = "it was interrupted"
         except TooMuchUnderWay as much:
@@ -126,7 +128,7 @@ class Explorer:
             stopped = "there is no more memory"
         finally:
             self.transitions.world.reset()
-        return self._report(stopped, violation)
+        return self._report(stopped, found)
 
     def _begin(self) -> None:
         ground, flight = self.transitions.start
@@ -178,7 +180,7 @@ class Explorer:
         self._acts.append(act)
 
     def _after(self, state: int, history: int, step: Transition) -> int:
-        """Return the state after a transition and all dead deliveries. Raises `Violation`."""
+        """Return the state after a transition and all dead deliveries. Raises `FoundViolation`."""
         ground, flight, effect, act = step
         told, transitions = self._told.get, self.transitions
         if effect != NO_EFFECT:
@@ -209,23 +211,23 @@ class Explorer:
     # The history of the trace
 
     def _tell(self, state: int, history: int, effect: int, act: int) -> int:
-        """Return the history extended by the records of an effect. Raises `Violation`."""
+        """Return the history extended by the records of an effect. Raises `FoundViolation`."""
         records = self.transitions.reactions.effects[effect]
-        after, broken = self.monitor.observe_all(self._histories.values[history], records)
-        if broken:
-            raise Violation(state, act, broken)
+        after, violations = self.monitor.observe_all(self._histories.values[history], records)
+        if violations:
+            raise FoundViolation(state, act, violations)
         number = self._told[effect << 24 | history] = self._histories.number_of(after)
         return number
 
     def _rest(self, state: int, history: int) -> None:
         """Check liveness in a state whose only transitions are faults."""
-        broken = self._rests.get(history)
-        if broken is None:
-            broken = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
+        violations = self._rests.get(history)
+        if violations is None:
+            violations = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
         for outcome in outcomes_of(self._histories.values[history]):
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        if broken:
-            raise Violation(state, None, broken)
+        if violations:
+            raise FoundViolation(state, None, violations)
 
     def _look_for_traps(self) -> None:
         """Look for livelocks: sets of states in which a run may cycle for ever without a way out.
@@ -246,21 +248,21 @@ class Explorer:
 
     # The report
 
-    def _report(self, stopped: str | None, violation: Violation | None) -> Report:
+    def _report(self, stopped: str | None, found: FoundViolation | None) -> Report:
         verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
         return Report(
-            Conclusion.VIOLATED if violation else verdict,
+            Conclusion.VIOLATED if found else verdict,
             self.style,
             tuple(invariant.code for invariant in self.monitor.invariants),
-            tuple(dict.fromkeys(violation.broken)) if violation else (),
+            tuple(dict.fromkeys(found.violations)) if found else (),
             self.events,
             self.fired,
             dict(sorted(self.outcomes.items())),
             perf_counter() - self._began,
             states=len(self._index),
-            counterexample=self._counterexample(violation) if violation else None,
+            counterexample=self._counterexample(found) if found else None,
             stopped=stopped,
-            never_fired=() if violation or stopped else self._never_fired(),
+            never_fired=() if found or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
             simulated=self._simulated,
         )
@@ -290,14 +292,14 @@ class Explorer:
         nodes = len(self._keys)
         return (size + nodes * size_of(nodes)) / max(len(self._index), 1)
 
-    def _counterexample(self, violation: Violation) -> Counterexample:
-        acts = [violation.act] if violation.act is not None else []
-        state = violation.state
+    def _counterexample(self, found: FoundViolation) -> Counterexample:
+        acts = [found.act] if found.act is not None else []
+        state = found.state
         while state:
             acts.append(self._acts[state])
             state = self._parents[state]
         way = [decoded(act) for act in reversed(acts)]
-        return Replay(self.transitions, self._is_reduced).tell(way, is_at_rest=violation.act is None)
+        return Replay(self.transitions, self._is_reduced).tell(way, is_at_rest=found.act is None)
 
 
 def _whatever_the_budget(state: int, budget: int) -> int:

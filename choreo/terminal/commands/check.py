@@ -30,7 +30,7 @@ from choreo.terminal.options.choices import choice
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.trace_lines import bounded, opened
-from choreo.terminal.views.deviations import CODES, Places, show_deviations
+from choreo.terminal.views.violations import CODES, Places, show_violations
 from choreo.trace.record import NotATrace
 
 MAPPING_BYTES_MAX = 1_000_000
@@ -39,7 +39,7 @@ OF_TRACE = Places("line", "the end of the trace")
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
 
 CHECK_HELP = (
-    "Hold a trace against the invariants: where it first deviates, and what was expected and never came.\n\n"
+    "Hold a trace against the invariants: where it first violates one, and what was expected and never came.\n\n"
     "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
     "With --journal: every run of a node's journal, and its rows, also while the node runs."
 )
@@ -47,7 +47,7 @@ CHECK_EPILOG = """[bold]Examples[/]
   choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
   choreo check trace.jsonl --definition order.toml --json
   choreo check production.log --mapping mapping.toml
-  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a deviation, or a damaged journal")
+  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a violation, or a damaged journal")
 
 
 def register(app: typer.Typer) -> None:
@@ -167,7 +167,7 @@ def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: D
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
     else:
-        show_deviations(screen, verdict, OF_TRACE)
+        show_violations(screen, verdict, OF_TRACE)
     for note in _notes(told, definition):
         screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
 
@@ -208,7 +208,7 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> dict[str, Any]:
-    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+    violations = [msgspec.to_builtins(violation) for violation in verdict.violations]
     return {
         "trace": trace,
         "format": told.form,
@@ -217,8 +217,8 @@ def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Defi
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "holds": verdict.holds,
-        "first": deviations[0] if deviations else None,
-        "deviations": deviations,
+        "first": violations[0] if violations else None,
+        "deviations": violations,
         "due": msgspec.to_builtins(verdict.due),
         "ignored": told.ignored,
         "resent": told.resent,

@@ -17,7 +17,7 @@ from choreo.storage.errors import DamagedJournal
 from choreo.storage.sqlite.journal import Journal
 from choreo.terminal.options.journal_file import expect_descriptors, journal_errors
 from choreo.terminal.options.lab import progress_bar
-from choreo.terminal.views.deviations import CODES, Places, show_deviations
+from choreo.terminal.views.violations import CODES, Places, show_violations
 
 OF_JOURNAL = Places("delivery", "the end of the run", "its request")
 DAMAGE_SHOWN = 5
@@ -53,7 +53,7 @@ def _show(screen: Screen, path: str, verdict: CheckReport, damage: list[str], is
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, and so do J1-J6 of the rows", "bold green"))
     else:
-        show_deviations(screen, verdict, OF_JOURNAL)
+        show_violations(screen, verdict, OF_JOURNAL)
     for wrong in damage[:DAMAGE_SHOWN]:
         screen.sentence("  ", ("the file is damaged", "bold red"), f": {screen.prose(wrong)}", indent=4)
     for note in _notes(verdict, damage, is_at_rest):
@@ -78,16 +78,16 @@ def _notes(verdict: CheckReport, damage: list[str], is_at_rest: bool) -> Iterato
 
 
 def _plain(path: str, verdict: CheckReport, damage: list[str], is_at_rest: bool) -> dict[str, Any]:
-    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+    violations = [msgspec.to_builtins(violation) for violation in verdict.violations]
     return {
         "journal": path,
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "at_rest": is_at_rest,
         "holds": verdict.holds and not damage,
-        "first": deviations[0] if deviations else None,
-        "deviations": deviations,
-        "deviating": verdict.deviating,
+        "first": violations[0] if violations else None,
+        "deviations": violations,
+        "deviating": verdict.violated_runs,
         "unlisted": verdict.unlisted,
         "due": msgspec.to_builtins(verdict.due),
         "damage": damage,

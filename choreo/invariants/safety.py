@@ -1,22 +1,19 @@
-"""The invariants, one function each: S1 to S12 are safety properties, L1 to L5 are liveness properties.
+"""Safety: what no correct execution ever does, S1 to S12, one function each.
 
-Laws: pure. A safety checker gets the history before a record, and the record. A liveness checker gets the history once
-no further event can occur. Each returns the violation in a sentence, or None. Sources: docs/reference/invariants.md.
+Laws: pure. Each checker gets the history before a record, and the record; S1 is checked at rest as well. Sources:
+docs/reference/invariants.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
 
 from choreo.invariants.history import History, RunFacts, pivot_of
 from choreo.invariants.known import Known, RunModel
-from choreo.saga.definition import Kind
+from choreo.invariants.wording import may_be_undone, outcome_text, position_of
 from choreo.saga.roles import IDEMPOTENT_RECEIVER
 from choreo.trace.record import Record
 from choreo.trace.vocabulary import (
     CALLS,
     COMPENSATE,
-    DELIVER,
     EXECUTE,
     LOCK,
     OUTCOMES,
@@ -30,35 +27,12 @@ from choreo.trace.vocabulary import (
     SAGA_STARTED,
     SAGA_STUCK,
     SAGA_UNREADABLE,
-    STEP_FAILED,
     STEP_SUCCEEDED,
-    TIMER,
     WRITE,
 )
 
 CLIENTS_OWN = (SAGA_STARTED, SAGA_ASK)
 """Events that a client publishes without a cause."""
-
-AtRecord = Callable[[History, Record, RunModel, Known], str | None]
-AtRest = Callable[[History, Known], str | None]
-
-
-class Invariant(Struct, frozen=True):
-    """One invariant: checked at every record of some actions, or at rest, or both."""
-
-    code: str
-    title: str
-    actions: tuple[str, ...] = ()
-    at_record: AtRecord | None = None
-    at_rest: AtRest | None = None
-
-
-class Broken(Struct, frozen=True):
-    """A violation of an invariant, with an explanation in one sentence."""
-
-    code: str
-    title: str
-    sentence: str
 
 
 def all_or_nothing(history: History, record: Record, run: RunModel, known: Known) -> str | None:
@@ -74,7 +48,7 @@ def all_or_nothing(history: History, record: Record, run: RunModel, known: Known
                 return f"compensated, but {name} may have taken effect: its answer is unknown"
             if step.executed != step.compensated or step.executed > 1:
                 return f"compensated, but {name} {_did(step.executed, step.compensated)}"
-            if step.executed and not _may_be_undone(run, position):
+            if step.executed and not may_be_undone(run, position):
                 return f"compensated, but {name} took effect, and it is the pivot or comes after it"
     return None
 
@@ -94,7 +68,7 @@ def at_most_once(history: History, record: Record, run: RunModel, known: Known) 
     """S2: neither the local transaction nor the compensation of a step takes effect twice."""
     if not _is_effect(record):
         return None
-    step = history.run(record.run).steps[_position(record)]
+    step = history.run(record.run).steps[position_of(record)]
     if record.action == EXECUTE and step.executed:
         return f"{record.step} took effect twice"
     if record.action == COMPENSATE and step.compensated:
@@ -107,7 +81,7 @@ def no_undo_without_cause(history: History, record: Record, run: RunModel, known
     if not _is_effect(record):
         return None
     facts = history.run(record.run)
-    step = facts.steps[_position(record)]
+    step = facts.steps[position_of(record)]
     if not step.executed and not step.is_in_doubt:
         return f"{record.step} was undone before it was done"
     return None if facts.has_failed else f"{record.step} was undone, and nothing had failed"
@@ -117,7 +91,7 @@ def no_zombie(history: History, record: Record, run: RunModel, known: Known) -> 
     """S4: a step that was compensated or cancelled takes no further effect."""
     if not _is_effect(record):
         return None
-    step = history.run(record.run).steps[_position(record)]
+    step = history.run(record.run).steps[position_of(record)]
     if step.is_cancelled:
         return f"{record.step} took effect after it was cancelled"
     is_undone = step.compensated or step.was_in_doubt
@@ -129,7 +103,7 @@ def reverse_order(history: History, record: Record, run: RunModel, known: Known)
     if not _is_effect(record):
         return None
     facts = history.run(record.run)
-    for before in sorted(run.ancestors[_position(record)]):
+    for before in sorted(run.ancestors[position_of(record)]):
         if facts.steps[before].compensated:
             return f"{record.step} depends on {run.steps[before]}, and was undone after it"
     return None
@@ -154,16 +128,15 @@ def one_outcome(history: History, record: Record, run: RunModel, known: Known) -
     if record.action == RESUME:
         return None if facts.outcome == SAGA_STUCK else f"the run was resumed, and it {_stood(facts.outcome)}"
     if run.twin is not None and record.action == EXECUTE and _is_effect(record):
-        return executed_in_both(history.run(run.twin), run, _position(record))
+        return executed_in_both(history.run(run.twin), run, position_of(record))
     if record.action == PUBLISH and record.event in OUTCOMES and facts.outcome is not None:
+        before, now = outcome_text(facts.outcome), outcome_text(record.event)
         if record.source != IDEMPOTENT_RECEIVER:
-            return f"the run had ended as {_word(facts.outcome)}, and ended again as {_word(record.event)}"
+            return f"the run had ended as {before}, and ended again as {now}"
         if record.event != facts.outcome:
-            return (
-                f"the run had ended as {_word(facts.outcome)}, and whoever asked again was told {_word(record.event)}"
-            )
+            return f"the run had ended as {before}, and whoever asked again was told {now}"
     if record.action == REPLY and facts.replies and record.event not in facts.replies:
-        return f"the client was told {_word(facts.replies[0])}, and then {_word(record.event)}"
+        return f"the client was told {outcome_text(facts.replies[0])}, and then {outcome_text(record.event)}"
     return None
 
 
@@ -178,9 +151,9 @@ def honest_reply(history: History, record: Record, run: RunModel, known: Known) 
     """S8: a reply to the client is true, and remains true."""
     facts = history.run(record.run)
     if _is_effect(record) and facts.outcome in (SAGA_COMPLETED, SAGA_COMPENSATED):
-        return f"the outcome was {_word(facts.outcome)}, and after it {record.step} {_effect(record)}"
+        return f"the outcome was {outcome_text(facts.outcome)}, and after it {record.step} {_effect(record)}"
     if record.action == REPLY and record.event in OUTCOMES and facts.outcome != record.event:
-        return f"the client was told {_word(record.event)}, and the outcome is {_word(facts.outcome)}"
+        return f"the client was told {outcome_text(record.event)}, and the outcome is {outcome_text(facts.outcome)}"
     if record.action == PUBLISH and record.event == SAGA_COMPENSATED and record.source != IDEMPOTENT_RECEIVER:
         standing = [n for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
         if standing:
@@ -202,7 +175,7 @@ def nothing_from_nowhere(history: History, record: Record, run: RunModel, known:
     if record.action != PUBLISH:
         is_known = record.id in facts.published
         return None if is_known else f"{record.source} heard {record.id}, which nobody had published"
-    if record.event == STEP_SUCCEEDED and known.has_effects and not facts.steps[_position(record)].executed:
+    if record.event == STEP_SUCCEEDED and known.has_effects and not facts.steps[position_of(record)].executed:
         return f"{record.step} said that it had succeeded, and had not committed"
     if record.causation_id is None:
         is_first = record.event in CLIENTS_OWN or not (facts.published or known.has_deliveries)
@@ -251,118 +224,16 @@ def bounded(history: History, record: Record, run: RunModel, known: Known) -> st
     return None
 
 
-def every_run_ends(history: History, known: Known) -> str | None:
-    """L1: every started run has an outcome."""
-    unended = [(known.runs[name], facts) for name, facts in history.runs if facts.events and facts.outcome is None]
-    if not unended:
-        return None
-    standing = [n for run, facts in unended for n, s in zip(run.steps, facts.steps, strict=True) if s.stands]
-    held = f", and {', '.join(dict.fromkeys(standing))} in force" if standing else ""
-    names = " and ".join(dict.fromkeys(str(run.saga_id) for run, _ in unended))
-    return f"{names} came to rest without an outcome{held}"
-
-
-def everything_is_undone(history: History, known: Known) -> str | None:
-    """L2: a run with a failure leaves no step in force, unless it is stuck; every compensation is published."""
-    for name, facts in _unended_or(history, SAGA_COMPENSATED):
-        run = known.runs[name]
-        steps = list(enumerate(zip(run.steps, facts.steps, strict=True)))
-        standing = [step for position, (step, did) in steps if did.stands and _may_be_undone(run, position)]
-        if facts.has_failed and standing:
-            verb = "was" if len(standing) == 1 else "were"
-            return f"{run.saga_id} turned back, and {' and '.join(standing)} {verb} never undone"
-        for _, (step, did) in steps:
-            if facts.outcome is not None and did.compensated and not did.said_compensated:
-                return f"{step} of {run.saga_id} was undone, and nobody was ever told"
-    return None
-
-
-def no_early_surrender(history: History, record: Record, run: RunModel, known: Known) -> str | None:
-    """L3: a retriable step fails only after all its attempts."""
-    if record.event != STEP_FAILED or not run.attempts or run.kinds[_position(record)] is not Kind.RETRIABLE:
-        return None
-    tries, attempts = history.run(record.run).steps[_position(record)].tries, run.attempts[_position(record)]
-    return f"{record.step} is retriable, and gave up after {tries} of {attempts} tries" if tries < attempts else None
-
-
-def forward_recovery(history: History, known: Known) -> str | None:
-    """L3: after the pivot, every retriable step commits; every commit is published."""
-    for name, facts in _unended_or(history, SAGA_COMPLETED):
-        run, pivot = known.runs[name], pivot_of(known.runs[name])
-        for position, (step, did) in enumerate(zip(run.steps, facts.steps, strict=True)):
-            if did.executed > did.compensated and not did.said_succeeded:
-                return f"{step} of {run.saga_id} committed, and nobody was ever told"
-            is_due = pivot is not None and facts.steps[pivot].stands and run.kinds[position] is Kind.RETRIABLE
-            if is_due and not did.executed:
-                return f"{step} of {run.saga_id} is retriable, and never committed after the pivot"
-    return None
-
-
-def everyone_is_answered(history: History, known: Known) -> str | None:
-    """L4: every client of a run that has ended got a reply."""
-    for name, facts in history.runs:
-        if known.has_replies and facts.outcome is not None and not facts.replies:
-            return f"{known.runs[name].saga_id} ended as {_word(facts.outcome)}, and its client was never told"
-    return None
-
-
-def locks_are_released(history: History, known: Known) -> str | None:
-    """L5: no run holds a lock for ever, unless it is stuck."""
-    for name, facts in history.resources:
-        if facts.locked_by is not None and history.run(facts.locked_by).outcome != SAGA_STUCK:
-            owner = known.runs[facts.locked_by].saga_id if facts.locked_by in known.runs else facts.locked_by
-            return f"{name} is locked by {owner} for ever"
-    return None
-
-
-INVARIANTS = (
-    Invariant("S1", "all or nothing", (PUBLISH,), all_or_nothing, half_done),
-    Invariant("S2", "at most once", (EXECUTE, COMPENSATE), at_most_once),
-    Invariant("S3", "no undo without a do and a cause", (COMPENSATE,), no_undo_without_cause),
-    Invariant("S4", "no zombie", (EXECUTE,), no_zombie),
-    Invariant("S5", "reverse order", (COMPENSATE,), reverse_order),
-    Invariant("S6", "no return past the pivot", (COMPENSATE,), no_return),
-    Invariant("S7", "one outcome", (EXECUTE, PUBLISH, REPLY, RESUME), one_outcome),
-    Invariant("S8", "honest reply", (EXECUTE, COMPENSATE, PUBLISH, REPLY), honest_reply),
-    Invariant("S9", "nothing from nowhere", (PUBLISH, DELIVER, TIMER), nothing_from_nowhere),
-    Invariant("S10", "conservation", (WRITE,), conservation),
-    Invariant("S11", "isolation", (LOCK, READ, WRITE), isolation),
-    Invariant("S12", "bounded", (PUBLISH,), bounded),
-    Invariant("L5", "locks are released", at_rest=locks_are_released),
-    Invariant("L2", "everything is undone", at_rest=everything_is_undone),
-    Invariant("L3", "forward recovery", (PUBLISH,), no_early_surrender, forward_recovery),
-    Invariant("L4", "everyone is answered", at_rest=everyone_is_answered),
-    Invariant("L1", "every run ends", at_rest=every_run_ends),
-)
-"""The more specific liveness properties come first: the first violation reported is the most informative."""
-
-
 def _is_effect(record: Record) -> bool:
     return record.action in CALLS and record.reason is None and record.position is not None
-
-
-def _position(record: Record) -> int:
-    return -1 if record.position is None else record.position
-
-
-def _may_be_undone(run: RunModel, position: int) -> bool:
-    return run.kinds[position] is Kind.COMPENSATABLE
-
-
-def _unended_or(history: History, outcome: str) -> Iterator[tuple[str, RunFacts]]:
-    return ((name, facts) for name, facts in history.runs if facts.outcome in (None, outcome))
 
 
 def _did(executed: int, compensated: int) -> str:
     return f"took effect {_times(executed)} and was undone {_times(compensated)}"
 
 
-def _word(outcome: str | None) -> str:
-    return "not known" if outcome is None else outcome.removeprefix("saga.")
-
-
 def _stood(outcome: str | None) -> str:
-    return "had not ended" if outcome is None else f"had ended as {_word(outcome)}"
+    return "had not ended" if outcome is None else f"had ended as {outcome_text(outcome)}"
 
 
 def _names(names: Sequence[str]) -> str:
