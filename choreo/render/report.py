@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from choreo.analysis.naming import enumerated
 from choreo.lab.report import Conclusion, Counterexample, Report
-from choreo.render.history_view import history_diagram
+from choreo.render.diagram import history_diagram
 from choreo.render.names import visible
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.render.served import told_of

@@ -12,7 +12,7 @@ import typer
 
 from choreo.analysis.next_events import as_json
 from choreo.analysis.run_summary import Account, account_of
-from choreo.render.history_mermaid import history_mermaid
+from choreo.render.mermaid import history_mermaid
 from choreo.render.screen import Screen
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalError

@@ -12,7 +12,7 @@ from rich.text import Text
 from choreo.analysis.naming import enumerated
 from choreo.analysis.next_events import told
 from choreo.analysis.run_summary import Account
-from choreo.render.history_view import history_diagram
+from choreo.render.diagram import history_diagram
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary

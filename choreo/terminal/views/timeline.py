@@ -17,7 +17,6 @@ from choreo.terminal.views.durations import duration_text
 from choreo.trace.record import Record
 from choreo.trace.vocabulary import DELIVER, PUBLISH, RESUME, event_text, fact_of, fact_text
 
-STYLE_OF_FACT = {str(fact): style for fact, style in STYLES.items()}
 ROWS_MAX, ROWS_FIRST, ROWS_LAST = 150, 60, 40
 WHO_MAX, HEARD_MIN, BELOW_MIN = 24, 24, 24
 
@@ -101,7 +100,7 @@ class Timeline:
         return line
 
     def _all_published(self, row: Row) -> Text:
-        texts = (Text(self._published(each), STYLE_OF_FACT.get(fact_of(each.event), "")) for each in row.published)
+        texts = (Text(self._published(each), STYLES.get(fact_of(each.event), "")) for each in row.published)
         return Text(", ").join(texts)
 
     def _below(self, text: Text) -> Iterator[Text]:
