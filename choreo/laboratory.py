@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from choreo.compile.linting import Finding
+    from choreo.compile.finding import Finding
     from choreo.lab.report import Report
     from choreo.saga.definition import Definition, FaultKind
     from choreo.saga.service import Service, ServiceOf
