@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from choreo.compile import STYLES
 from choreo.conformance import CheckReport
 from choreo.conformance import journal as checking_journal
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.conformance.journal_records import replayer_of, run_history
 from choreo.conformance.journal_rows import TITLES
 from choreo.saga.keys import read_key
@@ -59,7 +59,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def judged(path: str, **options: Any) -> CheckReport:
     journal = Journal.open_to_read(path)
     try:
-        return judge_journal(journal, **options)
+        return check_runs(journal, **options)
     finally:
         journal.close()
 
@@ -349,7 +349,7 @@ def test_a_run_and_its_deliveries_are_read_as_of_one_moment(path: str) -> None:
 
         journal.deliveries = deliveries_while_the_node_goes_on  # type: ignore[method-assign]  # it is planted
 
-        verdict = judge_journal(journal)
+        verdict = check_runs(journal)
 
     journal.close()
     assert (verdict.runs, verdict.violations) == (16, ())

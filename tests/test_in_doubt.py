@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.saga.outcome import State
 from choreo.saga.request import Request
 from choreo.storage.sqlite.journal import Journal
@@ -109,7 +109,7 @@ def test_a_run_that_an_older_choreo_did_not_undo_is_found(path: str) -> None:
 def _violations(path: str) -> list[str]:
     journal = Journal.open_to_read(path)
     try:
-        return [violation.code for violation in judge_journal(journal).violations]
+        return [violation.code for violation in check_runs(journal).violations]
     finally:
         journal.close()
 

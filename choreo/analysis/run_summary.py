@@ -10,7 +10,7 @@ from msgspec import Struct
 from choreo.analysis.causes import CAUSES_IN_JSON, Explanation, explain
 from choreo.analysis.expecting import expected
 from choreo.analysis.naming import numbered
-from choreo.analysis.next_events import ENDED, Prospect
+from choreo.analysis.next_events import ENDED, NextEvents
 from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
 from choreo.saga.plan import Plan
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
@@ -21,7 +21,7 @@ WITHDRAWN = (STEP_COMPENSATION_FAILED, SAGA_STUCK)
 """Events that become void when a stuck run is resumed: no participant has received them."""
 
 
-class Account(Struct, frozen=True):
+class RunSummary(Struct, frozen=True):
     """Summary of one run. Positions are in the order of the events. `not_compensated` has the reason of each failed
     compensation.
 
@@ -38,7 +38,7 @@ class Account(Struct, frozen=True):
     """Steps whose answer is unknown and that are not undone."""
     not_compensated: dict[int, str]
     resumed: tuple[int, ...]
-    prospect: Prospect
+    next_events: NextEvents
     explanation: Explanation | None
 
     @property
@@ -52,7 +52,7 @@ class Account(Struct, frozen=True):
         return [names[position] for position in positions]
 
 
-def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
+def run_summary(row: RunRow, deliveries: Sequence[DeliveryRow]) -> RunSummary:
     """Build the summary of a run.
 
     Raises `Unreplayable`, or any exception that a request not written by a node causes.
@@ -79,12 +79,12 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
                     compensated.append(record.position)
             else:
                 not_compensated[record.position] = record.reason
-    prospect = ENDED
+    next_events = ENDED
     if history.snapshot is None:
-        prospect = Prospect(unknown=history.error)
+        next_events = NextEvents(unknown=history.error)
     elif row.state == RUNNING:
-        prospect = Prospect(tuple(expected(replayer, history.snapshot)))
-    return Account(
+        next_events = NextEvents(tuple(expected(replayer, history.snapshot)))
+    return RunSummary(
         row,
         replayer.table.plan,
         history,
@@ -94,7 +94,7 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
         tuple(in_doubt),
         not_compensated,
         tuple(line.number for line in history.lines if line.record.action == RESUME),
-        prospect,
+        next_events,
         next(iter(explain(events_that_hold(history.records), CAUSES_IN_JSON)), None),
     )
 

@@ -15,7 +15,7 @@ from choreo.compile.cache import Wirings
 from choreo.compile.table import Table
 from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
 from choreo.conformance.journal_rows import is_legible, row_violations, violation
-from choreo.conformance.verdict import CheckReport, MissingEvents, due_of, judge_run
+from choreo.conformance.verdict import CheckReport, MissingEvents, check_run, missing_events
 from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of
 from choreo.invariants.monitor import Monitor
 from choreo.invariants.violation import Violation
@@ -38,25 +38,25 @@ RunColumns = tuple[Any, ...]
 Progress = Callable[[int], None]
 
 
-def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> CheckReport:
+def check_runs(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> CheckReport:
     """Check every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
 
     An unfinished run with pending deliveries has no missing events yet; with `is_at_rest` it is checked as if no more
     events would come. `progress` is called with the number of runs checked so far. Raises `JournalError`.
     """
-    judge = JournalJudge(is_at_rest)
+    checker = JournalChecker(is_at_rest)
     after = 0
     while batch := list(_batch(journal, after)):
         for row, deliveries in batch:
             if isinstance(deliveries, UnreadableRow):
-                judge.note_unreadable(row, deliveries)
+                checker.note_unreadable(row, deliveries)
             else:
-                judge.judge(row, deliveries)
+                checker.check(row, deliveries)
         after = batch[-1][0][0]
         if progress is not None:
-            progress(judge.runs)
-    judge.note_strays(journal.strays(LISTED_MAX))
-    return judge.judgement()
+            progress(checker.runs)
+    checker.note_strays(journal.strays(LISTED_MAX))
+    return checker.report()
 
 
 def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[DeliveryRow] | UnreadableRow]]:
@@ -68,7 +68,7 @@ def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[Deli
                 yield row, error
 
 
-class RunJudgement(Struct):
+class RunReport(Struct):
     """The check of one run: its outcome (`end`), its violations, and its missing events."""
 
     end: str = ENDS[-1]
@@ -80,7 +80,7 @@ class RunJudgement(Struct):
         return not self.violations and self.due is None
 
 
-class JournalJudge:
+class JournalChecker:
     """Checks run by run, and sums up."""
 
     def __init__(self, is_at_rest: bool = False) -> None:
@@ -88,22 +88,22 @@ class JournalJudge:
         self._is_at_rest = is_at_rest
         self._ends = dict.fromkeys(ENDS, 0)
         self._violations: list[Violation] = []
-        self._due: list[MissingEvents] = []
+        self._missing: list[MissingEvents] = []
         self._violated_runs = self._unlisted = 0
         self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
         self._alike: dict[RunColumns, str] = {}
 
-    def judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
+    def check(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
         """Check one run, given the values of its `RUN_COLUMNS`."""
         self.runs += 1
         shape = _shape(columns, deliveries)
         end = None if shape is None else self._alike.get(shape)
         if end is None:
-            verdict = self._judge(columns, deliveries)
-            end = verdict.end
-            self._violated_runs += bool(verdict.violations)
-            self._add(verdict.violations, verdict.due)
-            if shape is not None and verdict.is_fine:
+            found = self._check(columns, deliveries)
+            end = found.end
+            self._violated_runs += bool(found.violations)
+            self._add(found.violations, found.due)
+            if shape is not None and found.is_fine:
                 self._remember(shape, end)
         self._ends[end] += 1
 
@@ -119,41 +119,41 @@ class JournalJudge:
         for number in runs:
             self._add([violation("J6", "there are deliveries of it, and there is no such run", number)])
 
-    def judgement(self) -> CheckReport:
+    def report(self) -> CheckReport:
         ends = {name: count for name, count in self._ends.items() if count}
-        listed = tuple(self._violations), tuple(self._due)
+        listed = tuple(self._violations), tuple(self._missing)
         return CheckReport(self.runs, ends, *listed, self._violated_runs, self._unlisted)
 
-    def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
+    def _check(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunReport:
         wrong = "; ".join(wrong_cells("runs", columns))
         if wrong:
-            return RunJudgement(violations=[violation("J5", f"expected the row of a run, got {wrong}", columns[0])])
+            return RunReport(violations=[violation("J5", f"expected the row of a run, got {wrong}", columns[0])])
         row = read_run(columns)
         try:
             compiled = self._compiled[row.request.style, row.request.steps]
         except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
-            return RunJudgement(violations=[violation("J5", sentence, columns[0])])
+            return RunReport(violations=[violation("J5", sentence, columns[0])])
         history = run_history(row, deliveries, compiled.replayer)
-        verdict = RunJudgement(violations=list(row_violations(row, deliveries, history)))
+        found = RunReport(violations=list(row_violations(row, deliveries, history)))
         name = f"run-{row.number}"
         known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
         is_at_rest = self._is_at_rest or not _goes_on(row, history)
-        facts = judge_run(Monitor(known), name, history.lines, verdict.violations, is_at_rest=is_at_rest)
-        verdict.violations.sort(key=lambda each: (each.line is None, each.line or 0))
-        due = due_of(facts, name, known)
+        facts = check_run(Monitor(known), name, history.lines, found.violations, is_at_rest=is_at_rest)
+        found.violations.sort(key=lambda each: (each.line is None, each.line or 0))
+        due = missing_events(facts, name, known)
         if is_at_rest and due.expected:
-            verdict.due = due
+            found.due = due
         if facts.outcome is not None:
-            verdict.end = facts.outcome.removeprefix("saga.")
-        return verdict
+            found.end = facts.outcome.removeprefix("saga.")
+        return found
 
     def _add(self, violations: Sequence[Violation], due: MissingEvents | None = None) -> None:
         room = LISTED_MAX - len(self._violations)
         self._violations += violations[:room]
         self._unlisted += len(violations[room:])
-        if due is not None and len(self._due) < LISTED_MAX:
-            self._due.append(due)
+        if due is not None and len(self._missing) < LISTED_MAX:
+            self._missing.append(due)
 
     def _remember(self, shape: RunColumns, end: str) -> None:
         if len(self._alike) >= ALIKE_MAX:
@@ -186,7 +186,7 @@ def _goes_on(row: RunRow, history: RunHistory) -> bool:
 
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
-    """Return all data that a verdict depends on; None for a run that is too long to compare, or has illegible cells."""
+    """Return all data that a report depends on; None for a run that is too long to compare, or has illegible cells."""
     _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, state, ended_ms, outcome, resolution, origin = columns
     if len(deliveries) > ALIKE_DELIVERIES_MAX:
         return None

@@ -20,7 +20,7 @@ class Line(Struct, frozen=True, gc=False):
     record: Record
 
 
-class RunTold(Struct):
+class ParsedRun(Struct):
     """One run: its records in order, and separately the effects of its steps on resources."""
 
     name: str
@@ -41,7 +41,7 @@ class ParsedTrace(Struct):
     name: str
     form: str
     lines: int = 0
-    runs: dict[str, RunTold] = {}
+    runs: dict[str, ParsedRun] = {}
     ignored: dict[str, int] = {}
     resent: int = 0
     missing: int = 0
@@ -58,7 +58,7 @@ class ParsedTrace(Struct):
         """Add a record to a run."""
         run = self.runs.get(key)
         if run is None:
-            run = self.runs[key] = RunTold(key, process=process)
+            run = self.runs[key] = ParsedRun(key, process=process)
         if run.saga_id is None:
             run.saga_id = record.saga_id
         record.run = key

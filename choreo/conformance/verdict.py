@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.conformance.parsed_trace import Line, ParsedTrace, RunTold
+from choreo.conformance.parsed_trace import Line, ParsedRun, ParsedTrace
 from choreo.conformance.plans import Defined, inferred
 from choreo.invariants.catalogue import INVARIANTS
 from choreo.invariants.history import History, RunFacts, StepFacts
@@ -52,31 +52,31 @@ class CheckReport(Struct, frozen=True):
         return not self.violations
 
 
-def check(told: ParsedTrace, definition: Definition | None = None) -> CheckReport:
+def check(trace: ParsedTrace, definition: Definition | None = None) -> CheckReport:
     """Check a trace against every invariant. Raises `NotOfThisSaga` if it mentions a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(
-        {name: plan_of(run, told.name) for name, run in told.runs.items()},
+        {name: plan_of(run, trace.name) for name, run in trace.runs.items()},
         {} if definition is None else minima_of(definition),
-        told.has_deliveries,
-        told.has_effects,
-        told.has_replies,
-        told.has_causes,
+        trace.has_deliveries,
+        trace.has_effects,
+        trace.has_replies,
+        trace.has_causes,
     )
     monitor = Monitor(known)
     violations: list[Violation] = []
     facts: dict[str, RunFacts] = {}
-    for name, run in told.runs.items():
-        facts[name] = judge_run(monitor, name, run.lines, violations, facts)
-    locked = list(_judge_resources(told, known, facts, violations))
+    for name, run in trace.runs.items():
+        facts[name] = check_run(monitor, name, run.lines, violations, facts)
+    locked = list(_check_resources(trace, known, facts, violations))
     violations.sort(key=lambda violation: (violation.line is None, violation.line or 0))
-    due = [due_of(each, name, known, locked) for name, each in facts.items()]
+    due = [missing_events(each, name, known, locked) for name, each in facts.items()]
     violated_runs = len({violation.run for violation in violations})
     ends = _outcomes(facts.values())
     return CheckReport(len(facts), ends, tuple(violations), tuple(d for d in due if d.expected), violated_runs)
 
 
-def judge_run(
+def check_run(
     monitor: Monitor,
     name: str,
     lines: Iterable[Line],
@@ -132,13 +132,13 @@ def _at_rest(monitor: Monitor, history: History, run: str) -> Iterator[Violation
 # Resources
 
 
-def _judge_resources(
-    told: ParsedTrace, known: Known, facts: dict[str, RunFacts], violations: list[Violation]
+def _check_resources(
+    trace: ParsedTrace, known: Known, facts: dict[str, RunFacts], violations: list[Violation]
 ) -> Iterator[tuple[str, str]]:
     """Add the violations; yield each resource that is locked at the end, and the run that locks it."""
     monitor = Monitor(known, OF_RESOURCES)
-    touching: dict[int, list[RunTold]] = {}
-    for run in told.runs.values():
+    touching: dict[int, list[ParsedRun]] = {}
+    for run in trace.runs.values():
         if run.resources:
             touching.setdefault(run.process, []).append(run)
     for runs in touching.values():
@@ -154,15 +154,15 @@ def _judge_resources(
 # Missing events
 
 
-def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> MissingEvents:
+def missing_events(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> MissingEvents:
     """Return the missing events of a run, the next expected ones first."""
-    return MissingEvents(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
+    return MissingEvents(name, known.runs[name].saga_id, tuple(_missing(facts, name, known, locked)))
 
 
-def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _missing(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
     run = known.runs[name]
     if facts.events and facts.outcome is None:
-        yield from _due_of_steps(facts, run)
+        yield from _missing_of_steps(facts, run)
         yield "its outcome"
     if known.has_replies and facts.events and not facts.replies:
         yield "the reply to its client"
@@ -170,9 +170,9 @@ def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, s
         yield from (f"the release of {resource}" for resource, owner in locked if owner == name)
 
 
-def _due_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
-    untold = [n for n, step in zip(run.steps, facts.steps, strict=True) if step.stands and not step.said_succeeded]
-    yield from (f"{step} saying that it succeeded" for step in untold)
+def _missing_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
+    unpublished = [n for n, step in zip(run.steps, facts.steps, strict=True) if step.stands and not step.said_succeeded]
+    yield from (f"{step} saying that it succeeded" for step in unpublished)
     if facts.has_failed:
         for position in reversed(range(len(run.steps))):
             if facts.steps[position].stands and run.kinds[position] is Kind.COMPENSATABLE:

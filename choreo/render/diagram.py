@@ -16,7 +16,7 @@ from choreo.render.layout import lay_out, packed, scene_of
 from choreo.render.message_list import MessageList
 from choreo.render.pen import Pen
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.render.served import told_of
+from choreo.render.served import simulated_text
 from choreo.render.steps import draw_steps
 from choreo.trace.record import Record
 
@@ -88,5 +88,5 @@ def _legend(names: Iterable[str], labels: Iterable[str], screen: Screen, width: 
 
 def _simulated(recording: Recording, screen: Screen, width: int) -> list[Text]:
     """Name the simulated steps, which none of the author's services serves."""
-    simulated = told_of(recording.simulated, screen.name)
+    simulated = simulated_text(recording.simulated, screen.name)
     return screen.wrapped(Text(f"  {simulated}", FAINT), 4, width) if simulated else []

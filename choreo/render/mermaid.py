@@ -12,7 +12,7 @@ from choreo.analysis.run_sequence import run_sequence
 from choreo.analysis.sequence import Arrival, Form, Message, Note, Sequence, Target, Tone
 from choreo.protocol.event import Fact
 from choreo.render.names import shown
-from choreo.render.served import told_of
+from choreo.render.served import simulated_text
 from choreo.render.words import state_of, story_of
 from choreo.saga.roles import CLIENT
 from choreo.trace.record import Record
@@ -26,7 +26,7 @@ PLAIN = frozenset(" !'()*,./?_|-")
 def mermaid(recording: Recording, show_all: bool = False) -> str:
     """Render a run, and its end in a sentence. With `show_all`, include subscribers that ignored an event."""
     sequence = run_sequence(recording, shown, show_all)
-    simulated = [f"%% {told_of(recording.simulated, escaped)}"] if recording.simulated else []
+    simulated = [f"%% {simulated_text(recording.simulated, escaped)}"] if recording.simulated else []
     first, last = "p0", f"p{len(sequence.participants) - 1}"
     end = f"Note over {first},{last}: {escaped(f'{state_of(recording)}: {story_of(recording, shown)}')}"
     return _diagram([*simulated, *_lines(sequence), end])

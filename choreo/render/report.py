@@ -11,7 +11,7 @@ from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.render.diagram import history_diagram
 from choreo.render.names import visible
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.render.served import told_of
+from choreo.render.served import simulated_text
 from choreo.trace.vocabulary import CALLS
 
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
@@ -98,7 +98,7 @@ def _show_counts(screen: Screen, report: Report) -> None:
     ends = {"without an outcome" if end == "none" else end: count for end, count in report.outcomes.items()}
     outcomes = _counts(ends) or "no run came to its end"
     screen.sentence((f"  {took}; outcomes: {outcomes}", FAINT), indent=4)
-    simulated = told_of(report.simulated, screen.name)
+    simulated = simulated_text(report.simulated, screen.name)
     if simulated:
         screen.sentence((f"  {simulated}", FAINT), indent=4)
     if report.faults_fired:

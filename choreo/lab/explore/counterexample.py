@@ -34,7 +34,7 @@ class Replay:
         self._transitions = transitions
         self._is_reduced = is_reduced
 
-    def tell(self, acts: Sequence[Action], is_at_rest: bool) -> Counterexample:
+    def counterexample(self, acts: Sequence[Action], is_at_rest: bool) -> Counterexample:
         """Return the records of a path from the start, its faults, and its free choices.
 
         Dead deliveries are reported if the path ends at rest; elsewhere they are irrelevant.

@@ -84,7 +84,7 @@ class Explorer:
         self.monitor = Monitor(known_of(definition), (*invariants, no_defect(definition)))
         self._simulated = simulated_steps(definition)
         self.transitions = Transitions(World(definition, style, service_of), is_reduced)
-        self._befell = [0] * len(NAMES)
+        self._fault_counts = [0] * len(NAMES)
         self.outcomes: dict[str, int] = {}
         self.events = 0
         self._budget = definition.faults.budget if definition.faults.kinds else 0
@@ -95,7 +95,7 @@ class Explorer:
         self._began = perf_counter()
 
         self._histories = InternTable()
-        self._told: dict[int, int] = {}
+        self._next_history: dict[int, int] = {}
         """Memoized next history, keyed by history and effect in one number."""
         self._rests: dict[int, tuple[Violation, ...]] = {}
 
@@ -160,7 +160,7 @@ class Explorer:
                 continue
             budget -= 1
             for step in transitions.faults(ground, flight):
-                self._befell[step[3] & 0xFF] += 1
+                self._fault_counts[step[3] & 0xFF] += 1
                 after = self._after(node, history, step)
                 found = known.get(after if is_reduced else after << 8 | budget)
                 if found is None or budgets[found] < budget:
@@ -182,16 +182,16 @@ class Explorer:
     def _after(self, state: int, history: int, step: Transition) -> int:
         """Return the state after a transition and all dead deliveries. Raises `FoundViolation`."""
         ground, flight, effect, act = step
-        told, transitions = self._told.get, self.transitions
+        next_history, transitions = self._next_history.get, self.transitions
         if effect != NO_EFFECT:
-            known = told(effect << 24 | history)
-            history = self._tell(state, history, effect, act) if known is None else known
+            known = next_history(effect << 24 | history)
+            history = self._extended(state, history, effect, act) if known is None else known
         if self._is_reduced:
             settled = transitions.settlements.get(ground << 24 | flight) or transitions.settled(ground, flight)
             ground, flight, dead = settled
             for _, effect in dead:
-                known = told(effect << 24 | history)
-                history = self._tell(state, history, effect, act) if known is None else known
+                known = next_history(effect << 24 | history)
+                history = self._extended(state, history, effect, act) if known is None else known
         return ground << 48 | flight << 24 | history
 
     def _must_stop(self, looked: int) -> str | None:
@@ -210,13 +210,13 @@ class Explorer:
 
     # The history of the trace
 
-    def _tell(self, state: int, history: int, effect: int, act: int) -> int:
+    def _extended(self, state: int, history: int, effect: int, act: int) -> int:
         """Return the history extended by the records of an effect. Raises `FoundViolation`."""
         records = self.transitions.reactions.effects[effect]
         after, violations = self.monitor.observe_all(self._histories.values[history], records)
         if violations:
             raise FoundViolation(state, act, violations)
-        number = self._told[effect << 24 | history] = self._histories.number_of(after)
+        number = self._next_history[effect << 24 | history] = self._histories.number_of(after)
         return number
 
     def _rest(self, state: int, history: int) -> None:
@@ -271,7 +271,7 @@ class Explorer:
     def fired(self) -> dict[str, int]:
         """Count the occasions of each kind of fault, including those that lead to known states."""
         counts = dict(self.transitions.fired)
-        for name, count in zip(NAMES, self._befell, strict=True):
+        for name, count in zip(NAMES, self._fault_counts, strict=True):
             if name in counts:
                 counts[name] += count
         return counts
@@ -299,7 +299,7 @@ class Explorer:
             acts.append(self._acts[state])
             state = self._parents[state]
         way = [decoded(act) for act in reversed(acts)]
-        return Replay(self.transitions, self._is_reduced).tell(way, is_at_rest=found.act is None)
+        return Replay(self.transitions, self._is_reduced).counterexample(way, is_at_rest=found.act is None)
 
 
 def _whatever_the_budget(state: int, budget: int) -> int:

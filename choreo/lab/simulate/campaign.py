@@ -110,17 +110,17 @@ class Lab:
         plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
         simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
-        told = self.monitor.begin()
+        history = self.monitor.begin()
         violations: tuple[Violation, ...] = ()
         violated_at = len(records)
         for number, record in enumerate(records, start=1):
-            told, violations = self.monitor.observe(told, record)
+            history, violations = self.monitor.observe(history, record)
             if violations:
                 violated_at = number
                 break
         if not violations:
-            violations = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
-        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(told))
+            violations = self.monitor.at_rest(history) if simulation.came_to_rest else (NO_REST,)
+        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(history))
         return Played(seed, violations, fired, outcomes, simulation.handled, records, violated_at)
 
     def shrink(self, history: Played) -> Played:

@@ -125,7 +125,7 @@ class Simulation:
             if verdict is None:
                 self._handle(event, lane, copy)
             else:
-                self._befall(verdict, event, lane, copy)
+                self._apply_fault(verdict, event, lane, copy)
 
     def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
         """Run one local transaction, and send its events; return whether it was possible now."""
@@ -207,7 +207,7 @@ class Simulation:
 
     # Faults
 
-    def _befall(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
+    def _apply_fault(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
         words = in_words(verdict.kind, Delivery(lane, event), verdict.point)
         self.fired.append(Fired(verdict, words))
         match verdict.kind:

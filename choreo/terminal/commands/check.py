@@ -96,12 +96,12 @@ def _check(
             raise UsageError("--at-rest", "expected it with --journal; the end of a trace is at rest")
         defined = None if definition is None else _definition(definition)
         mapped = _mapping(mapping, form)
-        told, verdict = _judge(trace, form, mapped, defined)
+        parsed, verdict = _judge(trace, form, mapped, defined)
     if json:
-        screen.json(_plain(trace, told, verdict, defined))
+        screen.json(_plain(trace, parsed, verdict, defined))
     else:
-        _show(screen, told, verdict, defined)
-    finish(is_finding=not verdict.holds or bool(told.disorder))
+        _show(screen, parsed, verdict, defined)
+    finish(is_finding=not verdict.holds or bool(parsed.disorder))
 
 
 def _only(*others: tuple[str, str | None]) -> None:
@@ -116,8 +116,8 @@ def _judge(
 ) -> tuple[ParsedTrace, CheckReport]:
     try:
         with opened(trace) as lines:
-            told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
-        return told, check(told, definition)
+            parsed = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
+        return parsed, check(parsed, definition)
     except (NotATrace, NotOfThisSaga) as error:
         raise UsageError("TRACE", str(error)) from None
     except OSError as error:
@@ -157,18 +157,18 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
 # Text
 
 
-def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> None:
+def _show(screen: Screen, parsed: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
-    read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
-    screen.sentence((screen.name(told.name), TITLE), read, indent=2)
-    if verdict.holds and not (told.disorder or told.missing):
+    read = f": {FORMS[parsed.form]}, {parsed.lines:,} {'line' if parsed.lines == 1 else 'lines'}, {runs}: {ended}"
+    screen.sentence((screen.name(parsed.name), TITLE), read, indent=2)
+    if verdict.holds and not (parsed.disorder or parsed.missing):
         screen.one_line((f"{CODES} hold", "bold green"))
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
     else:
         show_violations(screen, verdict, OF_TRACE)
-    for note in _notes(told, definition):
+    for note in _notes(parsed, definition):
         screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
 
 
@@ -176,23 +176,23 @@ def _ended(outcome: str) -> str:
     return "without an outcome" if outcome == "none" else outcome
 
 
-def _notes(told: ParsedTrace, definition: Definition | None) -> Iterator[str]:
+def _notes(parsed: ParsedTrace, definition: Definition | None) -> Iterator[str]:
     """Yield the basis of the verdict, and the checks that were not made."""
-    for disorder in told.disorder[:1]:
-        others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
+    for disorder in parsed.disorder[:1]:
+        others = f", and {len(parsed.disorder) - 1:,} more like it" if len(parsed.disorder) > 1 else ""
         yield f"{disorder}{others}"
-    if told.missing:
-        are = "record is" if told.missing == 1 else "records are"
-        yield f"{told.missing:,} {are} missing: the numbers leave gaps"
-    if told.ignored:
-        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(told.ignored)]
-        count = sum(told.ignored.values())
+    if parsed.missing:
+        are = "record is" if parsed.missing == 1 else "records are"
+        yield f"{parsed.missing:,} {are} missing: the numbers leave gaps"
+    if parsed.ignored:
+        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(parsed.ignored)]
+        count = sum(parsed.ignored.values())
         yield f"{count:,} {'line' if count == 1 else 'lines'} about something else: {enumerated(words, WORDS_SHOWN)}"
-    if told.resent:
-        yield f"{told.resent:,} sent again, with the same source and id: counted once"
-    if not told.has_effects:
+    if parsed.resent:
+        yield f"{parsed.resent:,} sent again, with the same source and id: counted once"
+    if not parsed.has_effects:
         yield "the trace has no effects, so a step's word is taken for what its service did"
-    if not told.has_causes:
+    if not parsed.has_causes:
         yield "the trace has no causes" + (
             ": nothing is said of S9" if definition else ": nothing is said of S5 and S9"
         )
@@ -207,21 +207,21 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 # JSON
 
 
-def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> dict[str, Any]:
+def _plain(trace: str, parsed: ParsedTrace, verdict: CheckReport, definition: Definition | None) -> dict[str, Any]:
     violations = [msgspec.to_builtins(violation) for violation in verdict.violations]
     return {
         "trace": trace,
-        "format": told.form,
+        "format": parsed.form,
         "definition": None if definition is None else definition.name,
-        "lines": told.lines,
+        "lines": parsed.lines,
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "holds": verdict.holds,
         "first": violations[0] if violations else None,
         "deviations": violations,
         "due": msgspec.to_builtins(verdict.due),
-        "ignored": told.ignored,
-        "resent": told.resent,
-        "missing": told.missing,
-        "disorder": told.disorder,
+        "ignored": parsed.ignored,
+        "resent": parsed.resent,
+        "missing": parsed.missing,
+        "disorder": parsed.disorder,
     }

@@ -11,7 +11,7 @@ import msgspec
 
 from choreo.analysis.naming import enumerated
 from choreo.conformance import CheckReport
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.storage.errors import DamagedJournal
 from choreo.storage.sqlite.journal import Journal
@@ -34,7 +34,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
             with closing(Journal.open_to_read(path)) as journal:
                 damage += [*journal.damage(), *journal.wrong_cells()]
                 total = sum(journal.counts().values())
-                verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
+                verdict = check_runs(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
         except DamagedJournal as error:  # the rest cannot be read
             damage.append(str(error))
     if json:

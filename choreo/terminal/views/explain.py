@@ -59,8 +59,8 @@ def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) ->
     outcome = explanation.outcome
     ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
     screen.one_line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
-    for told in _without_compensation(screen, explanation):
-        screen.sentence(f"  {told}", indent=2)
+    for sentence in _without_compensation(screen, explanation):
+        screen.sentence(f"  {sentence}", indent=2)
     for chain in explanation.compensations:
         _show_chain(screen, chain)
     if explanation.outcome_chain and not explanation.outcome_chain.is_known:
@@ -100,9 +100,9 @@ def _with_reason(text: str, record: Record, screen: Screen) -> str:
 
 
 def _because_of(chain: Chain, screen: Screen) -> str:
-    told = [phrase(record, screen) for record in chain.nearest if fact_of(record.event) not in COMMANDS]
-    shown = told[:BECAUSES_MAX]
-    if chain.hops >= len(chain.nearest) or len(told) > BECAUSES_MAX:
+    phrases = [phrase(record, screen) for record in chain.nearest if fact_of(record.event) not in COMMANDS]
+    shown = phrases[:BECAUSES_MAX]
+    if chain.hops >= len(chain.nearest) or len(phrases) > BECAUSES_MAX:
         shown.append(f"and so on back to where {phrase(chain.last, screen)}")
     text = ", because ".join(shown).replace(", because and so on", ", and so on")
     if chain.is_known:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from rich.cells import cell_len
 from rich.text import Text
 
-from choreo.analysis.run_summary import Account
+from choreo.analysis.run_summary import RunSummary
 from choreo.render.names import cut, cut_apart, padded
 from choreo.render.screen import FAINT, STYLES, Screen
 from choreo.terminal.views.durations import duration_text
@@ -35,12 +35,12 @@ class Row(Struct, frozen=True):
         return self.heard is not None and not self.published
 
 
-def rows_of(account: Account) -> list[Row]:
+def rows_of(summary: RunSummary) -> list[Row]:
     """Return every delivery in order; the first row is the request."""
-    at_ms = {delivery.number: delivery.at_ms for delivery in account.deliveries}
-    begun_ms = account.row.begun_ms
+    at_ms = {delivery.number: delivery.at_ms for delivery in summary.deliveries}
+    begun_ms = summary.row.begun_ms
     rows: list[Row] = []
-    for line in account.history.lines:
+    for line in summary.history.lines:
         record, who = line.record, str(line.record.source)
         offset_ms = at_ms.get(line.number, begun_ms) - begun_ms
         if record.action == DELIVER:

@@ -62,8 +62,8 @@ def _show_runs(screen: Screen, verdict: CheckReport, places: Places) -> None:
         screen.one_line((_run(screen, runs[name][0]), TITLE))
         for violation in runs[name][:OF_A_RUN_SHOWN]:
             where = "at the end" if violation.line is None else places.of(violation.line)
-            told = f" {where}: {screen.prose(violation.sentence)}"
-            screen.sentence("  ", (f"{violation.code:>3}", "bold red"), told, indent=6)
+            text = f" {where}: {screen.prose(violation.sentence)}"
+            screen.sentence("  ", (f"{violation.code:>3}", "bold red"), text, indent=6)
         if len(runs[name]) > OF_A_RUN_SHOWN:
             screen.one_line(f"      and {len(runs[name]) - OF_A_RUN_SHOWN:,} more")
         if name in due:
