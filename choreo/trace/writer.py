@@ -101,7 +101,8 @@ class TraceLogger(structlog.BoundLoggerBase):
     """A structlog logger with one method: records have no severity."""
 
     def record(self, record: Record) -> None:
-        self._proxy_to_logger("record", record=record)
+        (line,), _ = self._process_event("record", None, {"record": record})  # no processor here drops a record
+        self._logger.record(line)
 
 
 class Clock:
