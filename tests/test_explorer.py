@@ -12,7 +12,8 @@ from choreo.compile import STYLES
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.explore import explorer as module
-from choreo.lab.explore.explorer import Explorer, Limits
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.explore.limits import Limits
 from choreo.lab.explore.livelocks import components, traps
 from choreo.lab.explore.partial_order_reduction import later_phases, next_phases
 from choreo.lab.report import Conclusion, Report

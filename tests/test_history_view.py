@@ -311,7 +311,7 @@ def test_where_there_is_little_room_names_are_stairs() -> None:
     """)
 
 
-def test_where_there_is_no_room_each_happening_is_a_line() -> None:
+def test_where_there_is_no_room_each_message_is_a_line() -> None:
     """A line has the participant, the text, and the cause."""
     assert drawn(read_dirty(), 40) == lines("""
       3  one  free    executed, credit 100
@@ -382,7 +382,7 @@ def test_every_line_fits_the_width(records: tuple[Record, ...], width: int, show
 @settings(deadline=None, max_examples=60)
 @given(histories())
 def test_no_fault_is_left_out(records: tuple[Record, ...]) -> None:
-    """Each happening has its words, and those that stand for several records are counted."""
+    """Each message has its notes, and those that stand for several records are counted."""
     told = list(chain.from_iterable(message.notes for message in record_sequence(records, shown).messages))
     texts = [word.text for word in told]
 

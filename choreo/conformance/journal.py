@@ -26,6 +26,7 @@ from choreo.storage.errors import UnreadableRow
 from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow, read_run
 from choreo.storage.sqlite.journal import Journal
+from choreo.trace.vocabulary import fact_of
 
 BATCH = 500
 LISTED_MAX = 1000
@@ -145,7 +146,7 @@ class JournalChecker:
         if is_at_rest and due.expected:
             found.due = due
         if facts.outcome is not None:
-            found.end = facts.outcome.removeprefix("saga.")
+            found.end = fact_of(facts.outcome)
         return found
 
     def _add(self, violations: Sequence[Violation], due: MissingEvents | None = None) -> None:

@@ -19,7 +19,7 @@ from choreo.invariants.known import Known, RunModel, minima_of
 from choreo.invariants.monitor import Monitor
 from choreo.invariants.violation import Violation
 from choreo.saga.definition import Definition, Kind
-from choreo.trace.vocabulary import SAGA_STUCK
+from choreo.trace.vocabulary import SAGA_STUCK, fact_of
 
 NO_FACTS: Mapping[str, RunFacts] = MappingProxyType({})
 OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10", "S11", "L5")]
@@ -187,5 +187,5 @@ def _missing_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
 def _outcomes(all_facts: Iterable[RunFacts]) -> dict[str, int]:
     counts = dict.fromkeys(("completed", "compensated", "stuck", "none"), 0)
     for facts in all_facts:
-        counts["none" if facts.outcome is None else facts.outcome.removeprefix("saga.")] += 1
+        counts["none" if facts.outcome is None else fact_of(facts.outcome)] += 1
     return {name: count for name, count in counts.items() if count}

@@ -4,7 +4,7 @@ Laws: a small value. It forgets any order of events on which no invariant depend
 each state. Knows no invariant.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,6 +26,7 @@ from choreo.trace.vocabulary import (
     STEP_FAILED,
     STEP_SUCCEEDED,
     STEP_TIMED_OUT,
+    fact_of,
 )
 
 FAILURES = (STEP_FAILED, STEP_COMPENSATION_FAILED, SAGA_UNREADABLE)
@@ -211,3 +212,10 @@ def _with_read(facts: ResourceFacts, run: str, version: int) -> tuple[tuple[str,
 def pivot_of(run: RunModel) -> int | None:
     """Return the position of the pivot, or None."""
     return run.kinds.index(Kind.PIVOT) if Kind.PIVOT in run.kinds else None
+
+
+def outcomes_of(history: History) -> Iterator[str]:
+    """Yield the outcome of each started run: `completed`, `compensated`, `stuck` or `none`."""
+    for _, facts in history.runs:
+        if facts.is_started:
+            yield "none" if facts.outcome is None else fact_of(facts.outcome)

@@ -12,8 +12,9 @@ from choreo.analysis.record_sequence import record_sequence
 from choreo.analysis.recording import Recording
 from choreo.analysis.run_sequence import run_sequence
 from choreo.analysis.sequence import Arrival, Message, Sequence, Standing
-from choreo.render.layout import lay_out, packed, scene_of
+from choreo.render.layout import lay_out, scene_of
 from choreo.render.message_list import MessageList
+from choreo.render.message_text import packed
 from choreo.render.pen import Pen
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.render.served import simulated_text

@@ -11,9 +11,10 @@ from msgspec import Struct
 from rich.cells import cell_len
 from rich.text import Text
 
-from choreo.analysis.sequence import Form, Message, Note, Sequence, Tone
+from choreo.analysis.sequence import Form, Message, Sequence
+from choreo.render.message_text import SEPARATOR, label_of, notes_of
 from choreo.render.names import cut, cut_apart
-from choreo.render.screen import BAD, STYLES, Screen
+from choreo.render.screen import Screen
 
 NAME_WIDTHS = (28, 20, 16, 12, 10, 8)
 """Widths of the names in the header, in columns; the first one that fits is used."""
@@ -26,8 +27,7 @@ LABEL_SPACES = (6, 4, 2)
 
 GAP_MIN, NARROW_GAP, NARROW_LABEL = 5, 4, 24
 NARROW_LANES_MAX = 20
-FACT_MAX, RUN_MAX = 24, 12
-SEPARATOR = ", "
+RUN_MAX = 12
 AFTER_LANES = 3
 """Columns between the last lifeline and the text at its right."""
 
@@ -70,7 +70,7 @@ class Layout(Struct, frozen=True):
 
 
 def scene_of(sequence: Sequence, screen: Screen) -> Scene:
-    """Return the cast; raises `ValueError` for a sequence without messages."""
+    """Return the cast of a sequence with at least one message."""
     shown = {message.run for message in sequence.messages}
     names = cut_apart([screen.name(name) for name in sequence.runs.values()], RUN_MAX, screen.glyphs.ellipsis)
     tags = zip(sequence.runs, names, strict=True) if len(shown) > 1 else ()
@@ -79,18 +79,19 @@ def scene_of(sequence: Sequence, screen: Screen) -> Scene:
         tuple(screen.name(each.name) for each in sequence.participants),
         tuple(not each.is_role for each in sequence.participants),
         {run: tag for run, tag in tags if run in shown},
-        max(len(str(message.number)) for message in sequence.messages[-1:]),
+        len(str(sequence.messages[-1].number)),
     )
 
 
 def lay_out(sequence: Sequence, scene: Scene, screen: Screen, width: int) -> Layout | None:
     """Fit the longest names and the widest text into the width; else the narrow layout; else None."""
+    if len(scene.keys) > max(NARROW_LANES_MAX, width // GAP_MIN):
+        return None
     ellipsis = screen.glyphs.ellipsis
     needed = max(Text(SEPARATOR).join(notes_of(each, screen)).cell_len for each in sequence.messages)
     spans = _spans(sequence.messages, scene, ellipsis)
     rooms = list(product(dict.fromkeys(min(needed, each) for each in NOTES_WIDTHS), LABEL_SPACES))
-    if needed:  # more lines of text beat an invisible shaft
-        rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])
+    rooms.sort(key=lambda room: room[1] == LABEL_SPACES[-1])  # more lines of text beat an invisible shaft
     for name_width, (notes_width, space) in product(NAME_WIDTHS, rooms):
         labels = _labels(scene, name_width, ellipsis)
         columns = columns_of(scene.margin, [cell_len(label) for label in labels], spans, space)
@@ -151,43 +152,3 @@ def columns_of(margin: int, names: list[int], spans: list[tuple[int, int, int]],
         for index in range(max(missing, 0)):
             gaps[left + index % (right - left)] += 1
     return tuple(accumulate(gaps, initial=margin + names[0] // 2))
-
-
-# Texts
-
-
-def label_of(message: Message, ellipsis: str) -> str:
-    return cut(message.fact, FACT_MAX, ellipsis)
-
-
-def notes_of(message: Message, screen: Screen, has_lifelines: bool = True) -> list[Text]:
-    """Return the notes of a message; without lifelines, include those that the lifelines would show."""
-    publishes = screen.glyphs.source if has_lifelines else "publishes"
-    return [_text_of(note, publishes) for note in message.notes if note.tone is not Tone.SEEN or not has_lifelines]
-
-
-def _text_of(note: Note, publishes: str) -> Text:
-    if note.tone is Tone.PUBLISHED:
-        return Text(f"{publishes} {note.text}", STYLES.get(note.text, ""))
-    return Text(note.text, BAD if note.tone is Tone.BAD else "")
-
-
-def event_of(message: Message) -> Text:
-    """Return the event with its publisher, in the style of the message."""
-    return Text(message.text, style_of(message))
-
-
-def style_of(message: Message) -> str:
-    """Return the style of a message: by its event, or red where the delivery failed."""
-    return BAD if message.is_bad else STYLES.get(message.fact, "")
-
-
-def packed(parts: Iterable[Text], separator: str, screen: Screen, width: int) -> list[Text]:
-    """Pack as many parts into a line as fit; break a part only where it is longer than a line."""
-    lines: list[Text] = []
-    for part in parts:
-        if lines and lines[-1].cell_len + len(separator) + part.cell_len <= width:
-            lines[-1] = Text(separator).join([lines[-1], part])
-        else:
-            lines += filter(None, screen.wrapped(part, 0, width))
-    return lines

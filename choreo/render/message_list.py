@@ -10,7 +10,8 @@ from rich.text import Text
 
 from choreo.analysis.sequence import Arrival, Form, Message
 from choreo.render.abridged import abridged
-from choreo.render.layout import SEPARATOR, Scene, event_of, notes_of, packed
+from choreo.render.layout import Scene
+from choreo.render.message_text import SEPARATOR, event_of, notes_of, packed
 from choreo.render.names import cut_apart, padded
 from choreo.render.screen import FAINT, Screen
 

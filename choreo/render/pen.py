@@ -13,18 +13,8 @@ from choreo.analysis.sequence import Arrival, Form, Message, Standing
 from choreo.protocol.event import Fact
 from choreo.render.abridged import abridged
 from choreo.render.canvas import Line
-from choreo.render.layout import (
-    LABEL_SPACES,
-    SEPARATOR,
-    Layout,
-    Scene,
-    event_of,
-    label_of,
-    label_target,
-    notes_of,
-    packed,
-    style_of,
-)
+from choreo.render.layout import LABEL_SPACES, Layout, Scene, label_target
+from choreo.render.message_text import SEPARATOR, event_of, label_of, notes_of, packed, style_of
 from choreo.render.screen import BAD, FAINT, ROLE, STYLES, TITLE, Glyphs, Screen
 
 Arrow = tuple[int, int]

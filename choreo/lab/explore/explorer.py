@@ -6,24 +6,20 @@ interned (docs/decisions/012-states-are-three-numbers.md). A definition is calle
 explored.
 """
 
-import gc
-import resource
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
-from msgspec import Struct
-
 from choreo.invariants.catalogue import INVARIANTS
-from choreo.invariants.history import History
+from choreo.invariants.history import outcomes_of
 from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.invariants.violation import Violation
 from choreo.lab.explore.counterexample import Replay, first_records
 from choreo.lab.explore.interning import InternTable
+from choreo.lab.explore.limits import Limits, memory_mb, without_collecting
 from choreo.lab.explore.livelocks import traps
 from choreo.lab.explore.reactions import NO_EFFECT
 from choreo.lab.explore.transitions import TooMuchUnderWay, Transition, Transitions
@@ -34,9 +30,6 @@ from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.saga.definition import Definition, FaultKind
 from choreo.saga.service import ServiceOf
 
-STATES_MAX = 5_000_000
-MEMORY_MB_MAX = 4_000
-SECONDS_MAX = 600.0
 LOOK_EVERY = 128
 
 Progress = Callable[[int, int], None]
@@ -45,14 +38,6 @@ Progress = Callable[[int, int], None]
 PARTS_MAX = 0xFFFFFF - 1_000_000
 """A state has 24 bits for the number of its flight, and as many for its history; this leaves room between two
 checks."""
-
-
-class Limits(Struct, frozen=True):
-    """Limits of an exploration, beyond which it claims no proof: states, memory of the process, and time."""
-
-    states: int = STATES_MAX
-    memory_mb: int = MEMORY_MB_MAX
-    seconds: float = SECONDS_MAX
 
 
 class FoundViolation(Exception):
@@ -308,32 +293,3 @@ def _whatever_the_budget(state: int, budget: int) -> int:
 
 def _with_the_budget(state: int, budget: int) -> int:
     return state << 8 | budget
-
-
-@contextmanager
-def without_collecting() -> Iterator[None]:
-    """Switch the garbage collector off: retained values form no cycles, so collections are wasted time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def outcomes_of(history: History) -> Iterator[str]:
-    """Yield the outcome of each started run: `completed`, `compensated`, `stuck` or `none`."""
-    for _, facts in history.runs:
-        if facts.is_started:
-            yield "none" if facts.outcome is None else facts.outcome.removeprefix("saga.")
-
-
-def memory_mb() -> float:
-    """Return the resident memory of this process in MB, or its peak if the system reports only that."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            pages = int(file.read().split()[1])
-        return pages * resource.getpagesize() / 1024**2
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -16,11 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.invariants.catalogue import INVARIANTS
+from choreo.invariants.history import outcomes_of
 from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.invariants.violation import Violation
-from choreo.lab.explore.explorer import outcomes_of
 from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report

@@ -57,7 +57,7 @@ def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Expla
 def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
     """Print one run: its outcome, and the reason of each compensation, as a sentence and as the chain of causes."""
     outcome = explanation.outcome
-    ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
+    ended = "no outcome in this trace" if outcome is None else fact_of(outcome.event)
     screen.one_line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
     for sentence in _without_compensation(screen, explanation):
         screen.sentence(f"  {sentence}", indent=2)
@@ -72,7 +72,7 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     outcome = explanation.outcome
     return {
         "run": explanation.run,
-        "outcome": None if outcome is None else outcome.event.removeprefix("saga."),
+        "outcome": None if outcome is None else fact_of(outcome.event),
         "explained": explanation.is_explained,
         "failures": [_event(record) for record in explanation.failures],
         "compensations": [_chain(chain) for chain in explanation.compensations],
