@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from benchmarks.measure import Failed, Figure, Target, Tell
 from benchmarks.memory import megabytes
 from benchmarks.processes import ask, started
-from choreo.lab.explore.explorer import Explorer, Limits
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.explore.limits import Limits
 from choreo.saga.definition import FaultKind, Faults, Saga, Step
 from choreo.saga.guarantees import Guarantees
 from services import catalogue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from choreo.compile.linting import Finding
+    from choreo.compile.finding import Finding
     from choreo.lab.report import Report
     from choreo.saga.definition import FaultKind, Saga
     from choreo.saga.service import ServiceOf

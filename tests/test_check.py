@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from choreo.api import open_services
 from choreo.compile import STYLES
 from choreo.conformance import CheckReport, Form, NotOfThisSaga, check, read_mapping, read_trace
+from choreo.conformance.foreign_words import Meaning, event_of_type
 from choreo.conformance.mapping import WrongMapping, at
-from choreo.conformance.vocabulary import Meaning, event_of_type
 from choreo.lab.model.world import World
 from choreo.lab.simulate.campaign import Lab
 from choreo.lab.simulate.simulator import Simulation
@@ -72,7 +72,7 @@ def judged(told: Lines, **more: Any) -> CheckReport:
 
 
 def codes(verdict: CheckReport) -> list[str]:
-    return list(dict.fromkeys(deviation.code for deviation in verdict.deviations))
+    return list(dict.fromkeys(violation.code for violation in verdict.violations))
 
 
 # --- the node ---------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_a_thousand_sagas_of_the_node_break_nothing_within_seconds(level: str) -
     began = perf_counter()
     verdict = judged(told)
 
-    assert verdict.deviations == ()
+    assert verdict.violations == ()
     assert verdict.runs == 1_200
     assert set(verdict.outcomes) == {"completed", "compensated", "stuck"}
     assert perf_counter() - began < 10
@@ -121,7 +121,7 @@ def test_a_very_long_run_is_checked_within_seconds() -> None:
 
     verdict = judged(node([{"saga_id": "long", "steps": names, "fail_step": names[-1]}], "--trace-level", "debug"))
 
-    assert verdict.deviations == ()
+    assert verdict.violations == ()
 
 
 def test_a_trace_that_two_processes_wrote_one_after_the_other_has_two_runs_of_one_name() -> None:
@@ -130,7 +130,7 @@ def test_a_trace_that_two_processes_wrote_one_after_the_other_has_two_runs_of_on
 
     verdict = judged(told + told)
 
-    assert verdict.deviations == ()
+    assert verdict.violations == ()
     assert verdict.runs == 4
 
 
@@ -147,8 +147,8 @@ def test_the_lab_breaks_nothing_with_its_definition_and_without(style: str) -> N
     """Resources, a pivot and a retriable step among them."""
     told = simulated(sagas.order, style)
 
-    assert judged(told, definition=sagas.order).deviations == ()
-    assert judged(told).deviations == ()
+    assert judged(told, definition=sagas.order).violations == ()
+    assert judged(told).violations == ()
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -162,7 +162,7 @@ def test_a_trace_with_faults_is_judged_as_in_the_lab(style: str) -> None:
             for seed in range(4):
                 history = lab.play(seed)
                 told = [json.loads(encode_record(record)) for record in history.records]
-                expected = history.broken[0].code if history.broken else None
+                expected = history.violations[0].code if history.violations else None
                 found += expected is not None
                 verdict = judged(told, definition=definition)
                 assert (expected in codes(verdict)) if expected else verdict.holds
@@ -179,7 +179,7 @@ def test_a_definition_brings_the_minimum() -> None:
             record |= {"value": record["value"] - 1000}
 
     assert "S10" in codes(judged(told, definition=definition))
-    assert "below its minimum" not in str(judged(told).deviations)
+    assert "below its minimum" not in str(judged(told).violations)
 
 
 def test_a_definition_brings_the_pivot() -> None:
@@ -224,7 +224,7 @@ def test_nothing_can_be_dropped_doubled_or_swapped_unnoticed(traced: Lines) -> N
                 continue  # there is nothing behind the last line to swap it with
             told = read_trace(text_of(what).encode().splitlines(), "t")
             verdict = check(told)
-            assert verdict.deviations or told.missing or told.disorder, (index, line)
+            assert verdict.violations or told.missing or told.disorder, (index, line)
 
 
 CHAIN: Lines = [{"saga_id": "s", "steps": ["a", "b", "c"], "fail_step": "c"}]
@@ -356,7 +356,7 @@ def test_a_lock_that_is_never_released_is_due() -> None:
 
 
 def test_what_people_read(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The output has the first deviation, all deviations run by run, their number, and the basis of the verdict."""
+    """The output has the first violation, all violations run by run, their number, and the basis of the verdict."""
     told = [
         record
         for record in node(MIXED[:1] + CHAIN)
@@ -371,7 +371,7 @@ def test_what_people_read(write: Callable[..., str], monkeypatch: pytest.MonkeyP
     assert done.stdout.splitlines() == lines("""
     trace.jsonl: a choreo trace, 12 lines, 2 runs: 1 completed and 1 compensated
 
-    first deviation: line 10, saga s, run-2, step a, step.compensated
+    first violation: line 10, saga s, run-2, step a, step.compensated
       S9 nothing from nowhere: run-2/step/a/compensated names the cause run-2/step/b/compensated,
          which nobody had published
 
@@ -382,7 +382,7 @@ def test_what_people_read(write: Callable[..., str], monkeypatch: pytest.MonkeyP
        S8 line 11: compensated was said, and b is in force
        L2 at the end: s turned back, and b was never undone
 
-    4 deviations in 1 of 2 runs: S9, S1, S8, L2
+    4 violations in 1 of 2 runs: S9, S1, S8, L2
       1 record is missing: the numbers leave gaps
       the trace has no effects, so a step's word is taken for what its service did
       without --definition the steps are those that are told of, and none of them is a pivot
@@ -390,7 +390,7 @@ def test_what_people_read(write: Callable[..., str], monkeypatch: pytest.MonkeyP
 
 
 def test_the_json_has_everything(write: Callable[..., str]) -> None:
-    """One object; a deviation at rest has no line."""
+    """One object; a violation at rest has no line."""
     done = choreo("check", write(node(CHAIN)[:3]), "--json")
 
     told = json.loads(done.stdout)
@@ -428,7 +428,7 @@ def test_names_from_outside_move_no_cursor(write: Callable[..., str]) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_of_very_many_deviations_the_first_are_shown(write: Callable[..., str]) -> None:
+def test_of_very_many_violations_the_first_are_shown(write: Callable[..., str]) -> None:
     """The rest is counted."""
     told = [record for record in node(CHAIN * 30) if record["event"] != "saga.compensated"]
 
@@ -476,7 +476,7 @@ def test_a_cloud_event_that_is_sent_again_counts_once() -> None:
 
     read = read_trace(text_of(again).encode().splitlines(), "t")
 
-    assert (read.resent, check(read).deviations) == (1, ())
+    assert (read.resent, check(read).violations) == (1, ())
     assert "S2" in codes(judged(twice))
 
 
@@ -489,7 +489,7 @@ def test_the_step_may_stand_in_the_data_and_others_may_be_causes_too() -> None:
 
     read = read_trace(text_of(told).encode().splitlines(), "t")
 
-    assert check(read).deviations == ()
+    assert check(read).violations == ()
     assert read.ignored == {"com.example.http.called": 1}
 
 
@@ -600,7 +600,7 @@ def test_of_what_a_log_never_tells_nothing_is_expected() -> None:
     told = [{key: line[key] for key in ("msg", "service")} | {"ctx": {"order": {"id": 1}}} for line in REFUNDED[:-1]]
     mapping = "\n".join(line for line in MAPPING.splitlines() if not line.startswith(("id", "cause", "source")))
 
-    assert mapped(told, mapping).deviations == ()
+    assert mapped(told, mapping).violations == ()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from choreo.compile import STYLES
 from choreo.conformance import CheckReport
 from choreo.conformance import journal as checking_journal
-from choreo.conformance.journal import judge_journal
-from choreo.conformance.journal_records import replayer_of, tell
+from choreo.conformance.journal import check_runs
+from choreo.conformance.journal_records import replayer_of, run_history
 from choreo.conformance.journal_rows import TITLES
 from choreo.saga.keys import read_key
 from choreo.saga.plan import Itinerary
@@ -58,13 +58,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def judged(path: str, **options: Any) -> CheckReport:
     journal = Journal.open_to_read(path)
     try:
-        return judge_journal(journal, **options)
+        return check_runs(journal, **options)
     finally:
         journal.close()
 
 
 def codes(verdict: CheckReport) -> list[str]:
-    return list(dict.fromkeys(deviation.code for deviation in verdict.deviations))
+    return list(dict.fromkeys(violation.code for violation in verdict.violations))
 
 
 def records_in(path: str) -> dict[str, list[Record]]:
@@ -73,7 +73,7 @@ def records_in(path: str) -> dict[str, list[Record]]:
     told = {}
     for row in journal.runs():
         replayer = replayer_of(row.request.style, row.request.steps)
-        told[f"run-{row.number}"] = tell(row, journal.deliveries(row.number), replayer).records
+        told[f"run-{row.number}"] = run_history(row, journal.deliveries(row.number), replayer).records
     journal.close()
     return told
 
@@ -132,8 +132,8 @@ def test_whatever_a_runner_writes_holds(saga: tuple[Itinerary, Mishap], style: s
             resume_if_stuck(path, "s")
         after = judged(path, is_at_rest=True)
 
-    assert (before.deviations, before.due) == ((), ())
-    assert (after.deviations, after.due) == ((), ())
+    assert (before.violations, before.due) == ((), ())
+    assert (after.violations, after.due) == ((), ())
     assert set(after.outcomes) <= {"completed", "compensated"}
 
 
@@ -161,7 +161,7 @@ def resume_if_stuck(path: str, saga_id: str) -> None:
 
 
 @both_styles
-def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(path: str, style: str) -> None:
+def test_a_run_that_is_under_way_is_no_violation_until_it_is_said_to_be_at_rest(path: str, style: str) -> None:
     """Cut off at any point: no event is missing; at rest the outcome is missing, and pending events are listed."""
     for commits in range(1, 6):
         file = f"{path}{commits}"
@@ -169,7 +169,7 @@ def test_a_run_that_is_under_way_is_no_deviation_until_it_is_said_to_be_at_rest(
 
         merely, at_rest = judged(file), judged(file, is_at_rest=True)
 
-        assert (merely.deviations, merely.due, merely.outcomes) == ((), (), {"none": 1})
+        assert (merely.violations, merely.due, merely.outcomes) == ((), (), {"none": 1})
         assert set(codes(at_rest)) <= {"S1", "L1", "L2"}
         assert "L1" in codes(at_rest)
         assert at_rest.due[0].expected[-2:] == ("its outcome", "the reply to its client")
@@ -196,7 +196,7 @@ def test_a_stuck_run_that_was_resumed_twice_has_three_outcomes_and_breaks_nothin
         *("saga.started", "saga.stuck", "saga.stuck", "saga.resumed"),
         *("saga.stuck", "saga.resumed", "saga.compensated"),
     ]
-    assert (verdict.deviations, verdict.outcomes) == ((), {"compensated": 1})
+    assert (verdict.violations, verdict.outcomes) == ((), {"compensated": 1})
 
 
 # --- whatever else stands there is found ------------------------------------------------------------------------------
@@ -285,14 +285,14 @@ def many(path: str, count: int) -> str:
     return write(path, *(replace(kinds[number % len(kinds)], saga_id=number) for number in range(count)))
 
 
-def test_the_one_run_that_deviates_is_found_among_many_that_are_alike(path: str) -> None:
-    """Equal runs are checked once, and the run that deviates does not count as equal to them."""
+def test_the_one_run_that_violates_one_is_found_among_many_that_are_alike(path: str) -> None:
+    """Equal runs are checked once, and the run that violates one does not count as equal to them."""
     change(many(path, 200), "UPDATE deliveries SET published = 'compensated:0' WHERE run = 126 AND number = 1")
 
     verdict = judged(path)
 
-    assert {deviation.run for deviation in verdict.deviations} == {"run-126"}
-    assert (verdict.runs, verdict.deviating) == (200, 1)
+    assert {violation.run for violation in verdict.violations} == {"run-126"}
+    assert (verdict.runs, verdict.violated_runs) == (200, 1)
     assert sum(verdict.outcomes.values()) == 200
 
 
@@ -307,7 +307,7 @@ def test_that_runs_are_alike_changes_no_verdict(path: str, monkeypatch: pytest.M
     assert not at_once.holds
 
 
-def test_of_very_many_deviations_so_many_are_listed_and_the_rest_counted(
+def test_of_very_many_violations_so_many_are_listed_and_the_rest_counted(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory does not grow with the number of violations."""
@@ -316,7 +316,7 @@ def test_of_very_many_deviations_so_many_are_listed_and_the_rest_counted(
 
     verdict = judged(path)
 
-    assert (len(verdict.deviations), verdict.unlisted, verdict.deviating) == (25, 35, 60)
+    assert (len(verdict.violations), verdict.unlisted, verdict.violated_runs) == (25, 35, 60)
     assert not verdict.holds
 
 
@@ -348,10 +348,10 @@ def test_a_run_and_its_deliveries_are_read_as_of_one_moment(path: str) -> None:
 
         journal.deliveries = deliveries_while_the_node_goes_on  # type: ignore[method-assign]  # it is planted
 
-        verdict = judge_journal(journal)
+        verdict = check_runs(journal)
 
     journal.close()
-    assert (verdict.runs, verdict.deviations) == (16, ())
+    assert (verdict.runs, verdict.violations) == (16, ())
 
 
 def test_nothing_is_imported_that_a_cell_names(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +384,7 @@ def test_what_holds_is_said_in_three_lines(path: str) -> None:
     )
 
 
-def test_what_deviates_is_told_run_by_run_with_its_delivery(path: str) -> None:
+def test_what_violates_one_is_told_run_by_run_with_its_delivery(path: str) -> None:
     """The first of them, then each run, and how many there are; the exit status is 1."""
     write(path, COMPLETED, COMPENSATED)
     change(path, "UPDATE deliveries SET published = 'failed:2' WHERE run = 1 AND published = 'succeeded:2'")
@@ -392,9 +392,9 @@ def test_what_deviates_is_told_run_by_run_with_its_delivery(path: str) -> None:
     done = choreo("check", "--journal", path, width=100)
 
     assert done.exit_code == 1
-    assert "first deviation: delivery 4, saga done, run-1" in done.stdout
+    assert "first violation: delivery 4, saga done, run-1" in done.stdout
     assert "J3 one follows from another" in done.stdout
-    assert "4 deviations in 1 of 2 runs: J3, S9, S1, S8" in done.stdout
+    assert "4 violations in 1 of 2 runs: J3, S9, S1, S8" in done.stdout
 
 
 def test_a_run_that_is_under_way_is_mentioned(path: str) -> None:
@@ -428,7 +428,7 @@ def test_a_damaged_index_is_a_finding(path: str) -> None:
 
 
 def test_programs_get_the_same_as_json(path: str) -> None:
-    """One object: the counts, the deviations, the pending events, and the damage."""
+    """One object: the counts, the violations, the pending events, and the damage."""
     write(path, COMPLETED, COMPENSATED)
     change(path, "UPDATE runs SET state = 'stuck' WHERE run = 2")
 

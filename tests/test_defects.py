@@ -97,7 +97,7 @@ def test_whatever_a_service_raises_is_found(
     report = look(Till(error, at=call), definition_of(then=then), style)
 
     assert report.verdict is Conclusion.VIOLATED
-    (found,) = [broken for broken in report.broken if broken.code == "D1"]
+    (found,) = [violation for violation in report.violations if violation.code == "D1"]
     assert (found.title, found.sentence) == ("a service raised an exception", f"{call} of pay raised {summary}")
     assert report.counterexample is not None
     (record, *_) = [record for record in report.counterexample.records if record.traceback is not None]
@@ -113,7 +113,7 @@ def test_a_wrong_signature_is_found(look: Any, style: str) -> None:
     report = look(WrongSignature(), definition_of(), style)
 
     assert report.verdict is Conclusion.VIOLATED
-    assert "missing 1 required positional argument: 'amount'" in report.broken[0].sentence
+    assert "missing 1 required positional argument: 'amount'" in report.violations[0].sentence
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -12,7 +12,8 @@ from choreo.compile import STYLES
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.explore import explorer as module
-from choreo.lab.explore.explorer import Explorer, Limits
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.explore.limits import Limits
 from choreo.lab.explore.livelocks import components, traps
 from choreo.lab.explore.partial_order_reduction import later_phases, next_phases
 from choreo.lab.report import Conclusion, Report
@@ -83,7 +84,7 @@ def test_a_counterexample_has_the_fewest_transitions() -> None:
 
     report = explore(broken)
 
-    assert [broken.code for broken in report.broken] == ["S2"]
+    assert [violation.code for violation in report.violations] == ["S2"]
     assert report.counterexample is not None
     assert report.counterexample.faults == ("duplicate run-1/saga/started on its way to a",)
     assert [record.action for record in report.counterexample.records] == [
@@ -103,7 +104,7 @@ def test_a_counterexample_breaks_the_same_when_its_trace_is_checked(name: str) -
     assert report.counterexample is not None
     monitor = Monitor(known_of(definition))
     history, broken = monitor.observe_all(monitor.begin(), report.counterexample.records)
-    assert {b.code for b in broken or monitor.at_rest(history)} == {b.code for b in report.broken}
+    assert {b.code for b in broken or monitor.at_rest(history)} == {b.code for b in report.violations}
 
 
 @pytest.mark.parametrize("point", CrashPoint)
@@ -125,7 +126,7 @@ def test_endless_redelivery_is_found_as_a_run_that_never_ends() -> None:
     report = explore(replace(POISONED, guarantees=Guarantees(dead_letter=False)))
 
     assert report.verdict is Conclusion.VIOLATED
-    assert "L1" in {broken.code for broken in report.broken}
+    assert "L1" in {violation.code for violation in report.violations}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_without_it_the_bug_is_found_wherever_it_can_be(guarantee: str, phase: s
     report = explored(definition, style).explore()
 
     assert report.verdict is Conclusion.VIOLATED
-    assert code in [broken.code for broken in report.broken]
+    assert code in [violation.code for violation in report.violations]
     if guarantee != "point_of_no_return":  # with it, what follows the pivot may not be refused
         mended = saga(*definition.steps, kinds=definition.faults.kinds)
         assert explored(mended, style).explore().verdict is Conclusion.SAFE
@@ -114,7 +114,9 @@ def test_what_runs_when_the_saga_turns_back_is_left_in_force() -> None:
     """Choreography leaves it standing, and an orchestrator that does not wait says that it was compensated."""
     definition = of("undo_running", *beside_a_failure(Step("a", latency_ms=5)))
 
-    codes = {style: [broken.code for broken in explored(definition, style).explore().broken] for style in STYLES}
+    codes = {
+        style: [violation.code for violation in explored(definition, style).explore().violations] for style in STYLES
+    }
 
     assert codes == {"choreography": ["L2", "L1"], "orchestration": ["S1", "S8"]}
 
@@ -123,7 +125,9 @@ def test_an_undo_that_came_first_is_forgotten() -> None:
     """In choreography; the orchestrator sends no compensation before it has received the answer."""
     definition = of("tombstone", *beside_a_failure(A))
 
-    codes = {style: [broken.code for broken in explored(definition, style).explore().broken] for style in STYLES}
+    codes = {
+        style: [violation.code for violation in explored(definition, style).explore().violations] for style in STYLES
+    }
 
     assert codes == {"choreography": ["S4"], "orchestration": []}
 

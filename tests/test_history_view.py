@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from choreo.analysis.sequence import happenings, in_order
+from choreo.analysis.record_sequence import record_sequence
 from choreo.lab.explore.explorer import Explorer
 from choreo.lab.simulate.campaign import Lab
-from choreo.render.history_mermaid import history_mermaid
-from choreo.render.history_view import history_diagram
+from choreo.render.diagram import history_diagram
+from choreo.render.mermaid import history_mermaid
 from choreo.render.names import shown
 from choreo.render.screen import ASCII, Screen
 from choreo.saga.definition import CrashPoint, FaultKind, Faults, Resource, RunOf, Saga, Step
@@ -311,7 +311,7 @@ def test_where_there_is_little_room_names_are_stairs() -> None:
     """)
 
 
-def test_where_there_is_no_room_each_happening_is_a_line() -> None:
+def test_where_there_is_no_room_each_message_is_a_line() -> None:
     """A line has the participant, the text, and the cause."""
     assert drawn(read_dirty(), 40) == lines("""
       3  one  free    executed, credit 100
@@ -387,8 +387,8 @@ def test_every_line_fits_the_width(records: tuple[Record, ...], width: int, show
 @settings(deadline=None, max_examples=60)
 @given(histories())
 def test_no_fault_is_left_out(records: tuple[Record, ...]) -> None:
-    """Each happening has its words, and those that stand for several records are counted."""
-    told = list(chain.from_iterable(happening.words for happening in happenings(records, shown)))
+    """Each message has its notes, and those that stand for several records are counted."""
+    told = list(chain.from_iterable(message.notes for message in record_sequence(records, shown).messages))
     texts = [word.text for word in told]
 
     lost = [record for record in records if record.action in ("drop", "partition")]
@@ -406,6 +406,7 @@ STATEMENTS = (
     re.compile(rf"p\d+(?P<kind>-\)|--\)|--x)p\d+: {TEXT}"),
     re.compile(rf"(?P<kind>Note) over p\d+: {TEXT}"),
 )
+BLOCK = ["    rect rgb(255,235,235)", "    end"]
 
 
 def parse(diagram: str) -> list[tuple[str, str]]:
@@ -413,7 +414,9 @@ def parse(diagram: str) -> list[tuple[str, str]]:
     first, *rest = diagram.split("\n")
     assert first == "sequenceDiagram"
     statements = []
-    for line in rest:
+    blocks = [line for line in rest if line in BLOCK]
+    assert blocks in ([], BLOCK)
+    for line in filter(lambda line: line not in BLOCK, rest):
         match = next(filter(None, (each.fullmatch(line.removeprefix("    ")) for each in STATEMENTS)), None)
         assert match is not None, f"no statement of a sequence diagram: {line!r}"
         text = match["text"]
@@ -449,12 +452,24 @@ def test_in_mermaid_what_is_lost_has_a_crossed_arrow_and_runs_have_their_names()
     assert "p0-)p2: two 10 started" in history_mermaid(read_dirty())
 
 
+def test_in_mermaid_backward_recovery_of_one_run_is_on_red() -> None:
+    """From the first step that failed to the end, as for a run; several runs go their ways at the same time."""
+    one = history_mermaid(simulated(saga(PLACE, Step("ship", fails="always")), 1)).splitlines()
+    two = history_mermaid(read_dirty()).splitlines()
+
+    begin = one.index(BLOCK[0])
+    assert one[begin + 1].endswith("failed")
+    assert not any("failed" in line for line in one[:begin])
+    assert one[-1] == BLOCK[1]
+    assert any(line.endswith("failed") for line in two)
+    assert not set(BLOCK) & set(two)
+
+
 @settings(deadline=None, max_examples=100)
 @given(histories(), st.booleans())
 def test_every_mermaid_diagram_is_valid(records: tuple[Record, ...], show_all: bool) -> None:
     """Every name gives a valid diagram, and every participant is named in it."""
     statements = parse(history_mermaid(records, show_all))
 
-    told = happenings(records, shown, show_all)
-    names = in_order((each for happening in told for each in happening.participants), records)
-    assert [text for kind, text in statements if kind in ("actor", "participant")] == [shown(name) for name in names]
+    names = [shown(each.name) for each in record_sequence(records, shown, show_all).participants]
+    assert [text for kind, text in statements if kind in ("actor", "participant")] == names

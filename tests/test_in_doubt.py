@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.saga.outcome import State
 from choreo.saga.request import Request
 from choreo.storage.sqlite.journal import Journal
@@ -58,7 +58,7 @@ def test_what_was_charged_without_an_answer_is_refunded(path: str, request_: Req
 
     assert state_of(path, "order") == State.COMPENSATED
     assert bank.charged == 0
-    assert _deviations(path) == []
+    assert _violations(path) == []
 
 
 @pytest.mark.parametrize("request_", ORDERS, ids=["chain", "orchestration", "group"])
@@ -71,7 +71,7 @@ def test_what_cannot_be_refunded_is_stuck_and_can_be_resumed(path: str, request_
     resume(path, "order", bank)
 
     assert (stuck["state"], stuck["in_doubt"]) == ("stuck", ["charge"])
-    assert _deviations(path) == []
+    assert _violations(path) == []
     assert state_of(path, "order") == State.COMPENSATED
     assert (bank.charged, bank.calls) == (0, 2)
     resolved = json.loads(choreo("show", "order", "--journal", path, "--json").stdout)
@@ -85,7 +85,7 @@ def test_what_is_resumed_in_vain_is_stuck_again(path: str) -> None:
     resume(path, "order", Bank(is_reachable=False))
 
     assert state_of(path, "order") == State.STUCK
-    assert _deviations(path) == []
+    assert _violations(path) == []
     resume(path, "order", Bank())
     assert state_of(path, "order") == State.COMPENSATED
 
@@ -103,13 +103,13 @@ def test_a_run_that_an_older_choreo_did_not_undo_is_found(path: str) -> None:
         f"UPDATE runs SET outcome = '{json.dumps(older)}'",
     )
 
-    assert _deviations(path) == ["S1", "S8", "L2"]
+    assert _violations(path) == ["S1", "S8", "L2"]
 
 
-def _deviations(path: str) -> list[str]:
+def _violations(path: str) -> list[str]:
     journal = Journal.open_to_read(path)
     try:
-        return [deviation.code for deviation in judge_journal(journal).deviations]
+        return [violation.code for violation in check_runs(journal).violations]
     finally:
         journal.close()
 

@@ -11,7 +11,7 @@ import pytest
 from choreo.api import open_services
 from choreo.compile import STYLES
 from choreo.conformance import check, read_trace
-from choreo.invariants.checkers import INVARIANTS
+from choreo.invariants.catalogue import INVARIANTS
 from choreo.invariants.known import Known, events_max_of, known_of
 from choreo.invariants.monitor import Monitor
 from choreo.lab.model.world import World
@@ -493,5 +493,5 @@ def test_the_node_breaks_nothing(style: str, level: str, tmp_path: Path) -> None
     with file.open("rb") as lines:
         verdict = check(read_trace(lines, "trace.jsonl"))
 
-    assert verdict.deviations == ()
+    assert verdict.violations == ()
     assert verdict.outcomes == {"completed": 2, "compensated": 3, "stuck": 1}

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from choreo.analysis.expecting import expected
 from choreo.compile import STYLES
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.conformance.journal_records import replayer_of
 from choreo.saga.plan import Itinerary
 from choreo.saga.request import Request
@@ -78,7 +78,7 @@ def ask(saga_id: str, *steps: object, **fields: object) -> dict[str, Any]:
 def holds(path: str) -> bool:
     journal = Journal.open_to_read(path)
     try:
-        return judge_journal(journal).holds and not journal.damage()
+        return check_runs(journal).holds and not journal.damage()
     finally:
         journal.close()
 

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.node.session import Session
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.storage.errors import JournalError
@@ -439,7 +439,7 @@ def test_a_clock_that_is_set_back_changes_nothing(path: Path) -> None:
         later = a_session(journal, count(3_600_000, -1).__next__)
         again = b"".join(map(later.feed, lines))
         one_more = later.feed(Saga("one more", ("ledger_a",), "choreography").line(99))
-        assert judge_journal(journal, is_at_rest=True).holds
+        assert check_runs(journal, is_at_rest=True).holds
 
     assert first.decode().splitlines() == again.decode().splitlines() == expected
     assert b"saga_completed" in one_more

@@ -42,7 +42,7 @@ def explore(found: Lesson, style: str, mended: bool = False, is_reduced: bool = 
 
 
 def codes(report: Report) -> set[str]:
-    return {broken.code for broken in report.broken}
+    return {violation.code for violation in report.violations}
 
 
 def test_there_are_sixteen() -> None:
@@ -100,8 +100,8 @@ def test_what_mends_it_is_proven(found: Lesson, style: str) -> None:
     report = explore(found, style, mended=True)
     histories = simulate(found.mended, style, opened, range(1, 101), processes=1)
 
-    assert report.verdict is Conclusion.SAFE, report.broken
-    assert histories.verdict is Conclusion.SAFE, histories.broken
+    assert report.verdict is Conclusion.SAFE, report.violations
+    assert histories.verdict is Conclusion.SAFE, histories.violations
 
 
 @pytest.mark.parametrize("found", ALL, ids=lambda found: found.words.title)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from choreo.compile import STYLES
-from choreo.compile.linting import NO_SERVICE, Finding, Rule, lint, unmet
+from choreo.compile.finding import Finding, Rule
+from choreo.compile.linting import NO_SERVICE, lint
 from choreo.compile.needs import Need, needs_of
 from choreo.compile.table import Table
+from choreo.compile.unmet import unmet
 from choreo.compile.wiring import COMPILERS, wired
 from choreo.protocol.event import Fact
 from choreo.saga.definition import Saga

@@ -28,7 +28,7 @@ def test_without_a_bug_nothing_is_found(name: str, style: str) -> None:
     """Every state of every saga of the suite is safe, and every kind of fault has fired."""
     report = Explorer(SUITE[name], style, catalogue()).explore()
 
-    assert report.verdict is Conclusion.SAFE, report.broken
+    assert report.verdict is Conclusion.SAFE, report.violations
     assert report.never_fired == ()
 
 
@@ -41,7 +41,7 @@ def test_a_planted_bug_is_found(name: str, plant: Mutant, monkeypatch: pytest.Mo
     found = first_violation(SUITE)
 
     assert found is not None, f"survived: {name}"
-    assert found[1].broken
+    assert found[1].violations
     assert found[1].counterexample is not None
 
 

@@ -71,7 +71,7 @@ def test_the_protocol_is_safe_in_every_shape(part: int) -> None:
     """No state of any of them breaks an invariant, every run ends, and every kind of fault has fired."""
     reports = {case: explore(case) for case in CASES[part::PARTS]}
 
-    assert {case: report.broken for case, report in reports.items() if report.verdict is not Conclusion.SAFE} == {}
+    assert {case: report.violations for case, report in reports.items() if report.verdict is not Conclusion.SAFE} == {}
     assert [case for case, report in reports.items() if report.never_fired] == []
     for (_, failing, _), report in reports.items():
         assert report.outcomes.keys() - {"stuck"} == {"completed" if failing is None else "compensated"}
@@ -123,7 +123,7 @@ def test_what_is_in_doubt_is_undone_or_stuck_in_every_graph() -> None:
     for definition, style in cases:
         service = Unanswering()
         report = Explorer(definition, style, {"unanswering": service}.__getitem__).explore()
-        assert report.verdict is Conclusion.SAFE, report.broken
+        assert report.verdict is Conclusion.SAFE, report.violations
         undo = next(step.compensation_fails for step in definition.steps if step.service is not None)
         assert ("compensated" in report.outcomes) == (undo != "always")
         for outcome in report.outcomes:

@@ -54,7 +54,7 @@ def test_nothing_is_found_where_nothing_is_broken(name: str, style: str) -> None
     """Two hundred histories of every saga of the suite, with every kind of fault: safe, and all faults have fired."""
     report = campaign_of(replace(SUITE[name], faults=Faults(EVERY_KIND)), 200, style)
 
-    assert report.verdict is Conclusion.SAFE, (report.broken, report.counterexample)
+    assert report.verdict is Conclusion.SAFE, (report.violations, report.counterexample)
     assert report.never_fired == ()
     assert report.histories == 200
 
@@ -88,15 +88,15 @@ def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
     """One of many faults is left: no violation occurs without it, and a replay confirms it."""
     broken = replace(CHAIN, guarantees=Guarantees(inbox=False), faults=Faults(EVERY_KIND))
     mine = lab(broken)
-    seed = next(seed for seed in range(1, 500) if (h := mine.play(seed)).broken and len(h.fired) > 2)
+    seed = next(seed for seed in range(1, 500) if (h := mine.play(seed)).violations and len(h.fired) > 2)
 
     shrunk = mine.shrink(mine.play(seed))
 
-    assert {b.code for b in shrunk.broken} & {b.code for b in mine.play(seed).broken}
+    assert {b.code for b in shrunk.violations} & {b.code for b in mine.play(seed).violations}
     assert len(shrunk.fired) < len(mine.play(seed).fired)
     for left_out in shrunk.fired:
         script = [fired.verdict for fired in shrunk.fired if fired is not left_out]
-        assert not {b.code for b in mine.play(seed, script).broken} & {b.code for b in shrunk.broken}
+        assert not {b.code for b in mine.play(seed, script).violations} & {b.code for b in shrunk.violations}
 
 
 @given(st.integers(1, 40), st.data())
@@ -153,7 +153,7 @@ def test_a_storm_is_stopped() -> None:
     """Events without end: the history is cut off, and reported."""
     report = campaign_of(definition_of(13, is_mended=False), 1)
 
-    assert {broken.code for broken in report.broken} & {"S12", "L1"}
+    assert {violation.code for violation in report.violations} & {"S12", "L1"}
 
 
 def test_healthy_sagas_wait_behind_what_cannot_be_read() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from choreo.analysis.naming import numbered
 from choreo.analysis.recording import Recording
+from choreo.analysis.run_sequence import seats_in_order
 from choreo.compile import STYLES
-from choreo.render.lanes import seats_in_order
 from choreo.render.mermaid import escaped, mermaid
 from choreo.render.names import shown
 from choreo.saga.plan import Itinerary

@@ -11,13 +11,18 @@ from itertools import islice
 from msgspec import Struct
 
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    OUTCOMES,
+    SAGA_COMPLETED,
+    STEP_COMPENSATED,
+    STEP_COMPENSATION_FAILED,
+    STEP_FAILED,
+    STEP_SUCCEEDED,
+)
 
-FAILURE, SUCCESS, COMPENSATION_FAILED = "step.failed", "step.succeeded", "step.compensation_failed"
-COMPENSATIONS = ("step.compensated", COMPENSATION_FAILED)
+COMPENSATIONS = (STEP_COMPENSATED, STEP_COMPENSATION_FAILED)
 CAUSES_IN_JSON = 20
 """Number of nearest causes of an event in JSON output."""
-
-OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")
 
 
 class Origin(StrEnum):
@@ -49,7 +54,7 @@ class Chain(Struct, frozen=True):
     @property
     def is_stuck(self) -> bool:
         """Return whether the chain leads to a failed compensation."""
-        return self.nearest[0].event == COMPENSATION_FAILED
+        return self.nearest[0].event == STEP_COMPENSATION_FAILED
 
     @property
     def is_in_doubt(self) -> bool:
@@ -90,11 +95,11 @@ def explain(events: Iterable[Record], nearest: int) -> list[Explanation]:
 def _explain_run(run: str | None, events: dict[str, Record], nearest: int) -> Explanation:
     trail = Trail(events)
     outcome = next((record for record in events.values() if record.event in OUTCOMES), None)
-    went_backward = outcome is not None and outcome.event != OUTCOMES[0]
+    went_backward = outcome is not None and outcome.event != SAGA_COMPLETED
     return Explanation(
         run,
         outcome,
-        tuple(record for record in events.values() if record.event == FAILURE),
+        tuple(record for record in events.values() if record.event == STEP_FAILED),
         tuple(trail.chain(record, nearest) for record in events.values() if record.event in COMPENSATIONS),
         trail.chain(outcome, nearest) if outcome is not None and went_backward else None,
     )
@@ -105,7 +110,7 @@ class Trail:
 
     def __init__(self, events: dict[str, Record]) -> None:
         self._events = events
-        self._succeeded = {(each.step, each.position) for each in events.values() if each.event == SUCCESS}
+        self._succeeded = {(each.step, each.position) for each in events.values() if each.event == STEP_SUCCEEDED}
         self._ends: dict[str | None, End] = {}
 
     def chain(self, record: Record, nearest: int) -> Chain:
@@ -131,7 +136,7 @@ class Trail:
             return self._ends[record.id]
         if record.id in path:
             return End(Origin.CIRCLE, record, 0)
-        if record.event == FAILURE or self._is_in_doubt(record):
+        if record.event == STEP_FAILED or self._is_in_doubt(record):
             return End(Origin.FAILURE, record, 0)
         if record.causation_id is None:
             return End(Origin.NO_FAILURE, record, 0)
@@ -141,7 +146,7 @@ class Trail:
         """Return whether a compensation failed of a step that never succeeded: its answer was unknown, or came too
         late.
         """
-        return record.event == COMPENSATION_FAILED and (record.step, record.position) not in self._succeeded
+        return record.event == STEP_COMPENSATION_FAILED and (record.step, record.position) not in self._succeeded
 
     def _back(self, record: Record) -> Iterator[Record]:
         """Yield the event, its cause, the cause of that, and so on. Endless where the causes form a circle."""

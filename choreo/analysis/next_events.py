@@ -17,39 +17,40 @@ from choreo.saga.raised import in_a_line
 from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, RunRow
 from choreo.storage.sqlite.journal import Journal
+from choreo.trace.vocabulary import fact_text
 
 Show = Callable[[str], str]
 
 
-class Prospect(Struct, frozen=True):
+class NextEvents(Struct, frozen=True):
     """Possible next events of a run: their topics, or the reason why they are unknown."""
 
     topics: tuple[Topic, ...] = ()
     unknown: str | None = None
 
 
-ENDED = Prospect()
+ENDED = NextEvents()
 
 
-class Prospects:
+class NextEventsReader:
     """Computes the next events of the runs of one journal. Caches one replayer for each style and plan."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._replayers: Wirings[Replayer] = Wirings(replayer_of)
 
-    def of(self, row: RunRow) -> Prospect:
+    def of(self, row: RunRow) -> NextEvents:
         if row.state != RUNNING:
             return ENDED
         try:
             replayer = self._replayers[row.request.style, row.key]
             stood = replayer.replay(row, self._journal.deliveries(row.number))
-            return Prospect(tuple(expected(replayer, stood)))
+            return NextEvents(tuple(expected(replayer, stood)))
         except Exception as error:  # rows that no node wrote may fail in any way
-            return Prospect(unknown=in_a_line(error))
+            return NextEvents(unknown=in_a_line(error))
 
 
-def told(row: RunRow, prospect: Prospect, show: Show) -> str:
+def next_events_text(row: RunRow, next_events: NextEvents, show: Show) -> str:
     """Describe the next events: `book_hotel: succeeded or failed`. Of a stuck run, name the step that an operator must
     resume.
     """
@@ -58,9 +59,12 @@ def told(row: RunRow, prospect: Prospect, show: Show) -> str:
         return "; ".join(["nothing: waits for an operator", *([] if outcome is None else stuck_at(outcome, show))])
     if row.state != RUNNING:
         return ""
-    if prospect.unknown is not None:
+    if next_events.unknown is not None:
         return "nobody can tell: choreo check says why"
-    return "; ".join(_told(source, topics, show) for source, topics in _by_source(prospect.topics)) or "nothing is due"
+    return (
+        "; ".join(_source_text(source, topics, show) for source, topics in _by_source(next_events.topics))
+        or "nothing is due"
+    )
 
 
 def stuck_at(outcome: Outcome, show: Show) -> list[str]:
@@ -68,7 +72,7 @@ def stuck_at(outcome: Outcome, show: Show) -> list[str]:
     return [] if outcome.stuck_step is None else [f"{show(outcome.stuck_step)} could not be compensated"]
 
 
-def as_json(prospect: Prospect) -> list[dict[str, Any]]:
+def as_json(next_events: NextEvents) -> list[dict[str, Any]]:
     return [
         {
             "event": topic.event,
@@ -76,7 +80,7 @@ def as_json(prospect: Prospect) -> list[dict[str, Any]]:
             "step": topic.step,
             "position": None if topic.step is None else topic.position,
         }
-        for topic in prospect.topics
+        for topic in next_events.topics
     ]
 
 
@@ -89,13 +93,11 @@ def _by_source(topics: Sequence[Topic]) -> list[tuple[str, list[Topic]]]:
     return [(source, group) for (source, _), group in groups.items()]
 
 
-def _told(source: str, topics: Sequence[Topic], show: Show) -> str:
+def _source_text(source: str, topics: Sequence[Topic], show: Show) -> str:
     words = [_word(topic, show) for topic in topics]
     joined = " and ".join(words) if isinstance(topics[0].fact, Command) else " or ".join(words)
     return f"{show(source)}: {joined}"
 
 
 def _word(topic: Topic, show: Show) -> str:
-    if topic.step is None:
-        return f"saga {topic.fact}"
-    return f"{topic.fact} {show(topic.step)}" if isinstance(topic.fact, Command) else str(topic.fact)
+    return fact_text(topic.fact, None if topic.step is None else show(topic.step))

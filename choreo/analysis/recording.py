@@ -23,7 +23,7 @@ class Delivery(Struct, frozen=True):
     reacted: bool
 
 
-class Message(Struct, frozen=True):
+class RecordedEvent(Struct, frozen=True):
     """Event with its publisher's seat and its subscribers' seats: those that reacted, and those that ignored it."""
 
     number: int
@@ -62,14 +62,14 @@ class Recording(Struct):
         """Return the seat of the coordinator or of the orchestrator."""
         return self.table.client - 1
 
-    def messages(self) -> list[Message]:
+    def recorded_events(self) -> list[RecordedEvent]:
         """Return every event with its deliveries."""
         reacted: list[list[int]] = [[] for _ in self.events]
         ignored: list[list[int]] = [[] for _ in self.events]
         for delivery in self.deliveries:
             (reacted if delivery.reacted else ignored)[delivery.number - 1].append(delivery.seat)
         return [
-            Message(
+            RecordedEvent(
                 number,
                 event,
                 publisher(self.table, event.topic),

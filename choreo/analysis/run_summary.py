@@ -10,18 +10,18 @@ from msgspec import Struct
 from choreo.analysis.causes import CAUSES_IN_JSON, Explanation, explain
 from choreo.analysis.expecting import expected
 from choreo.analysis.naming import numbered
-from choreo.analysis.next_events import ENDED, Prospect
-from choreo.conformance.journal_records import RunHistory, replayer_of, tell
-from choreo.conformance.vocabulary import RESUME
+from choreo.analysis.next_events import ENDED, NextEvents
+from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
 from choreo.saga.plan import Plan
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import COMPENSATE, EXECUTE, PUBLISH, RESUME, SAGA_STUCK, STEP_COMPENSATION_FAILED
 
-WITHDRAWN = ("step.compensation_failed", "saga.stuck")
+WITHDRAWN = (STEP_COMPENSATION_FAILED, SAGA_STUCK)
 """Events that become void when a stuck run is resumed: no participant has received them."""
 
 
-class Account(Struct, frozen=True):
+class RunSummary(Struct, frozen=True):
     """Summary of one run. Positions are in the order of the events. `not_compensated` has the reason of each failed
     compensation.
 
@@ -30,7 +30,7 @@ class Account(Struct, frozen=True):
 
     row: RunRow
     plan: Plan
-    told: RunHistory
+    history: RunHistory
     deliveries: Sequence[DeliveryRow]
     executed: tuple[int, ...]
     compensated: tuple[int, ...]
@@ -38,7 +38,7 @@ class Account(Struct, frozen=True):
     """Steps whose answer is unknown and that are not undone."""
     not_compensated: dict[int, str]
     resumed: tuple[int, ...]
-    prospect: Prospect
+    next_events: NextEvents
     explanation: Explanation | None
 
     @property
@@ -52,25 +52,25 @@ class Account(Struct, frozen=True):
         return [names[position] for position in positions]
 
 
-def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
+def run_summary(row: RunRow, deliveries: Sequence[DeliveryRow]) -> RunSummary:
     """Build the summary of a run.
 
     Raises `Unreplayable`, or any exception that a request not written by a node causes.
     """
     replayer = replayer_of(row.request.style, row.key)
-    told = tell(row, deliveries, replayer)
+    history = run_history(row, deliveries, replayer)
     executed: list[int] = []
     compensated: list[int] = []
     in_doubt: dict[int, None] = {}
     not_compensated: dict[int, str] = {}
-    for line in told.lines:
+    for line in history.lines:
         record = line.record
-        if record.action == "execute" and record.position is not None:
+        if record.action == EXECUTE and record.position is not None:
             if record.reason is None:
                 executed.append(record.position)
             elif record.in_doubt:
                 in_doubt[record.position] = None
-        elif record.action == "compensate" and record.position is not None:
+        elif record.action == COMPENSATE and record.position is not None:
             not_compensated.pop(record.position, None)
             if record.reason is None:
                 if record.position in in_doubt:
@@ -79,23 +79,23 @@ def account_of(row: RunRow, deliveries: Sequence[DeliveryRow]) -> Account:
                     compensated.append(record.position)
             else:
                 not_compensated[record.position] = record.reason
-    prospect = ENDED
-    if told.stood is None:
-        prospect = Prospect(unknown=told.wrong)
+    next_events = ENDED
+    if history.snapshot is None:
+        next_events = NextEvents(unknown=history.error)
     elif row.state == RUNNING:
-        prospect = Prospect(tuple(expected(replayer, told.stood)))
-    return Account(
+        next_events = NextEvents(tuple(expected(replayer, history.snapshot)))
+    return RunSummary(
         row,
         replayer.table.plan,
-        told,
+        history,
         deliveries,
         tuple(executed),
         tuple(compensated),
         tuple(in_doubt),
         not_compensated,
-        tuple(line.number for line in told.lines if line.record.action == RESUME),
-        prospect,
-        next(iter(explain(events_that_hold(told.records), CAUSES_IN_JSON)), None),
+        tuple(line.number for line in history.lines if line.record.action == RESUME),
+        next_events,
+        next(iter(explain(events_that_hold(history.records), CAUSES_IN_JSON)), None),
     )
 
 
@@ -105,6 +105,6 @@ def events_that_hold(records: Iterable[Record]) -> list[Record]:
     for record in records:
         if record.action == RESUME:
             events = [event for event in events if event.event not in WITHDRAWN]
-        elif record.action == "publish":
+        elif record.action == PUBLISH:
             events.append(record)
     return events

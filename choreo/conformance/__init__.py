@@ -3,11 +3,10 @@
 from choreo.conformance.mapping import Mapping, WrongMapping, read_mapping
 from choreo.conformance.parsed_trace import NotOfThisSaga, ParsedTrace
 from choreo.conformance.reading import Form, read_trace
-from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, check
+from choreo.conformance.verdict import CheckReport, MissingEvents, check
 
 __all__ = [
     "CheckReport",
-    "Deviation",
     "Form",
     "Mapping",
     "MissingEvents",

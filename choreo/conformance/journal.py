@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from choreo.compile.cache import Wirings
 from choreo.compile.table import Table
-from choreo.conformance.journal_records import RunHistory, replayer_of, tell
-from choreo.conformance.journal_rows import deviation, deviations_of, is_legible
-from choreo.conformance.verdict import CheckReport, Deviation, MissingEvents, due_of, judge_run
+from choreo.conformance.journal_records import RunHistory, replayer_of, run_history
+from choreo.conformance.journal_rows import is_legible, row_violations, violation
+from choreo.conformance.verdict import CheckReport, MissingEvents, check_run, missing_events
 from choreo.invariants.known import Known, RunModel, ancestors_of, events_max_of, known_run_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.violation import Violation
 from choreo.saga.definition import Kind, RunOf
 from choreo.saga.plan import Itinerary
 from choreo.storage.cells import wrong_cells
@@ -26,6 +27,7 @@ from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow, read_run
 from choreo.storage.sagas import saga_of_key
 from choreo.storage.sqlite.journal import Journal
+from choreo.trace.vocabulary import fact_of
 
 BATCH = 500
 LISTED_MAX = 1000
@@ -38,25 +40,25 @@ RunColumns = tuple[Any, ...]
 Progress = Callable[[int], None]
 
 
-def judge_journal(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> CheckReport:
+def check_runs(journal: Journal, is_at_rest: bool = False, progress: Progress | None = None) -> CheckReport:
     """Check every run of a journal against S1-S12 and L1-L5, and its rows against J1-J6.
 
     An unfinished run with pending deliveries has no missing events yet; with `is_at_rest` it is checked as if no more
     events would come. `progress` is called with the number of runs checked so far. Raises `JournalError`.
     """
-    judge = JournalJudge(is_at_rest)
+    checker = JournalChecker(is_at_rest)
     after = 0
     while batch := list(_batch(journal, after)):
         for row, deliveries in batch:
             if isinstance(deliveries, UnreadableRow):
-                judge.note_unreadable(row, deliveries)
+                checker.note_unreadable(row, deliveries)
             else:
-                judge.judge(row, deliveries)
+                checker.check(row, deliveries)
         after = batch[-1][0][0]
         if progress is not None:
-            progress(judge.runs)
-    judge.note_strays(journal.strays(LISTED_MAX))
-    return judge.judgement()
+            progress(checker.runs)
+    checker.note_strays(journal.strays(LISTED_MAX))
+    return checker.report()
 
 
 def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[DeliveryRow] | UnreadableRow]]:
@@ -68,92 +70,92 @@ def _batch(journal: Journal, after: int) -> Iterator[tuple[RunColumns, list[Deli
                 yield row, error
 
 
-class RunJudgement(Struct):
+class RunReport(Struct):
     """The check of one run: its outcome (`end`), its violations, and its missing events."""
 
     end: str = ENDS[-1]
-    deviations: list[Deviation] = []
+    violations: list[Violation] = []
     due: MissingEvents | None = None
 
     @property
     def is_fine(self) -> bool:
-        return not self.deviations and self.due is None
+        return not self.violations and self.due is None
 
 
-class JournalJudge:
+class JournalChecker:
     """Checks run by run, and sums up."""
 
     def __init__(self, is_at_rest: bool = False) -> None:
         self.runs = 0
         self._is_at_rest = is_at_rest
         self._ends = dict.fromkeys(ENDS, 0)
-        self._deviations: list[Deviation] = []
-        self._due: list[MissingEvents] = []
-        self._deviating = self._unlisted = 0
+        self._violations: list[Violation] = []
+        self._missing: list[MissingEvents] = []
+        self._violated_runs = self._unlisted = 0
         self._compiled: Wirings[CompiledRuns] = Wirings(_compile)
         self._alike: dict[RunColumns, str] = {}
 
-    def judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
+    def check(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> None:
         """Check one run, given the values of its `RUN_COLUMNS`."""
         self.runs += 1
         shape = _shape(columns, deliveries)
         end = None if shape is None else self._alike.get(shape)
         if end is None:
-            verdict = self._judge(columns, deliveries)
-            end = verdict.end
-            self._deviating += bool(verdict.deviations)
-            self._add(verdict.deviations, verdict.due)
-            if shape is not None and verdict.is_fine:
+            found = self._check(columns, deliveries)
+            end = found.end
+            self._violated_runs += bool(found.violations)
+            self._add(found.violations, found.due)
+            if shape is not None and found.is_fine:
                 self._remember(shape, end)
         self._ends[end] += 1
 
     def note_unreadable(self, columns: RunColumns, error: UnreadableRow) -> None:
         """Record a run with an unreadable delivery."""
         self.runs += 1
-        self._deviating += 1
+        self._violated_runs += 1
         self._ends[ENDS[-1]] += 1
-        self._add([deviation("J5", str(error), columns[0])])
+        self._add([violation("J5", str(error), columns[0])])
 
     def note_strays(self, runs: Sequence[int | str]) -> None:
         """Record deliveries that belong to no run."""
         for number in runs:
-            self._add([deviation("J6", "there are deliveries of it, and there is no such run", number)])
+            self._add([violation("J6", "there are deliveries of it, and there is no such run", number)])
 
-    def judgement(self) -> CheckReport:
+    def report(self) -> CheckReport:
         ends = {name: count for name, count in self._ends.items() if count}
-        listed = tuple(self._deviations), tuple(self._due)
-        return CheckReport(self.runs, ends, *listed, self._deviating, self._unlisted)
+        listed = tuple(self._violations), tuple(self._missing)
+        return CheckReport(self.runs, ends, *listed, self._violated_runs, self._unlisted)
 
-    def _judge(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunJudgement:
+    def _check(self, columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunReport:
         wrong = "; ".join(wrong_cells("runs", columns))
         if wrong:
-            return RunJudgement(deviations=[deviation("J5", f"expected the row of a run, got {wrong}", columns[0])])
+            return RunReport(violations=[violation("J5", f"expected the row of a run, got {wrong}", columns[0])])
         row = read_run(columns)
         try:
             compiled = self._compiled[row.request.style, row.key]
         except Exception as error:  # steps that no node accepts
             sentence = f"expected the row of a run, got {type(error).__name__}: {error}"
-            return RunJudgement(deviations=[deviation("J5", sentence, columns[0])])
-        told = tell(row, deliveries, compiled.replayer)
-        verdict = RunJudgement(deviations=list(deviations_of(row, deliveries, told)))
+            return RunReport(violations=[violation("J5", sentence, columns[0])])
+        history = run_history(row, deliveries, compiled.replayer)
+        found = RunReport(violations=list(row_violations(row, deliveries, history)))
         name = f"run-{row.number}"
         known = Known({name: replace(compiled.known, saga_id=row.request.saga_id)})
-        is_at_rest = self._is_at_rest or not _goes_on(row, told)
-        facts = judge_run(Monitor(known), name, told.lines, verdict.deviations, is_at_rest=is_at_rest)
-        verdict.deviations.sort(key=lambda each: (each.line is None, each.line or 0))
-        due = due_of(facts, name, known)
+        is_at_rest = self._is_at_rest or not _goes_on(row, history)
+        facts = check_run(Monitor(known), name, history.lines, found.violations, is_at_rest=is_at_rest)
+        found.violations.sort(key=lambda each: (each.line is None, each.line or 0))
+        due = missing_events(facts, name, known)
         if is_at_rest and due.expected:
-            verdict.due = due
+            found.due = due
         if facts.outcome is not None:
-            verdict.end = facts.outcome.removeprefix("saga.")
-        return verdict
+            found.end = fact_of(facts.outcome)
+        return found
 
-    def _add(self, deviations: Sequence[Deviation], due: MissingEvents | None = None) -> None:
-        room = LISTED_MAX - len(self._deviations)
-        self._deviations += deviations[:room]
-        self._unlisted += len(deviations[room:])
-        if due is not None and len(self._due) < LISTED_MAX:
-            self._due.append(due)
+    def _add(self, violations: Sequence[Violation], due: MissingEvents | None = None) -> None:
+        room = LISTED_MAX - len(self._violations)
+        self._violations += violations[:room]
+        self._unlisted += len(violations[room:])
+        if due is not None and len(self._missing) < LISTED_MAX:
+            self._missing.append(due)
 
     def _remember(self, shape: RunColumns, end: str) -> None:
         if len(self._alike) >= ALIKE_MAX:
@@ -183,13 +185,13 @@ def _compile(style: str, key: Itinerary | str) -> CompiledRuns:
     return CompiledRuns(replayer, known)
 
 
-def _goes_on(row: RunRow, told: RunHistory) -> bool:
+def _goes_on(row: RunRow, history: RunHistory) -> bool:
     """Return whether the run has not ended and has pending deliveries, or its pending deliveries are unknown."""
-    return row.state == RUNNING and (told.stood is None or bool(told.stood.pending))
+    return row.state == RUNNING and (history.snapshot is None or bool(history.snapshot.pending))
 
 
 def _shape(columns: RunColumns, deliveries: Sequence[DeliveryRow]) -> RunColumns | None:
-    """Return all data that a verdict depends on; None for a run that is too long to compare, or has illegible cells."""
+    """Return all data that a report depends on; None for a run that is too long to compare, or has illegible cells."""
     _, saga_id, src, msg_id, reply_as, style, steps, *mishaps, _, saga, given = columns[:12]
     state, ended_ms, outcome, resolution, origin, _ = columns[12:]
     if len(deliveries) > ALIKE_DELIVERIES_MAX:

@@ -1,4 +1,4 @@
-"""Trace records from the rows of a journal's run: the same schema and the same words as in the lab.
+"""Trace records from the rows of a journal's run: the same builders as in the node and the lab.
 
 Laws: pure; no receipt is decoded, and no service is called. The effect of a service is inferred from the events that
 its participant published in the same transaction. Every row is reported as it stands, even if it contradicts the rows
@@ -10,40 +10,43 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from choreo.compile.table import STARTED
 from choreo.conformance.parsed_trace import Line
-from choreo.conformance.vocabulary import RESUME, RESUMED
-from choreo.protocol.event import Command, Events, Fact, InDoubt, Timer, Topic
+from choreo.protocol.event import Command, Event, Events, Fact, InDoubt, Timer, Topic
 from choreo.saga.data import Encoded
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import Defect
+from choreo.saga.roles import CLIENT
 from choreo.storage import values
-from choreo.storage.replay import RESUMED as RESUMED_ROW
-from choreo.storage.replay import Replayer, RunReplay, RunSnapshot, Unreplayable, run_of
+from choreo.storage.replay import RESUMED, Replayer, RunReplay, RunSnapshot, Unreplayable, run_of
 from choreo.storage.rows import DeliveryRow, RunRow
 from choreo.storage.values import Kept
 from choreo.trace.record import Record, time_text
+from choreo.trace.records import effect_record, event_record, published_record, resumed_record, traceback_of
+from choreo.trace.vocabulary import COMPENSATE, DELIVER, EXECUTE, REPLY, SAGA
 
-OPERATOR = "operator"
-EFFECTS: Mapping[Fact | Command | Timer, tuple[str, str]] = {
-    Fact.SUCCEEDED: ("step.execute", "execute"),
-    Fact.FAILED: ("step.execute", "execute"),
-    Fact.COMPENSATED: ("step.compensate", "compensate"),
-    Fact.COMPENSATION_FAILED: ("step.compensate", "compensate"),
+CALL_OF: Mapping[Fact | Command | Timer, str] = {
+    Fact.SUCCEEDED: EXECUTE,
+    Fact.FAILED: EXECUTE,
+    Fact.COMPENSATED: COMPENSATE,
+    Fact.COMPENSATION_FAILED: COMPENSATE,
 }
 """The call of a service, by the event that its participant published because of it."""
 
 REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED)
-OUTCOMES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
+ENDS = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
+
+Detail = str | Defect | InDoubt | None
 
 
 class RunHistory(Struct):
     """A run as its rows describe it. `line` numbers are those of the deliveries; 0 is the request.
 
     `states` are its successive outcome states, and `outcomes` the complete outcomes as long as the rows are consistent.
-    `stood` is the present snapshot, or None if they are not; `wrong` then says why, at delivery `wrong_at`.
+    `snapshot` is the present one, or None if they are not; `error` then says why, at delivery `error_at`.
     """
 
     lines: list[Line]
@@ -51,9 +54,9 @@ class RunHistory(Struct):
     outcomes: list[Outcome]
     is_resumed: bool = False
     """Whether it was resumed since its last outcome."""
-    stood: RunSnapshot | None = None
-    wrong: str | None = None
-    wrong_at: int | None = None
+    snapshot: RunSnapshot | None = None
+    error: str | None = None
+    error_at: int | None = None
 
     @property
     def records(self) -> list[Record]:
@@ -65,42 +68,36 @@ def replayer_of(style: str, key: Itinerary | str) -> Replayer:
     return Replayer(style, key, _as_it_is_kept)
 
 
-def tell(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunHistory:
+def run_history(row: RunRow, deliveries: Iterable[DeliveryRow], replayer: Replayer) -> RunHistory:
     """Convert the rows of a run; records are numbered from 1."""
-    return _Teller(row, replayer).tell(deliveries)
+    return _RecordBuilder(row, replayer).history(deliveries)
 
 
-class Unknown(Struct, frozen=True):
-    """An exception of a service, as its participant reported it; `undo` is the reason why the undo failed."""
+class _RecordBuilder:
+    """Builds the records of one run, row by row."""
 
-    summary: str
-    is_undone: bool = False
-    undo: str | None = None
-
-
-class _Teller:
     def __init__(self, row: RunRow, replayer: Replayer) -> None:
         self._row = row
         self._table, self._topics = replayer.table, replayer.topics
-        self._tale: RunReplay | None = replayer.tale(row)
+        self._replay: RunReplay | None = replayer.tale(row)
         self._run = run_of(row.number, row.request, replayer.table.plan, row.key_prefix)
-        self._told = RunHistory([], [], [])
-        self._published: dict[str, Record] = {}
+        self._history = RunHistory([], [], [])
+        self._published: dict[str, Event] = {}
         self._number, self._at_ms, self._time = 0, -1, ""
         self._in_doubt: dict[int, None] = {}
 
-    def tell(self, deliveries: Iterable[DeliveryRow]) -> RunHistory:
-        told = self._told
+    def history(self, deliveries: Iterable[DeliveryRow]) -> RunHistory:
+        history = self._history
         self._begin_row(0, self._row.begun_ms)
-        self._publish(STARTED, None)
+        self._publish(Event(STARTED, self._run))
         for delivery in deliveries:
             self._begin_row(delivery.number, delivery.at_ms)
-            self._tell_row(delivery, self._replayed(delivery))
-        if self._row.outcome is not None and not told.states:
+            self._add_row(delivery, self._replayed(delivery))
+        if self._row.outcome is not None and not history.states:
             self._reply(self._row.outcome, None)
-        if self._tale is not None:
-            told.stood = self._tale.stood()
-        return told
+        if self._replay is not None:
+            history.snapshot = self._replay.stood()
+        return history
 
     def _begin_row(self, number: int, at_ms: int) -> None:
         self._number = number
@@ -109,37 +106,37 @@ class _Teller:
 
     def _replayed(self, row: DeliveryRow) -> Events:
         """Replay a row, as long as the rows before it are consistent."""
-        if self._tale is None:
+        if self._replay is None:
             return ()
         try:
-            return self._tale.take(row)
+            return self._replay.take(row)
         except Unreplayable as error:
-            self._told.wrong = str(error)
+            self._history.error = str(error)
         except Exception as error:  # a row that no node writes can hold any value
-            self._told.wrong = f"{self._run.id}, delivery {row.number}: {type(error).__name__}: {error}"
-        self._tale, self._told.wrong_at = None, row.number
+            self._history.error = f"{self._run.id}, delivery {row.number}: {type(error).__name__}: {error}"
+        self._replay, self._history.error_at = None, row.number
         return ()
 
     # The records of one row
 
-    def _tell_row(self, row: DeliveryRow, events: Events) -> None:
-        if row.heard == RESUMED_ROW:
-            self._record(RESUMED, RESUME, OPERATOR)
-            self._told.is_resumed = True
+    def _add_row(self, row: DeliveryRow, events: Events) -> None:
+        if row.heard == RESUMED:
+            self._add(resumed_record(self._run, *self._next()))
+            self._history.is_resumed = True
             return
-        heard = self._topics.get(row.heard)
-        cause = None if heard is None else self._id(heard)
-        if heard is not None:
-            self._deliver(heard, row.seat)
-        reason, traceback, unknown = _read_detail(row.detail)
-        causes = {event.topic.name: event.causation_id for event in events}
+        received = self._topics.get(row.heard)
+        if received is not None:
+            self._deliver(received, row.seat)
+        detail = _read_detail(row.detail)
+        outcome = events[-1].detail if events else None
+        cause_of = {event.topic.name: event.cause for event in events}
         for topic in self._topics_of(row):
-            self._effect(topic, cause, reason, unknown)
-            record = self._publish(topic, causes.get(topic.name, cause))
-            record.reason, record.traceback = reason, traceback
-            if topic.step is None and topic.fact in OUTCOMES:
-                outcome = events[-1].detail if events else None
-                self._end(topic, record, outcome if isinstance(outcome, Outcome) else None)
+            event = Event(topic, self._run, cause_of.get(topic.name, received), detail)
+            self._call(event, received)
+            if topic.step is None and topic.fact in ENDS:
+                self._end(event, outcome if isinstance(outcome, Outcome) else None)
+            else:
+                self._publish(event)
 
     def _topics_of(self, row: DeliveryRow) -> Iterator[Topic]:
         for word in str(row.published).split():
@@ -147,81 +144,77 @@ class _Teller:
             if topic is not None:
                 yield topic
 
-    def _effect(self, topic: Topic, cause: str | None, reason: str | None, unknown: Unknown | None) -> None:
-        """Record the service's action, if it was called."""
-        if topic.step is None or topic.fact not in EFFECTS:
+    def _call(self, event: Event, cause: Topic | None) -> None:
+        """Record the call of a service that led to the event, if there was one."""
+        topic, detail = event.topic, event.detail
+        if topic.step is None or topic.fact not in CALL_OF:
             return
-        if unknown is not None and (topic.fact is Fact.FAILED or unknown.undo is not None):
-            self._effects_in_doubt(topic, cause, unknown)
+        undo = detail.undo if isinstance(detail, InDoubt) else None
+        if isinstance(detail, Defect | InDoubt) and (topic.fact is Fact.FAILED or undo is not None):
+            self._calls_in_doubt(topic, cause, detail)
             return
-        record = self._call(topic, EFFECTS[topic.fact], cause)
+        record = self._effect(CALL_OF[topic.fact], topic, cause)
         if topic.fact in REFUSED:
-            record.reason = reason or "refused"
+            record.reason = event.reason or "refused"
 
-    def _effects_in_doubt(self, topic: Topic, cause: str | None, unknown: Unknown) -> None:
+    def _calls_in_doubt(self, topic: Topic, cause: Topic | None, detail: Defect | InDoubt) -> None:
         """Record the call in doubt, unless an earlier row has, and the undo or the attempt at it."""
         if topic.position not in self._in_doubt:
             self._in_doubt[topic.position] = None
-            record = self._call(topic, EFFECTS[Fact.SUCCEEDED], cause)
-            record.reason, record.in_doubt = unknown.summary, True
-        if unknown.undo is not None or unknown.is_undone:
-            self._call(topic, EFFECTS[Fact.COMPENSATED], cause).reason = unknown.undo
+            record = self._effect(EXECUTE, topic, cause)
+            record.reason, record.in_doubt = detail.summary, True
+        if isinstance(detail, InDoubt):
+            self._effect(COMPENSATE, topic, cause).reason = detail.undo
+        elif detail.is_undone:
+            self._effect(COMPENSATE, topic, cause)
 
-    def _call(self, topic: Topic, call: tuple[str, str], cause: str | None) -> Record:
-        event, action = call
-        record = self._record(event, action, str(topic.step), cause)
-        record.step, record.position = topic.step, topic.position
-        return record
-
-    def _end(self, topic: Topic, record: Record, outcome: Outcome | None) -> None:
-        told = self._told
-        told.states.append(str(topic.fact))
-        told.is_resumed = False
+    def _end(self, event: Event, outcome: Outcome | None) -> None:
+        """Record an outcome event, with the complete outcome as long as the rows are consistent."""
+        history = self._history
+        history.states.append(str(event.topic.fact))
+        history.is_resumed = False
         if outcome is not None:
-            told.outcomes.append(outcome)
-            record.reason, record.undone = outcome.reason, outcome.compensated_steps
-        if len(told.states) == 1 and self._row.outcome is not None:
+            history.outcomes.append(outcome)
+            event = replace(event, detail=outcome)
+        record = self._publish(event)
+        if len(history.states) == 1 and self._row.outcome is not None:
             self._reply(self._row.outcome, record)
-
-    def _reply(self, outcome: Outcome, told: Record | None) -> None:
-        """Record the reply to the client, which is the recorded outcome."""
-        record = self._record(f"saga.{outcome.state}", "reply", "client")
-        record.in_reply_to = self._row.sender.msg_id
-        if told is not None:
-            record.id, record.causation_id, record.reason = told.id, told.causation_id, told.reason
 
     # One record
 
-    def _publish(self, topic: Topic, cause: str | None) -> Record:
-        record = self._of_topic("publish", topic, topic.source, cause)
-        self._published[str(record.id)] = record
+    def _publish(self, event: Event) -> Record:
+        record = self._add(published_record(event, *self._next()))
+        record.traceback = traceback_of(event)
+        self._published[event.id] = event
         return record
 
     def _deliver(self, topic: Topic, seat: int) -> None:
-        record = self._of_topic("deliver", topic, self._hearer(seat))
-        published = self._published.get(str(record.id))
-        if published is not None:
-            record.causation_id, record.reason = published.causation_id, published.reason
+        event = Event(topic, self._run)
+        event = self._published.get(event.id, event)
+        self._add(event_record(event, DELIVER, self._subscriber(seat), *self._next()))
 
-    def _of_topic(self, action: str, topic: Topic, source: str, cause: str | None = None) -> Record:
-        record = self._record(topic.event, action, source, cause)
-        record.id = self._id(topic)
-        if topic.step is not None:
-            record.step, record.position = topic.step, topic.position
+    def _effect(self, action: str, topic: Topic, cause: Topic | None) -> Record:
+        causation_id = None if cause is None else Event(cause, self._run).id
+        return self._add(effect_record(action, topic.step, topic.position, self._run, causation_id, *self._next()))
+
+    def _reply(self, outcome: Outcome, end: Record | None) -> None:
+        """Record the reply to the client, which is the recorded outcome."""
+        record = self._add(Record(*self._next(), f"{SAGA}.{outcome.state}", REPLY, self._run.saga_id, self._run.id))
+        record.source, record.in_reply_to = CLIENT, self._row.sender.msg_id
+        if end is not None:
+            record.id, record.causation_id, record.reason = end.id, end.causation_id, end.reason
+
+    def _next(self) -> tuple[int, str]:
+        """Return the number and the time of the next record."""
+        return len(self._history.lines) + 1, self._time
+
+    def _add(self, record: Record) -> Record:
+        self._history.lines.append(Line(self._number, record))
         return record
 
-    def _record(self, event: str, action: str, source: str, cause: str | None = None) -> Record:
-        lines, run = self._told.lines, self._run
-        record = Record(len(lines) + 1, self._time, event, action, run.saga_id, run.id, source, causation_id=cause)
-        lines.append(Line(self._number, record))
-        return record
-
-    def _id(self, topic: Topic) -> str:
-        return f"{self._run.id}/{topic.name}"
-
-    def _hearer(self, seat: int) -> str:
-        hearers = self._table.hearers
-        return hearers[seat] if 0 <= seat < len(hearers) else f"seat {seat}"
+    def _subscriber(self, seat: int) -> str:
+        subscribers = self._table.hearers
+        return subscribers[seat] if 0 <= seat < len(subscribers) else f"seat {seat}"
 
 
 def _as_it_is_kept(receipt: Kept) -> Any:
@@ -229,19 +222,12 @@ def _as_it_is_kept(receipt: Kept) -> Any:
     return None if receipt is None else Encoded(receipt)
 
 
-def _read_detail(text: str | None) -> tuple[str | None, str | None, Unknown | None]:
-    """Decode the reason of a failure: the reason, an exception's traceback, and the details of a call in doubt."""
-    if text is None:
-        return None, None, None
+def _read_detail(text: str | None) -> Detail:
+    """Decode the reason of a failure: a text, an exception, or the details of a call in doubt."""
     try:
-        detail = values.read_detail(text)
+        return values.read_detail(text)
     except Exception:  # no node has written it
-        return _read_odd_detail(text), None, None
-    if isinstance(detail, Defect):
-        return detail.summary, detail.traceback, Unknown(detail.summary, detail.is_undone)
-    if isinstance(detail, InDoubt):
-        return detail.reason, detail.traceback, Unknown(detail.summary, undo=detail.undo)
-    return detail, None, None
+        return _read_odd_detail(text)
 
 
 def _read_odd_detail(text: Any) -> str | None:

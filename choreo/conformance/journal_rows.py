@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from choreo.conformance.journal_records import RunHistory
-from choreo.conformance.verdict import Deviation
+from choreo.invariants.violation import Violation
 from choreo.saga.outcome import Outcome
 from choreo.storage.replay import RESUMED
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow
@@ -26,25 +26,25 @@ TITLES = {
 """docs/reference/invariants.md explains each."""
 
 
-def deviation(
+def violation(
     code: str, sentence: str, number: int | str, saga_id: str | int | None = None, line: int | None = None
-) -> Deviation:
+) -> Violation:
     """Build a violation of the run with that number; without a `saga_id` its saga is unknown."""
     run = f"run-{number}"
-    return Deviation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
+    return Violation(code, TITLES[code], sentence, run, run if saga_id is None else saga_id, line)
 
 
-def deviations_of(row: RunRow, deliveries: Sequence[DeliveryRow], told: RunHistory) -> Iterator[Deviation]:
+def row_violations(row: RunRow, deliveries: Sequence[DeliveryRow], history: RunHistory) -> Iterator[Violation]:
     """Yield the violations in the rows of a run."""
     number, saga_id = row.number, row.request.saga_id
     for code, sentence, line in (
         *_gap(deliveries),
         *_heard_twice(deliveries),
-        *([("J3", told.wrong, told.wrong_at)] if told.wrong is not None else []),
-        *(("J4", sentence, None) for sentence in _recorded_otherwise(row, told)),
+        *([("J3", history.error, history.error_at)] if history.error is not None else []),
+        *(("J4", sentence, None) for sentence in _recorded_otherwise(row, history)),
         *_illegible(deliveries),
     ):
-        yield deviation(code, sentence, number, saga_id, line)
+        yield violation(code, sentence, number, saga_id, line)
 
 
 Found = tuple[str, str, int | None]
@@ -77,31 +77,33 @@ def _illegible(deliveries: Sequence[DeliveryRow]) -> Iterator[Found]:
                 yield "J5", f"expected JSON in {name}, got {str(text)[:60]!r}", delivery.number
 
 
-def _recorded_otherwise(row: RunRow, told: RunHistory) -> Iterator[str]:
+def _recorded_otherwise(row: RunRow, history: RunHistory) -> Iterator[str]:
     """Check that the row of the run agrees with its deliveries."""
-    state = RUNNING if told.is_resumed or not told.states else told.states[-1]
+    state = RUNNING if history.is_resumed or not history.states else history.states[-1]
     if row.state != state:
         yield f"the run is recorded as {row.state}, and its deliveries say {state}"
     if (row.ended_ms is None) != (row.state == RUNNING):
         when = "nothing of" if row.ended_ms is None else "also"
         yield f"the run is recorded as {row.state}, and {when} when it ended"
-    yield from _differing("the client was told", row.outcome, told, 0, bool(told.states))
-    is_resolved = len(told.states) > 1 and not told.is_resumed
-    yield from _differing("the resolution is recorded as", row.resolution, told, -1, is_resolved)
+    yield from _differing("the client was told", row.outcome, history, 0, bool(history.states))
+    is_resolved = len(history.states) > 1 and not history.is_resumed
+    yield from _differing("the resolution is recorded as", row.resolution, history, -1, is_resolved)
 
 
-def _differing(what: str, recorded: Outcome | None, told: RunHistory, index: int, is_expected: bool) -> Iterator[str]:
+def _differing(
+    what: str, recorded: Outcome | None, history: RunHistory, index: int, is_expected: bool
+) -> Iterator[str]:
     """Compare two outcomes field by field if the rows are consistent, by their states alone if they are not."""
-    said = told.states[index] if is_expected else None
+    said = history.states[index] if is_expected else None
     if recorded is None or said is None:
         if recorded is not None or said is not None:
             yield f"{what} {recorded.state if recorded else 'nothing'}, and the deliveries say {said or 'nothing'}"
         return
-    if told.wrong is not None or len(told.outcomes) < len(told.states):
+    if history.error is not None or len(history.outcomes) < len(history.states):
         if recorded.state != said:
             yield f"{what} {recorded.state}, and the deliveries say {said}"
         return
-    outcome = told.outcomes[index]
+    outcome = history.outcomes[index]
     if recorded.defect is not None and recorded.failed_step is None:
         outcome = as_in_0_1(outcome)
     for field in Outcome.__struct_fields__:

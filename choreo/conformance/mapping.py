@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from choreo.conformance.vocabulary import Meaning
+from choreo.conformance.foreign_words import Meaning
 from choreo.saga.file.errors import quoted, suggestion, told
 from choreo.saga.file.toml import NotToml, parse_toml
 

@@ -5,10 +5,8 @@ Laws: plain values. The order of the lines is the order of the events; no sortin
 
 from msgspec import Struct
 
+from choreo.trace import vocabulary
 from choreo.trace.record import Record
-
-OTHER = "other"
-"""The action of a line without a word of choreo's; it may still be the cause of a line that has one."""
 
 
 class NotOfThisSaga(ValueError):
@@ -22,7 +20,7 @@ class Line(Struct, frozen=True, gc=False):
     record: Record
 
 
-class RunTold(Struct):
+class ParsedRun(Struct):
     """One run: its records in order, and separately the effects of its steps on resources."""
 
     name: str
@@ -43,7 +41,7 @@ class ParsedTrace(Struct):
     name: str
     form: str
     lines: int = 0
-    runs: dict[str, RunTold] = {}
+    runs: dict[str, ParsedRun] = {}
     ignored: dict[str, int] = {}
     resent: int = 0
     missing: int = 0
@@ -60,7 +58,7 @@ class ParsedTrace(Struct):
         """Add a record to a run."""
         run = self.runs.get(key)
         if run is None:
-            run = self.runs[key] = RunTold(key, process=process)
+            run = self.runs[key] = ParsedRun(key, process=process)
         if run.saga_id is None:
             run.saga_id = record.saga_id
         record.run = key
@@ -69,11 +67,11 @@ class ParsedTrace(Struct):
             return
         run.lines.append(Line(number, record))
         match record.action:
-            case "deliver" | "timer":
+            case vocabulary.DELIVER | vocabulary.TIMER:
                 self.has_deliveries = self.has_effects = True
-            case "execute" | "compensate":
+            case vocabulary.EXECUTE | vocabulary.COMPENSATE:
                 self.has_effects = True
-            case "reply":
+            case vocabulary.REPLY:
                 self.has_replies = True
         if record.causation_id is not None:
             self.has_causes = True

@@ -9,14 +9,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from choreo.conformance.parsed_trace import Line, NotOfThisSaga, RunTold
+from choreo.conformance.parsed_trace import Line, NotOfThisSaga, ParsedRun
 from choreo.invariants.known import RunModel, events_max_of, known_of, known_run_of
 from choreo.protocol.event import Timer
 from choreo.protocol.relay import HOPS_MAX
 from choreo.saga.definition import Kind, RunOf, Saga
 from choreo.saga.file.errors import one_of, quoted, suggestion
+from choreo.trace.vocabulary import EXECUTE, OTHER, PUBLISH, STEP_SUCCEEDED, STEP_UPDATED
 
-SUCCEEDED, UPDATED = "step.succeeded", "step.updated"
 TIMERS = frozenset(f"{scope}.{timer}" for scope in ("saga", "step") for timer in Timer)
 
 
@@ -29,7 +29,7 @@ class Defined:
         self._of_saga = {known.saga_id: known for known in reversed(list(self._runs.values()))}
         self._whole = known_run_of(definition, RunOf(definition.name))
 
-    def __call__(self, run: RunTold, name: str) -> RunModel:
+    def __call__(self, run: ParsedRun, name: str) -> RunModel:
         """Return the plan of a run, and set the positions of its records. Raises `NotOfThisSaga`."""
         saga_id = run.name if run.saga_id is None else run.saga_id
         known = self._runs.get(run.name)
@@ -49,7 +49,7 @@ class Defined:
         return replace(known, saga_id=saga_id)
 
 
-def inferred(run: RunTold, name: str) -> RunModel:
+def inferred(run: ParsedRun, name: str) -> RunModel:
     """Infer the plan of a run from its records, and set their positions."""
     _fill_in_positions(run)
     found = dict.fromkeys((line.record.position, str(line.record.step)) for line in _of_steps(run))
@@ -68,23 +68,23 @@ def inferred(run: RunTold, name: str) -> RunModel:
     )
 
 
-def _repeated(run: RunTold) -> int:
+def _repeated(run: ParsedRun) -> int:
     """Return the extra events that repetitions and updates may cause; only a definition gives their exact number."""
-    published = [line.record for line in run.lines if line.record.action == "publish"]
-    updating = {record.step for record in published if record.event == UPDATED}
+    published = [line.record for line in run.lines if line.record.action == PUBLISH]
+    updating = {record.step for record in published if record.event == STEP_UPDATED}
     return sum(record.event in TIMERS for record in published) + (len(updating) << HOPS_MAX)
 
 
-def _fill_in_positions(run: RunTold) -> None:
+def _fill_in_positions(run: ParsedRun) -> None:
     """Copy the position of a step to its lines that lack it, if all other lines agree."""
-    told: dict[str, int | None] = {}
+    known_positions: dict[str, int | None] = {}
     for line in _of_steps(run):
         step, position = str(line.record.step), line.record.position
         if position is not None:
-            told[step] = position if told.get(step, position) == position else None
+            known_positions[step] = position if known_positions.get(step, position) == position else None
     for line in _of_steps(run):
         if line.record.position is None:
-            line.record.position = told.get(str(line.record.step))
+            line.record.position = known_positions.get(str(line.record.step))
 
 
 class CausalPast(Sequence[frozenset[int]]):
@@ -105,16 +105,16 @@ class CausalPast(Sequence[frozenset[int]]):
         return frozenset(past)
 
 
-def _causes(run: RunTold, count: int) -> list[int | None]:
+def _causes(run: ParsedRun, count: int) -> list[int | None]:
     """Return, for each step, the nearest other step whose success is among the causes of its own."""
     cause_of: dict[str, tuple[str | None, int | None]] = {}
     firsts: dict[int, str] = {}
     for line in run.lines:
         record = line.record
-        succeeded = record.position if record.event == SUCCEEDED else None
-        if record.action in ("publish", "other") and record.id is not None:
+        succeeded = record.position if record.event == STEP_SUCCEEDED else None
+        if record.action in (PUBLISH, OTHER) and record.id is not None:
             cause_of.setdefault(record.id, (record.causation_id, succeeded))
-        took_effect = record.action == "execute" or (record.action == "publish" and succeeded is not None)
+        took_effect = record.action == EXECUTE or (record.action == PUBLISH and succeeded is not None)
         if took_effect and record.position is not None and record.causation_id is not None:
             firsts.setdefault(record.position, record.causation_id)
     return [_nearest(firsts.get(position), position, cause_of) for position in range(count)]
@@ -130,5 +130,5 @@ def _nearest(cause: str | None, position: int, cause_of: dict[str, tuple[str | N
     return None
 
 
-def _of_steps(run: RunTold) -> Iterator[Line]:
+def _of_steps(run: ParsedRun) -> Iterator[Line]:
     return (line for line in run.lines if line.record.step is not None)

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from choreo.conformance.foreign_words import event_of_type
 from choreo.conformance.mapping import Mapping, at
-from choreo.conformance.parsed_trace import OTHER, ParsedTrace
-from choreo.conformance.vocabulary import ACTIONS, EVENTS, event_of_type
+from choreo.conformance.parsed_trace import ParsedTrace
 from choreo.saga.file.errors import quoted, told
 from choreo.trace.record import NotATrace, Record
+from choreo.trace.vocabulary import ACTIONS, DELIVER, EVENTS, OTHER, PUBLISH, SAGA_STARTED, TIMER
 
 BOM = b"\xef\xbb\xbf"
 NO_WORD = "no word for what happened"
@@ -42,25 +43,25 @@ def read_trace(
 ) -> ParsedTrace:
     """Parse all lines; blank lines are skipped. Raises `NotATrace`."""
     reader: Reader | None = None
-    all_told = ParsedTrace(name, str(form))
+    trace = ParsedTrace(name, str(form))
     for number, line in _without_blanks(lines):
         where = f"{name}:{number}"
         value = _decoded(line, where)
         if reader is None:
             form = form_of(value, where, mapping) if form is Form.AUTO else form
-            all_told.form = str(form)
-            reader = _reader(form, all_told, mapping)
+            trace.form = str(form)
+            reader = _reader(form, trace, mapping)
         reader.read(value, number, where)
-        all_told.lines += 1
+        trace.lines += 1
     if reader is None:
         raise NotATrace(f"{name}: expected a trace, got no line")
-    if not all_told.runs:
-        words = ", ".join(quoted(word) for word in list(all_told.ignored)[:3])
+    if not trace.runs:
+        words = ", ".join(quoted(word) for word in list(trace.ignored)[:3])
         got = f"no line that tells of a run{': they say ' + words if words else ''}"
         raise NotATrace(f"{name}: expected a trace with at least one run, got {got}")
     if form is Form.CHOREO:
-        all_told.has_replies = all_told.has_causes = True
-    return all_told
+        trace.has_replies = trace.has_causes = True
+    return trace
 
 
 def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
@@ -81,8 +82,8 @@ def form_of(value: dict[str, Any], where: str, mapping: Mapping | None) -> Form:
 class ChoreoReader:
     """Reads traces of the node and of the lab. A number that restarts at 1 marks another process that appended."""
 
-    def __init__(self, all_told: ParsedTrace) -> None:
-        self._told = all_told
+    def __init__(self, trace: ParsedTrace) -> None:
+        self._trace = trace
         self._last: int | None = None
         self._process = 1
         self._started: set[str] = set()
@@ -94,41 +95,41 @@ class ChoreoReader:
             raise NotATrace(f"{where}: expected a record of a choreo trace, got something else ({error})") from None
         self._count(record, where)
         if record.event not in EVENTS or record.action not in ACTIONS:
-            self._told.ignore(record.event if record.event not in EVENTS else f"action {record.action}")
+            self._trace.ignore(record.event if record.event not in EVENTS else f"action {record.action}")
             return
         if record.run is None:
             return  # a reply to a request that never became a run
         if record.event.startswith("step.") and record.step is None:
             raise NotATrace(f"{where}: expected the step of {record.event}, got none")
-        if record.action in ("publish", "deliver", "timer") and record.id is None:
+        if record.action in (PUBLISH, DELIVER, TIMER) and record.id is None:
             raise NotATrace(f"{where}: expected the id of {record.event}, got none")
-        if record.event == "saga.started" and record.action == "publish":
+        if record.event == SAGA_STARTED and record.action == PUBLISH:
             self._started.add(record.run)
         key = record.run if self._process == 1 else f"{record.run} of process {self._process}"
-        self._told.add(number, record, key, self._process)
-        saga_id = self._told.runs[key].saga_id
+        self._trace.add(number, record, key, self._process)
+        saga_id = self._trace.runs[key].saga_id
         if record.saga_id is not None and record.saga_id != saga_id:
-            self._told.disorder.append(f"{where}: {record.run} is of saga {saga_id}, and here of {record.saga_id}")
+            self._trace.disorder.append(f"{where}: {record.run} is of saga {saga_id}, and here of {record.saga_id}")
 
     def _count(self, record: Record, where: str) -> None:
         last, self._last = self._last, record.seq
         if last is None:
-            self._told.missing += max(record.seq - 1, 0)
+            self._trace.missing += max(record.seq - 1, 0)
         elif record.seq == 1 and last > 1 and (record.run is None or record.run in self._started):
             self._process += 1
             self._started.clear()
         elif record.seq <= last:
-            self._told.disorder.append(f"{where}: record {record.seq} stands behind record {last}")
+            self._trace.disorder.append(f"{where}: record {record.seq} stands behind record {last}")
             self._last = last
         else:
-            self._told.missing += record.seq - last - 1
+            self._trace.missing += record.seq - last - 1
 
 
 class CloudEventsReader:
     """CloudEvents 1.0 (https://github.com/cloudevents/spec), one a line; extensions correlationid and causationid."""
 
-    def __init__(self, all_told: ParsedTrace) -> None:
-        self._told = all_told
+    def __init__(self, trace: ParsedTrace) -> None:
+        self._trace = trace
         self._seen: set[tuple[str, str]] = set()
 
     def read(self, value: Any, number: int, where: str) -> None:
@@ -139,19 +140,19 @@ class CloudEventsReader:
             raise NotATrace(f"{where}: expected specversion 1.0, got {quoted(value['specversion'])}")
         event, run = event_of_type(value["type"]), value.get("correlationid")
         if event is None:
-            self._told.ignore(value["type"])
+            self._trace.ignore(value["type"])
             if run is None:
                 return
         key = _text_of(run, where, f"correlationid, the run of {value['type']}")
         if (value["source"], value["id"]) in self._seen:
-            self._told.resent += 1
+            self._trace.resent += 1
             return
         self._seen.add((value["source"], value["id"]))
-        self._told.add(number, self._record(value, event, number, where), key)
+        self._trace.add(number, self._record(value, event, number, where), key)
 
     def _record(self, value: dict[str, Any], event: str | None, number: int, where: str) -> Record:
         data = value["data"] if isinstance(value.get("data"), dict) else {}
-        record = Record(number, str(value.get("time", "")), event or value["type"], "publish" if event else OTHER)
+        record = Record(number, str(value.get("time", "")), event or value["type"], PUBLISH if event else OTHER)
         record.id, record.source = value["id"], value["source"]
         cause = value.get("causationid")
         record.causation_id = None if cause is None else _text_of(cause, where, "causationid")
@@ -172,8 +173,8 @@ class CloudEventsReader:
 class JsonReader:
     """Reads any JSON lines, with a mapping."""
 
-    def __init__(self, all_told: ParsedTrace, mapping: Mapping) -> None:
-        self._told = all_told
+    def __init__(self, trace: ParsedTrace, mapping: Mapping) -> None:
+        self._trace = trace
         self._fields, self._facts = mapping.fields, mapping.facts
         self._seen: set[tuple[str, str]] = set()
 
@@ -183,7 +184,7 @@ class JsonReader:
         meaning = self._facts.get(word) if isinstance(word, str) else None
         run = at(value, fields.run)
         if meaning is None:
-            self._told.ignore(word if isinstance(word, str) else NO_WORD)
+            self._trace.ignore(word if isinstance(word, str) else NO_WORD)
             if run is None or fields.id is None or at(value, fields.id) is None:
                 return
         record = Record(number, "", meaning.event if meaning else str(word), meaning.action if meaning else OTHER)
@@ -200,10 +201,10 @@ class JsonReader:
             record.step = step
         mark = (str(record.source), str(record.id))
         if fields.id is not None and mark in self._seen:
-            self._told.resent += 1
+            self._trace.resent += 1
             return
         self._seen.add(mark)
-        self._told.add(number, record, key)
+        self._trace.add(number, record, key)
 
     def _fill(self, record: Record, value: Any, number: int, where: str) -> None:
         def text(path: str | None, what: str) -> str | None:
@@ -219,14 +220,14 @@ class JsonReader:
         record.reason = text(fields.reason, "the reason")
 
 
-def _reader(form: Form, all_told: ParsedTrace, mapping: Mapping | None) -> Reader:
+def _reader(form: Form, trace: ParsedTrace, mapping: Mapping | None) -> Reader:
     if form is Form.CHOREO:
-        return ChoreoReader(all_told)
+        return ChoreoReader(trace)
     if form is Form.CLOUDEVENTS:
-        return CloudEventsReader(all_told)
+        return CloudEventsReader(trace)
     if mapping is None:
         raise ValueError("expected a mapping for JSON lines, got none")
-    return JsonReader(all_told, mapping)
+    return JsonReader(trace, mapping)
 
 
 def _without_blanks(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -9,30 +9,20 @@ from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from choreo.conformance.parsed_trace import Line, ParsedTrace, RunTold
+from choreo.conformance.parsed_trace import Line, ParsedRun, ParsedTrace
 from choreo.conformance.plans import Defined, inferred
-from choreo.invariants.checkers import INVARIANTS, Broken
+from choreo.invariants.catalogue import INVARIANTS
 from choreo.invariants.history import History, RunFacts, StepFacts
 from choreo.invariants.known import Known, RunModel, minima_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.violation import Violation
 from choreo.saga.definition import Kind, Saga
+from choreo.trace.vocabulary import SAGA_STUCK, fact_of
 
 NO_FACTS: Mapping[str, RunFacts] = MappingProxyType({})
 OF_RESOURCES = [invariant for invariant in INVARIANTS if invariant.code in ("S10", "S11", "L5")]
-
-
-class Deviation(Struct, frozen=True):
-    """A violation of an invariant. A missing event, found at rest, has no line and no event."""
-
-    code: str
-    title: str
-    sentence: str
-    run: str
-    saga_id: str | int
-    line: int | None = None
-    event: str | None = None
-    step: str | None = None
 
 
 class MissingEvents(Struct, frozen=True):
@@ -44,53 +34,53 @@ class MissingEvents(Struct, frozen=True):
 
 
 class CheckReport(Struct, frozen=True):
-    """The report on a whole trace. `outcomes` counts the runs by outcome; `deviations` are in the order of their lines.
+    """The report on a whole trace. `outcomes` counts the runs by outcome; `violations` are in the order of their lines.
 
-    For a journal, they are in the order of the runs, and `line` is the number of a delivery. `deviating` counts the
+    For a journal, they are in the order of the runs, and `line` is the number of a delivery. `violated_runs` counts the
     runs with violations, and `unlisted` the violations beyond those that are listed.
     """
 
     runs: int
     outcomes: dict[str, int]
-    deviations: tuple[Deviation, ...]
+    violations: tuple[Violation, ...]
     due: tuple[MissingEvents, ...]
-    deviating: int = 0
+    violated_runs: int = 0
     unlisted: int = 0
 
     @property
     def holds(self) -> bool:
-        return not self.deviations
+        return not self.violations
 
 
-def check(told: ParsedTrace, definition: Saga | None = None) -> CheckReport:
+def check(trace: ParsedTrace, definition: Saga | None = None) -> CheckReport:
     """Check a trace against every invariant. Raises `NotOfThisSaga` if it mentions a step that is not defined."""
     plan_of = inferred if definition is None else Defined(definition)
     known = Known(
-        {name: plan_of(run, told.name) for name, run in told.runs.items()},
+        {name: plan_of(run, trace.name) for name, run in trace.runs.items()},
         {} if definition is None else minima_of(definition),
-        told.has_deliveries,
-        told.has_effects,
-        told.has_replies,
-        told.has_causes,
+        trace.has_deliveries,
+        trace.has_effects,
+        trace.has_replies,
+        trace.has_causes,
     )
     monitor = Monitor(known)
-    deviations: list[Deviation] = []
+    violations: list[Violation] = []
     facts: dict[str, RunFacts] = {}
-    for name, run in told.runs.items():
-        facts[name] = judge_run(monitor, name, run.lines, deviations, facts)
-    locked = list(_judge_resources(told, known, facts, deviations))
-    deviations.sort(key=lambda deviation: (deviation.line is None, deviation.line or 0))
-    due = [due_of(each, name, known, locked) for name, each in facts.items()]
-    deviating = len({deviation.run for deviation in deviations})
+    for name, run in trace.runs.items():
+        facts[name] = check_run(monitor, name, run.lines, violations, facts)
+    locked = list(_check_resources(trace, known, facts, violations))
+    violations.sort(key=lambda violation: (violation.line is None, violation.line or 0))
+    due = [missing_events(each, name, known, locked) for name, each in facts.items()]
+    violated_runs = len({violation.run for violation in violations})
     ends = _outcomes(facts.values())
-    return CheckReport(len(facts), ends, tuple(deviations), tuple(d for d in due if d.expected), deviating)
+    return CheckReport(len(facts), ends, tuple(violations), tuple(d for d in due if d.expected), violated_runs)
 
 
-def judge_run(
+def check_run(
     monitor: Monitor,
     name: str,
     lines: Iterable[Line],
-    deviations: list[Deviation],
+    violations: list[Violation],
     others: Mapping[str, RunFacts] = NO_FACTS,
     is_at_rest: bool = True,
 ) -> RunFacts:
@@ -98,10 +88,10 @@ def judge_run(
 
     Missing events are reported only if the run is at rest.
     """
-    history = _observed(monitor, _begin(name, monitor.known.runs[name], others), lines, deviations)
+    history = _observed(monitor, _begin(name, monitor.known.runs[name], others), lines, violations)
     facts = history.run(name)
     if is_at_rest:
-        deviations += _at_rest(monitor, History(((name, facts),)), name)
+        violations += _at_rest(monitor, History(((name, facts),)), name)
     return facts
 
 
@@ -120,72 +110,69 @@ def _begin(name: str, run: RunModel, facts: Mapping[str, RunFacts]) -> History:
     return History(((name, own),) if twin is None or run.twin is None else ((name, own), (run.twin, twin)))
 
 
-def _observed(monitor: Monitor, history: History, lines: Iterable[Line], deviations: list[Deviation]) -> History:
+def _observed(monitor: Monitor, history: History, lines: Iterable[Line], violations: list[Violation]) -> History:
     observe, runs = monitor.observe, monitor.known.runs
     for line in lines:
-        history, broken = observe(history, line.record)
-        for each in broken:
-            record = line.record
-            run = str(record.run)
-            where = (run, runs[run].saga_id, line.number, record.event, record.step)
-            deviations.append(Deviation(each.code, each.title, each.sentence, *where))
+        record = line.record
+        history, found = observe(history, record)
+        run = str(record.run)
+        violations += (
+            replace(each, run=run, saga_id=runs[run].saga_id, line=line.number, event=record.event, step=record.step)
+            for each in found
+        )
     return history
 
 
-def _at_rest(monitor: Monitor, history: History, run: str) -> Iterator[Deviation]:
+def _at_rest(monitor: Monitor, history: History, run: str) -> Iterator[Violation]:
     for each in monitor.at_rest(history):
-        yield _without_line(each, run, monitor.known)
-
-
-def _without_line(broken: Broken, run: str, known: Known) -> Deviation:
-    saga_id = known.runs[run].saga_id if run in known.runs else run
-    return Deviation(broken.code, broken.title, broken.sentence, run, saga_id)
+        runs = monitor.known.runs
+        yield replace(each, run=run, saga_id=runs[run].saga_id if run in runs else run)
 
 
 # Resources
 
 
-def _judge_resources(
-    told: ParsedTrace, known: Known, facts: dict[str, RunFacts], deviations: list[Deviation]
+def _check_resources(
+    trace: ParsedTrace, known: Known, facts: dict[str, RunFacts], violations: list[Violation]
 ) -> Iterator[tuple[str, str]]:
     """Add the violations; yield each resource that is locked at the end, and the run that locks it."""
     monitor = Monitor(known, OF_RESOURCES)
-    touching: dict[int, list[RunTold]] = {}
-    for run in told.runs.values():
+    touching: dict[int, list[ParsedRun]] = {}
+    for run in trace.runs.values():
         if run.resources:
             touching.setdefault(run.process, []).append(run)
     for runs in touching.values():
         ends = tuple((run.name, facts[run.name]) for run in runs)
         lines = sorted((line for run in runs for line in run.resources), key=lambda line: line.number)
-        history = _observed(monitor, History(ends), lines, deviations)
+        history = _observed(monitor, History(ends), lines, violations)
         for name, resource in history.resources:
             if resource.locked_by is not None:
-                deviations += _at_rest(monitor, History(ends, ((name, resource),)), resource.locked_by)
+                violations += _at_rest(monitor, History(ends, ((name, resource),)), resource.locked_by)
                 yield name, resource.locked_by
 
 
 # Missing events
 
 
-def due_of(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> MissingEvents:
+def missing_events(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]] = ()) -> MissingEvents:
     """Return the missing events of a run, the next expected ones first."""
-    return MissingEvents(name, known.runs[name].saga_id, tuple(_due(facts, name, known, locked)))
+    return MissingEvents(name, known.runs[name].saga_id, tuple(_missing(facts, name, known, locked)))
 
 
-def _due(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _missing(facts: RunFacts, name: str, known: Known, locked: Sequence[tuple[str, str]]) -> Iterator[str]:
     run = known.runs[name]
     if facts.events and facts.outcome is None:
-        yield from _due_of_steps(facts, run)
+        yield from _missing_of_steps(facts, run)
         yield "its outcome"
     if known.has_replies and facts.events and not facts.replies:
         yield "the reply to its client"
-    if facts.outcome != "saga.stuck":
+    if facts.outcome != SAGA_STUCK:
         yield from (f"the release of {resource}" for resource, owner in locked if owner == name)
 
 
-def _due_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
-    untold = [n for n, step in zip(run.steps, facts.steps, strict=True) if step.stands and not step.said_succeeded]
-    yield from (f"{step} saying that it succeeded" for step in untold)
+def _missing_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
+    unpublished = [n for n, step in zip(run.steps, facts.steps, strict=True) if step.stands and not step.said_succeeded]
+    yield from (f"{step} saying that it succeeded" for step in unpublished)
     if facts.has_failed:
         for position in reversed(range(len(run.steps))):
             if facts.steps[position].stands and run.kinds[position] is Kind.COMPENSATABLE:
@@ -200,5 +187,5 @@ def _due_of_steps(facts: RunFacts, run: RunModel) -> Iterator[str]:
 def _outcomes(all_facts: Iterable[RunFacts]) -> dict[str, int]:
     counts = dict.fromkeys(("completed", "compensated", "stuck", "none"), 0)
     for facts in all_facts:
-        counts["none" if facts.outcome is None else facts.outcome.removeprefix("saga.")] += 1
+        counts["none" if facts.outcome is None else fact_of(facts.outcome)] += 1
     return {name: count for name, count in counts.items() if count}

@@ -4,18 +4,32 @@ Laws: a small value. It forgets any order of events on which no invariant depend
 each state. Knows no invariant.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Kind
+from choreo.saga.roles import IDEMPOTENT_RECEIVER
+from choreo.trace import vocabulary
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    COMPENSATE,
+    EXECUTE,
+    OUTCOMES,
+    SAGA_STARTED,
+    SAGA_UNREADABLE,
+    STEP_CANCELLED,
+    STEP_COMPENSATED,
+    STEP_COMPENSATION_FAILED,
+    STEP_FAILED,
+    STEP_SUCCEEDED,
+    STEP_TIMED_OUT,
+    fact_of,
+)
 
-OUTCOMES = ("saga.completed", "saga.compensated", "saga.stuck")
-FAILURES = ("step.failed", "step.compensation_failed", "saga.unreadable")
-FRONT_DOOR = "front door"
+FAILURES = (STEP_FAILED, STEP_COMPENSATION_FAILED, SAGA_UNREADABLE)
 
 
 class StepFacts(Struct, frozen=True, gc=False):
@@ -99,24 +113,24 @@ def advance(history: History, record: Record, known: Known) -> History:
 
 def _advanced(facts: RunFacts, record: Record, run: RunModel, known: Known) -> RunFacts:
     match record.action:
-        case "publish":
+        case vocabulary.PUBLISH:
             return _published(facts, record, known)
-        case "deliver" | "timer":
-            if record.event == "step.timed_out" and _is_running(facts, record.position):
+        case vocabulary.DELIVER | vocabulary.TIMER:
+            if record.event == STEP_TIMED_OUT and _is_running(facts, record.position):
                 facts = replace(facts, has_failed=True)
             return replace(facts, delivered=facts.delivered | {(str(record.id), str(record.source))})
-        case "reply":
+        case vocabulary.REPLY:
             return replace(facts, replies=(*facts.replies, record.event))
-        case "execute" | "compensate" if record.reason is None and record.position is not None:
+        case vocabulary.EXECUTE | vocabulary.COMPENSATE if record.reason is None and record.position is not None:
             return _with_effect(facts, record.position, record.action)
-        case "execute" if record.in_doubt and record.position is not None:
+        case vocabulary.EXECUTE if record.in_doubt and record.position is not None:
             return _in_doubt(facts, record.position)
-        case "execute" if record.position is not None and run.kinds[record.position] is Kind.RETRIABLE:
+        case vocabulary.EXECUTE if record.position is not None and run.kinds[record.position] is Kind.RETRIABLE:
             step = facts.steps[record.position]
             return _with_step(facts, record.position, replace(step, tries=step.tries + 1))
-        case "resume":
+        case vocabulary.RESUME:
             return replace(facts, outcome=None, events_before=facts.events)
-        case "other":
+        case vocabulary.OTHER:
             return replace(facts, published=facts.published | {str(record.id)})
     return facts
 
@@ -132,10 +146,10 @@ def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
         facts = _with_effect(facts, position, EFFECTS[event])
     if position is not None and event in SAID:
         facts = _with_step(facts, position, replace(facts.steps[position], **{SAID[event]: True}))
-    is_outcome = event in OUTCOMES and record.source != FRONT_DOOR
+    is_outcome = event in OUTCOMES and record.source != IDEMPOTENT_RECEIVER
     return replace(
         facts,
-        is_started=facts.is_started or event == "saga.started",
+        is_started=facts.is_started or event == SAGA_STARTED,
         has_failed=facts.has_failed or event in FAILURES,
         outcome=event if is_outcome and facts.outcome is None else facts.outcome,
         published=facts.published | {str(record.id)},
@@ -144,19 +158,19 @@ def _published(facts: RunFacts, record: Record, known: Known) -> RunFacts:
 
 
 SAID = {
-    "step.cancelled": "is_cancelled",
-    "step.succeeded": "said_succeeded",
-    "step.compensated": "said_compensated",
+    STEP_CANCELLED: "is_cancelled",
+    STEP_SUCCEEDED: "said_succeeded",
+    STEP_COMPENSATED: "said_compensated",
 }
 """The fields that record the events a step has published."""
 
-EFFECTS = {"step.succeeded": "execute", "step.compensated": "compensate"}
+EFFECTS = {STEP_SUCCEEDED: EXECUTE, STEP_COMPENSATED: COMPENSATE}
 """The effects inferred from a step's events, for traces without records of effects."""
 
 
 def _with_effect(facts: RunFacts, position: int, action: str) -> RunFacts:
     step = facts.steps[position]
-    if action == "execute":
+    if action == EXECUTE:
         return _with_step(facts, position, replace(step, executed=step.executed + 1, is_in_doubt=False))
     if step.is_in_doubt:
         return _with_step(facts, position, replace(step, is_in_doubt=False, was_in_doubt=True))
@@ -177,13 +191,13 @@ def _with_resource(history: History, record: Record) -> History:
     name, run = str(record.resource), str(record.run)
     facts = history.resource(name)
     match record.action:
-        case "lock":
+        case vocabulary.LOCK:
             facts = replace(facts, locked_by=run)
-        case "release" if facts.locked_by == run:
+        case vocabulary.RELEASE if facts.locked_by == run:
             facts = replace(facts, locked_by=None)
-        case "read":
+        case vocabulary.READ:
             facts = replace(facts, value=record.value, reads=_with_read(facts, run, record.version or 0))
-        case "write":
+        case vocabulary.WRITE:
             version = record.version or 0
             knows = dict(facts.reads).get(run) == version - 1
             reads = _with_read(facts, run, version) if knows else facts.reads
@@ -198,3 +212,10 @@ def _with_read(facts: ResourceFacts, run: str, version: int) -> tuple[tuple[str,
 def pivot_of(run: RunModel) -> int | None:
     """Return the position of the pivot, or None."""
     return run.kinds.index(Kind.PIVOT) if Kind.PIVOT in run.kinds else None
+
+
+def outcomes_of(history: History) -> Iterator[str]:
+    """Yield the outcome of each started run: `completed`, `compensated`, `stuck` or `none`."""
+    for _, facts in history.runs:
+        if facts.is_started:
+            yield "none" if facts.outcome is None else fact_of(facts.outcome)

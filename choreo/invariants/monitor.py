@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from choreo.invariants.checkers import INVARIANTS, AtRecord, Broken, Invariant
+from choreo.invariants.catalogue import INVARIANTS
 from choreo.invariants.history import EFFECTS, History, advance, begin
+from choreo.invariants.invariant import AtRecord, Invariant
 from choreo.invariants.known import Known
+from choreo.invariants.violation import Violation
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import PUBLISH
 
-Breaks = tuple[Broken, ...]
+Violations = tuple[Violation, ...]
 
 
 class Monitor:
@@ -32,32 +35,32 @@ class Monitor:
     def begin(self) -> History:
         return begin(self.known)
 
-    def observe(self, history: History, record: Record) -> tuple[History, Breaks]:
+    def observe(self, history: History, record: Record) -> tuple[History, Violations]:
         """Return the history extended by the record, and the violations."""
-        broken: list[Broken] = []
+        violations: list[Violation] = []
         run = self.known.runs.get(record.run or "")
         if run is not None:
             for seen in self._seen(record):
                 for invariant, check in self._at_record.get(seen.action, ()):
                     sentence = check(history, seen, run, self.known)
                     if sentence is not None:
-                        broken.append(Broken(invariant.code, invariant.title, sentence))
-        return advance(history, record, self.known), tuple(broken)
+                        violations.append(Violation(invariant.code, invariant.title, sentence))
+        return advance(history, record, self.known), tuple(violations)
 
-    def observe_all(self, history: History, records: Iterable[Record]) -> tuple[History, Breaks]:
+    def observe_all(self, history: History, records: Iterable[Record]) -> tuple[History, Violations]:
         """Return the same for several records of one moment."""
-        broken: Breaks = ()
+        violations: Violations = ()
         for record in records:
-            history, breaks = self.observe(history, record)
-            broken += breaks
-        return history, broken
+            history, found = self.observe(history, record)
+            violations += found
+        return history, violations
 
-    def at_rest(self, history: History) -> Breaks:
+    def at_rest(self, history: History) -> Violations:
         """Return the violations of liveness, once no further event can occur."""
         found = ((i, check(history, self.known)) for i, check in self._at_rest)
-        return tuple(Broken(i.code, i.title, sentence) for i, sentence in found if sentence is not None)
+        return tuple(Violation(i.code, i.title, sentence) for i, sentence in found if sentence is not None)
 
     def _seen(self, record: Record) -> tuple[Record, ...]:
-        if self.known.has_effects or record.action != "publish" or record.event not in EFFECTS:
+        if self.known.has_effects or record.action != PUBLISH or record.event not in EFFECTS:
             return (record,)
         return replace(record, action=EFFECTS[record.event]), record

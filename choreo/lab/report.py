@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from choreo.invariants.checkers import Broken
+from choreo.invariants.violation import Violation
 from choreo.trace.record import Record
 
 
@@ -40,7 +40,7 @@ class Report(Struct, frozen=True):
     verdict: Conclusion
     style: str
     checked: tuple[str, ...]
-    broken: tuple[Broken, ...]
+    violations: tuple[Violation, ...]
     events: int
     faults_fired: dict[str, int]
     outcomes: dict[str, int]
@@ -63,7 +63,7 @@ class Report(Struct, frozen=True):
         value: dict[str, Any] = {
             "verdict": str(self.verdict),
             "style": self.style,
-            "invariants": {"checked": self.checked, "broken": msgspec.to_builtins(self.broken)},
+            "invariants": {"checked": self.checked, "broken": [_plain(each) for each in self.violations]},
         }
         if self.states is not None:
             value["states"] = self.states
@@ -80,3 +80,8 @@ class Report(Struct, frozen=True):
             "simulated": self.simulated,
             "elapsed_s": round(self.elapsed_s, 3),
         }
+
+
+def _plain(violation: Violation) -> dict[str, str]:
+    """Return a violation for programs, without its place: the counterexample shows it."""
+    return {"code": violation.code, "title": violation.title, "sentence": violation.sentence}

@@ -1,58 +1,93 @@
-"""Diagram of a run in the form that fits the width: lifelines side by side, or steps one below the other."""
+"""Sequence diagram as text, in the form that fits: lifelines side by side, or a line for each step or message.
 
-from collections.abc import Sequence
+Laws: the recording of a run and the records of a history give the same picture. Every line fits the width.
+"""
 
-from msgspec.structs import replace
+from collections.abc import Iterable
+
 from rich.text import Text
 
 from choreo.analysis.naming import numbered
+from choreo.analysis.record_sequence import record_sequence
 from choreo.analysis.recording import Recording
-from choreo.render.lanes import draw, lay_out, seats_in_order
-from choreo.render.screen import FAINT, Screen
-from choreo.render.served import told_of
+from choreo.analysis.run_sequence import run_sequence
+from choreo.analysis.sequence import Arrival, Message, Sequence, Standing
+from choreo.render.layout import lay_out, scene_of
+from choreo.render.message_list import MessageList
+from choreo.render.message_text import packed
+from choreo.render.pen import Pen
+from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.render.served import simulated_text
 from choreo.render.steps import draw_steps
+from choreo.trace.record import Record
 
 
 def diagram(recording: Recording, screen: Screen, width: int, show_all: bool = False) -> list[Text]:
-    """Draw the run in lines of at most `width` columns. With `show_all`, include subscribers that ignored an event."""
-    messages = recording.messages()
-    if not show_all:
-        messages = [replace(message, ignored=()) for message in messages]
-    hearers = [screen.name(hearer) for hearer in numbered(recording.table.hearers)]
-    seats = seats_in_order(recording)
-    names = [hearers[seat] for seat in seats]
-    lanes = lay_out(seats, names, messages, width, screen.glyphs.ellipsis)
-    if lanes is None:
-        drawing, labels = draw_steps(recording, hearers, screen, width)
-        explained = _legend(hearers, labels, screen, width)
-    else:
-        drawing = draw(messages, lanes, screen, width)
-        explained = _legend(names, lanes.names, screen, width)
-    signs = _signs(recording, screen, lanes is not None, show_all, width)
-    return [*drawing, Text(), *signs, *explained, *_simulated(recording, screen, width)]
+    """Draw a run in lines of at most `width` columns. With `show_all`, include subscribers that ignored an event."""
+    lines = _draw(run_sequence(recording, screen.name, show_all), screen, width) or _steps(recording, screen, width)
+    return [*lines, *_simulated(recording, screen, width)]
 
 
-def _signs(recording: Recording, screen: Screen, has_arrows: bool, show_all: bool, width: int) -> list[Text]:
-    glyphs = screen.glyphs
-    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"] if has_arrows else []
-    if has_arrows and show_all:
+def history_diagram(records: Iterable[Record], screen: Screen, width: int, show_all: bool = False) -> list[Text]:
+    """Draw a history in lines of at most `width` columns. With `show_all`, include deliveries without effect."""
+    sequence = record_sequence(records, screen.name, show_all)
+    if not sequence.messages:
+        return []
+    drawing = _draw(sequence, screen, width)
+    return drawing or list(MessageList(scene_of(sequence, screen), screen, width).lines(sequence.messages))
+
+
+def _draw(sequence: Sequence, screen: Screen, width: int) -> list[Text]:
+    """Draw the lifelines and explain the signs; empty where they do not fit."""
+    scene = scene_of(sequence, screen)
+    layout = lay_out(sequence, scene, screen, width)
+    if layout is None:
+        return []
+    picture = Pen(scene, layout, screen).lines(sequence.messages)
+    signs = _signs(sequence.messages, screen, width)
+    return [*picture, Text(), *signs, *_legend(scene.names, layout.labels, screen, width)]
+
+
+def _steps(recording: Recording, screen: Screen, width: int) -> list[Text]:
+    """Draw the steps one below the other."""
+    names = [screen.name(name) for name in numbered(recording.table.hearers)]
+    drawing, labels = draw_steps(recording, names, screen, width)
+    signs = [f"{screen.glyphs.in_force} in force"]
+    signs += [f"{screen.glyphs.in_doubt} in doubt"] if recording.in_doubt() else []
+    return [*drawing, Text(), *_sign_lines(signs, screen, width), *_legend(names, labels, screen, width)]
+
+
+# Legend
+
+
+def _signs(messages: Iterable[Message], screen: Screen, width: int) -> list[Text]:
+    """Explain the signs that the diagram uses."""
+    glyphs, messages = screen.glyphs, list(messages)
+    signs = [f"{glyphs.source} published", f"{glyphs.heads[1]} heard"]
+    if any(target.arrival is Arrival.IGNORED for message in messages for target in message.targets):
         signs.append(f"{glyphs.ignored[1]} nothing came of it")
-    signs.append(f"{glyphs.in_force} in force")
-    if recording.in_doubt():
+    standing = {each for message in messages for _, each in message.changes}
+    if Standing.IN_FORCE in standing:
+        signs.append(f"{glyphs.in_force} in force")
+    if Standing.IN_DOUBT in standing:
         signs.append(f"{glyphs.in_doubt} in doubt")
-    return screen.wrapped(Text(f"  {'   '.join(signs)}", FAINT), 2, width)
+    return _sign_lines(signs, screen, width)
 
 
-def _simulated(recording: Recording, screen: Screen, width: int) -> list[Text]:
-    """Name the simulated steps, which none of the author's services serves."""
-    told = told_of(recording.simulated, screen.name)
-    return screen.wrapped(Text(f"  {told}", FAINT), 4, width) if told else []
+def _sign_lines(signs: Iterable[str], screen: Screen, width: int) -> list[Text]:
+    return [Text(f"  {line.plain}", FAINT) for line in packed(map(Text, signs), "   ", screen, width - 2)]
 
 
-def _legend(names: Sequence[str], labels: Sequence[str], screen: Screen, width: int) -> list[Text]:
+def _legend(names: Iterable[str], labels: Iterable[str], screen: Screen, width: int) -> list[Text]:
     """List the full names of abbreviated labels."""
     lines = []
     for name, label in zip(names, labels, strict=True):
         if name != label:
-            lines += screen.wrapped(Text.assemble("  ", (label, "bold"), (f" = {name}", FAINT)), 4, width)
+            lines += screen.wrapped(Text.assemble("  ", (label, TITLE), (f" = {name}", FAINT)), 4, width)
     return lines
+
+
+def _simulated(recording: Recording, screen: Screen, width: int) -> list[Text]:
+    """Name the simulated steps, which none of the author's services serves."""
+    simulated = simulated_text(recording.simulated, screen.name)
+    return screen.wrapped(Text(f"  {simulated}", FAINT), 4, width) if simulated else []

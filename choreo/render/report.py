@@ -7,12 +7,12 @@ it.
 from collections.abc import Sequence
 
 from choreo.analysis.naming import enumerated
-from choreo.lab.model.defects import CALLS
 from choreo.lab.report import Conclusion, Counterexample, Report
-from choreo.render.history_view import history_diagram
+from choreo.render.diagram import history_diagram
 from choreo.render.names import visible
 from choreo.render.screen import FAINT, TITLE, Screen
-from choreo.render.served import told_of
+from choreo.render.served import simulated_text
+from choreo.trace.vocabulary import CALLS
 
 STYLES = {Conclusion.SAFE: "bold green", Conclusion.VIOLATED: "bold red", Conclusion.INCOMPLETE: "bold yellow"}
 CODES = "S1-S12 and L1-L5"
@@ -28,9 +28,9 @@ def show_report(screen: Screen, name: str, report: Report, budget: int | None, a
         (f"{screen.name(name)}, {report.style}", TITLE), ": ", (str(report.verdict), STYLES[report.verdict])
     )
     screen.sentence(f"  {_claim(report, budget)}", indent=2)
-    for broken in report.broken:
+    for violation in report.violations:
         screen.sentence(
-            "  ", (f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=5
+            "  ", (f"{violation.code} {violation.title}", "bold red"), f": {screen.prose(violation.sentence)}", indent=5
         )
     if report.counterexample is not None:
         _show_tracebacks(screen, report.counterexample)
@@ -98,7 +98,7 @@ def _show_counts(screen: Screen, report: Report) -> None:
     ends = {"without an outcome" if end == "none" else end: count for end, count in report.outcomes.items()}
     outcomes = _counts(ends) or "no run came to its end"
     screen.sentence((f"  {took}; outcomes: {outcomes}", FAINT), indent=4)
-    simulated = told_of(report.simulated, screen.name)
+    simulated = simulated_text(report.simulated, screen.name)
     if simulated:
         screen.sentence((f"  {simulated}", FAINT), indent=4)
     if report.faults_fired:

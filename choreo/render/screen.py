@@ -50,7 +50,7 @@ ASCII = Glyphs(
     "|", "#", "?", "-", "+", "#", "o", ("<", ">"), ("(", ")"), "^", "v", "x", "<-", ("/", "|", "\\"), "...", "-"
 )
 
-STYLES = {
+STYLES: dict[str, str] = {
     Fact.STARTED: "cyan",
     Fact.SUCCEEDED: "green",
     Fact.COMPLETED: "bold green",
@@ -62,7 +62,9 @@ STYLES = {
     Command.EXECUTE: "blue",
     Command.COMPENSATE: "magenta",
 }
-ROLE, FAINT, TITLE = "italic", "dim", "bold"
+"""By fact or command."""
+
+ROLE, FAINT, TITLE, BAD = "italic", "dim", "bold", "bold red"
 
 
 def style_of(event: Event) -> str:

@@ -34,6 +34,6 @@ def simulated_of(service_of: object) -> tuple[str, ...]:
     return service_of.simulated if isinstance(service_of, Served) else ()
 
 
-def told_of(simulated: Sequence[str], show: Callable[[str], str]) -> str:
+def simulated_text(simulated: Sequence[str], show: Callable[[str], str]) -> str:
     """Return `simulated: a and b`, each name as `show` displays it; empty where every step has a service."""
     return f"simulated: {enumerated(list(map(show, simulated)))}" if simulated else ""

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from choreo.analysis.naming import enumerated, numbered
 from choreo.analysis.recording import Recording
-from choreo.protocol.event import Command, Event, Fact
+from choreo.protocol.event import Event, Fact
 from choreo.saga.outcome import State
+from choreo.trace.vocabulary import event_text, fact_text
 
 Show = Callable[[str], str]
 
@@ -18,17 +19,13 @@ NO_OUTCOME = "no outcome"
 def what(event: Event, show: Show) -> str:
     """Describe an event without its publisher: `succeeded`, `execute book_hotel`, `saga completed`."""
     topic = event.topic
-    if topic.step is None:
-        return f"saga {topic.fact}"
-    return f"{topic.fact} {show(topic.step)}" if isinstance(topic.fact, Command) else str(topic.fact)
+    return fact_text(topic.fact, None if topic.step is None else show(topic.step))
 
 
 def who_and_what(event: Event, show: Show) -> str:
     """Describe an event with its publisher: `book_hotel succeeded`, `execute book_hotel`, `saga completed`."""
     topic = event.topic
-    if topic.step is None or isinstance(topic.fact, Command):
-        return what(event, show)
-    return f"{show(topic.step)} {topic.fact}"
+    return event_text(topic.fact, None if topic.step is None else show(topic.step))
 
 
 def state_of(recording: Recording) -> str:
@@ -40,11 +37,11 @@ def story_of(recording: Recording, show: Show) -> str:
     state = None if recording.outcome is None else recording.outcome.state
     if state is State.COMPLETED:
         return _completed(recording)
-    told = [_failures(recording, show), _undone(recording, show), _standing(recording, show)]
+    parts = [_failures(recording, show), _undone(recording, show), _standing(recording, show)]
     if state is None:
-        told.insert(0, "nothing is left to deliver, and nobody has reported how the run ended")
-    told.append(_in_doubt(recording, show))
-    return "; ".join(filter(None, told)) + "."
+        parts.insert(0, "nothing is left to deliver, and nobody has reported how the run ended")
+    parts.append(_in_doubt(recording, show))
+    return "; ".join(filter(None, parts)) + "."
 
 
 def no_effect_of(recording: Recording, fail_compensation: str | None, show: Show) -> str | None:

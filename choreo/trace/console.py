@@ -4,9 +4,10 @@ from typing import Any
 
 from structlog.typing import EventDict
 
-from choreo.protocol.event import Command
+from choreo.trace import vocabulary
 from choreo.trace.record import Record
 from choreo.trace.visible import visible
+from choreo.trace.vocabulary import DELIVER, REPLY, STEP, event_text, fact_of
 
 RESET, BOLD, DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
 GREEN, YELLOW, RED, CYAN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[36m"
@@ -24,9 +25,6 @@ COLORS = {
 }
 
 
-COMMANDS = tuple(Command)
-
-
 class Console:
     """A structlog processor: formats a record as a line."""
 
@@ -35,7 +33,7 @@ class Console:
 
     def __call__(self, logger: object, method: str, entry: EventDict) -> Any:
         record: Record = entry["record"]
-        color = COLORS.get(_fact(record), "") + (BOLD if record.action == "reply" else "")
+        color = COLORS.get(fact_of(record.event), "") + (BOLD if record.action == REPLY else "")
         line = (
             f"{record.seq:>4} {self._paint(DIM, str(record.time)[11:19])} {cut(record.saga_id, 11):<11} "
             f"{self._paint(color, f'{_what(record):<26}')} {self._paint(DIM, _cause(record))}"
@@ -48,27 +46,24 @@ class Console:
         return f"{color}{text}{RESET}" if self._colors and color else text
 
 
-def _fact(record: Record) -> str:
-    return record.event.rpartition(".")[2]
-
-
 def _what(record: Record) -> str:
     """Return source and event as words."""
-    words, source = _words(record.event.partition(".")[0], cut(record.step, 24), _fact(record)), cut(record.source, 24)
+    fact, source = fact_of(record.event), cut(record.source, 24)
+    words = _words(record.event.partition(".")[0], cut(record.step, 24), fact)
     match record.action:
-        case "reply":
+        case vocabulary.REPLY:
             return f"reply: {words}"
-        case "deliver":
+        case vocabulary.DELIVER:
             return f"  {source} hears"
-        case "execute" | "compensate":
-            return f"  {source}: {_fact(record)}"
+        case vocabulary.EXECUTE | vocabulary.COMPENSATE:
+            return f"  {source}: {fact}"
         case _:
             return words
 
 
 def _cause(record: Record) -> str:
     """Return the causing event as words; for a delivery, the event itself."""
-    event_id = record.id if record.action == "deliver" else record.causation_id
+    event_id = record.id if record.action == DELIVER else record.causation_id
     if event_id is None:
         return ""
     kind, _, topic = event_id.removeprefix(f"{record.run}/").partition("/")
@@ -76,13 +71,11 @@ def _cause(record: Record) -> str:
     if fact.isdigit():  # the number of a repeated step name
         step, _, fact = step.rpartition("/")
     words = _words(kind, cut(step, 24), fact)
-    return f"  {words}" if record.action == "deliver" else f"← {words}"
+    return f"  {words}" if record.action == DELIVER else f"← {words}"
 
 
 def _words(kind: str, step: str, fact: str) -> str:
-    if kind != "step" or not step:
-        return f"{kind} {fact}"
-    return f"{fact} {step}" if fact in COMMANDS else f"{step} {fact}"
+    return event_text(fact, step if kind == STEP and step else None, kind)
 
 
 def cut(value: object, width: int) -> str:

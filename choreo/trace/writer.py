@@ -13,15 +13,20 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
-from choreo.protocol.event import Command, Event, InDoubt, Run
+from choreo.protocol.event import Command, Event, Run
 from choreo.saga.call import Call
 from choreo.saga.calling import by_call, ran
 from choreo.saga.keys import read_key
-from choreo.saga.raised import Defect, reason
+from choreo.saga.raised import reason
 from choreo.saga.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
+from choreo.trace.records import effect_record, event_record, resumed_record, traceback_of
 from choreo.trace.sink import Sink
+from choreo.trace.vocabulary import DELIVER, PUBLISH, REPLY
+
+NODE = "node"
+"""Source of the replies."""
 
 
 class Format(StrEnum):
@@ -34,33 +39,33 @@ class Tracer:
 
     def __init__(self, sink: Sink, form: Format = Format.JSON, colors: bool = False) -> None:
         self.sink = sink
-        self._log: TraceLogger = structlog.wrap_logger(
+        log: TraceLogger = structlog.wrap_logger(
             sink, processors=[to_json if form is Format.JSON else Console(colors)], wrapper_class=TraceLogger
         ).bind()
+        self._write = log.record
         self._clock = Clock()
         self._count = 0
         self._last: Event | None = None  # the event that is being handled; finally the outcome
 
     def published(self, event: Event) -> None:
-        self._about(event, "publish", event.topic.source)
+        self._about(event, PUBLISH, event.topic.source)
 
-    def delivered(self, event: Event, hearer: str) -> None:
-        self._about(event, "deliver", hearer)
+    def delivered(self, event: Event, subscriber: str) -> None:
+        self._about(event, DELIVER, subscriber)
 
     def called(self, command: Command, step: str, reference: str, error: BaseException | None = None) -> None:
         """Record a call of a service: execute for its local transaction, compensate for its compensation."""
-        record = self._caused(f"step.{command}", str(command), step)
-        record.step, record.position = step, read_key(reference).position
+        last, position = self._last, read_key(reference).position
+        run, cause = (None, None) if last is None else (last.run, last.id)
+        record = effect_record(str(command), step, position, run, cause, self._next(), self._clock.now())
         if error is not None:
             record.reason = reason(error)
             record.in_doubt = command is Command.EXECUTE and not isinstance(error, Refused)
-        self._log.record(record)
+        self._write(record)
 
     def resumed(self, run: Run) -> None:
         """Record that an operator resumed a stuck run."""
-        self._count += 1
-        record = Record(self._count, self._clock.now(), "saga.resumed", "resume", run.saga_id, run.id, "operator")
-        self._log.record(record)
+        self._write(resumed_record(run, self._next(), self._clock.now()))
 
     def replied(self, text: str, *about: Event | None) -> None:
         """Record a reply; `text` is its body.
@@ -70,50 +75,35 @@ class Tracer:
         """
         if about:
             (self._last,) = about
-        reply = _read_reply(text)
-        record = self._caused(reply.type.replace("_", ".", 1), "reply", "node")
+        reply, last = _read_reply(text), self._last
+        event = reply.type.replace("_", ".", 1)
+        record = Record(self._next(), self._clock.now(), event, REPLY, source=NODE)
         record.in_reply_to, record.code, record.reason = reply.in_reply_to, reply.code, reply.text or reply.reason
-        self._log.record(record)
+        if last is not None:
+            record.saga_id, record.run, record.causation_id = last.run.saga_id, last.run.id, last.id
+        self._write(record)
         self._last = None
 
     def _about(self, event: Event, action: str, source: str) -> None:
         self._last = event
         self._count += 1
-        topic, run, cause = event.topic, event.run, event.cause
-        record = Record(
-            self._count,
-            self._clock.now(),
-            topic.event,
-            action,
-            run.saga_id,
-            run.id,
-            source,
-            topic.step,
-            None if topic.step is None else topic.position,
-            event.id,
-            None if cause is None else event.causation_id,
-        )
-        if event.detail is not None:
-            record.reason = event.reason
-            if isinstance(event.detail, Defect | InDoubt):
-                record.traceback = event.detail.traceback
-        self._log.record(record)
+        record = event_record(event, action, source, self._count, self._clock.now())
+        if record.reason is not None:
+            record.traceback = traceback_of(event)
+        self._write(record)
 
-    def _caused(self, event: str, action: str, source: str) -> Record:
-        """Return a record that is not an event itself, caused by the last event."""
+    def _next(self) -> int:
+        """Return the number of the next record."""
         self._count += 1
-        record = Record(self._count, self._clock.now(), event, action)
-        record.source = source
-        if (last := self._last) is not None:
-            record.saga_id, record.run, record.causation_id = last.run.saga_id, last.run.id, last.id
-        return record
+        return self._count
 
 
 class TraceLogger(structlog.BoundLoggerBase):
     """A structlog logger with one method: records have no severity."""
 
     def record(self, record: Record) -> None:
-        self._proxy_to_logger("record", record=record)
+        (line,), _ = self._process_event("record", None, {"record": record})  # no processor here drops a record
+        self._logger.record(line)
 
 
 class Clock:

@@ -84,7 +84,7 @@ def figures_table(report: Report) -> Table:
         "of them compared with an earlier one, byte for byte": client.compared,
         "requests never answered": len(client.unanswered),
         "effects that the services hold record of": report.judgement.effects,
-        "deviations from S1–S12, L1–L5 and the rows' own rules": report.judgement.deviations,
+        "violations of S1–S12, L1–L5 and the rows' own rules": report.judgement.violations,
         "findings in all": len(report.findings),
     }
     for name, number in rows.items():

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.saga.service import ServiceOf
 from choreo.storage.errors import JournalError
 from choreo.storage.service_records import TOGETHER, ServiceRecords
@@ -35,11 +35,11 @@ HELD: Mapping[str, Callable[[Any], int]] = {
 
 
 class CheckReport(NamedTuple):
-    """`runs` counts the runs by outcome and style, `effects` the effects, `deviations` the violations of invariants."""
+    """`runs` counts the runs by outcome and style, `effects` the effects, `violations` those of invariants."""
 
     runs: Counter[tuple[str, str]]
     effects: int
-    deviations: int
+    violations: int
     findings: list[str]
 
 
@@ -76,11 +76,11 @@ def broken_invariants(path: Path) -> list[str]:
     """Return violations of S1 to S12 and L1 to L5 in the rows of the journal, and notes about these rows."""
     with closing(Journal.open_to_read(str(path))) as journal:
         try:
-            judgement = judge_journal(journal, is_at_rest=True)
+            judgement = check_runs(journal, is_at_rest=True)
         except JournalError as error:
             return [str(error)]
-    deviations = [f"{each.code} {each.run}: {each.sentence}" for each in judgement.deviations]
-    return deviations + [f"{each.run}: never came {', '.join(each.expected)}" for each in judgement.due]
+    violations = [f"{each.code} {each.run}: {each.sentence}" for each in judgement.violations]
+    return violations + [f"{each.run}: never came {', '.join(each.expected)}" for each in judgement.due]
 
 
 class Effects:

@@ -9,17 +9,19 @@ from msgspec.structs import replace
 
 from choreo.lab.explore.transitions import Transitions
 from choreo.lab.model.actions import HAPPENINGS, Action, encoded, in_words
-from choreo.lab.model.records import delivered, fault, published
+from choreo.lab.model.records import fault, received
 from choreo.lab.model.world import Delivery, World
 from choreo.lab.report import Counterexample
 from choreo.saga.definition import FaultKind
 from choreo.trace.record import Record
+from choreo.trace.records import published_record
+from choreo.trace.vocabulary import CRASH, DEAD_LETTER, UNREADABLE
 
 
 def first_records(world: World) -> Iterator[Record]:
     """Yield the records of the initial events."""
     for _, event in world.first_events():
-        yield published(event)
+        yield published_record(event)
 
 
 class Replay:
@@ -32,7 +34,7 @@ class Replay:
         self._transitions = transitions
         self._is_reduced = is_reduced
 
-    def tell(self, acts: Sequence[Action], is_at_rest: bool) -> Counterexample:
+    def counterexample(self, acts: Sequence[Action], is_at_rest: bool) -> Counterexample:
         """Return the records of a path from the start, its faults, and its free choices.
 
         Dead deliveries are reported if the path ends at rest; elsewhere they are irrelevant.
@@ -77,16 +79,16 @@ class Replay:
             return [replace(record) for record in self._transitions.reactions.effects[reaction.effect]]
         left = self._transitions.world.after_crash(act.point)
         if not (left.is_committed or left.is_published):
-            return [replace(delivered(delivery.event, delivery.lane)), fault(delivery, "crash", act.point)]
+            return [replace(received(delivery.event, delivery.lane)), fault(delivery, CRASH, act.point)]
         effect = reaction.only_committed if not left.is_published else reaction.only_published
         effect = reaction.effect if left.is_committed and left.is_published else effect
         return [
             *(replace(record) for record in self._transitions.reactions.effects[effect]),
-            fault(delivery, "crash", act.point),
+            fault(delivery, CRASH, act.point),
         ]
 
     def _records_of_unreadable(self, delivery: Delivery) -> list[Record]:
         if not self._transitions.world.puts_aside(delivery.poison):
-            return [fault(delivery, "unreadable")]
+            return [fault(delivery, UNREADABLE)]
         letter = self._transitions.world.dead_letter(delivery)
-        return [fault(delivery, "dead_letter"), published(letter)]
+        return [fault(delivery, DEAD_LETTER), published_record(letter)]

@@ -6,22 +6,20 @@ interned (docs/decisions/012-states-are-three-numbers.md). A definition is calle
 explored.
 """
 
-import gc
-import resource
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
-from msgspec import Struct
-
-from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
-from choreo.invariants.history import History
+from choreo.invariants.catalogue import INVARIANTS
+from choreo.invariants.history import outcomes_of
+from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.violation import Violation
 from choreo.lab.explore.counterexample import Replay, first_records
 from choreo.lab.explore.interning import InternTable
+from choreo.lab.explore.limits import Limits, memory_mb, without_collecting
 from choreo.lab.explore.livelocks import traps
 from choreo.lab.explore.reactions import NO_EFFECT
 from choreo.lab.explore.transitions import TooMuchUnderWay, Transition, Transitions
@@ -32,9 +30,6 @@ from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.service import ServiceOf
 
-STATES_MAX = 5_000_000
-MEMORY_MB_MAX = 4_000
-SECONDS_MAX = 600.0
 LOOK_EVERY = 128
 
 Progress = Callable[[int, int], None]
@@ -45,20 +40,12 @@ PARTS_MAX = 0xFFFFFF - 1_000_000
 checks."""
 
 
-class Limits(Struct, frozen=True):
-    """Limits of an exploration, beyond which it claims no proof: states, memory of the process, and time."""
+class FoundViolation(Exception):
+    """End of the search: the source state of the last action, the action (None: at rest), and the violations."""
 
-    states: int = STATES_MAX
-    memory_mb: int = MEMORY_MB_MAX
-    seconds: float = SECONDS_MAX
-
-
-class Violation(Exception):
-    """A violation: the source state of the last action, the action (None: at rest), and the broken invariants."""
-
-    def __init__(self, state: int, act: int | None, broken: tuple[Broken, ...]) -> None:
-        super().__init__(state, act, broken)
-        self.state, self.act, self.broken = state, act, broken
+    def __init__(self, state: int, act: int | None, violations: tuple[Violation, ...]) -> None:
+        super().__init__(state, act, violations)
+        self.state, self.act, self.violations = state, act, violations
 
 
 class Explorer:
@@ -82,7 +69,7 @@ class Explorer:
         self.monitor = Monitor(known_of(definition), (*invariants, no_defect(definition)))
         self._simulated = simulated_steps(definition)
         self.transitions = Transitions(World(definition, style, service_of), is_reduced)
-        self._befell = [0] * len(NAMES)
+        self._fault_counts = [0] * len(NAMES)
         self.outcomes: dict[str, int] = {}
         self.events = 0
         self._budget = definition.faults.budget if definition.faults.kinds else 0
@@ -93,9 +80,9 @@ class Explorer:
         self._began = perf_counter()
 
         self._histories = InternTable()
-        self._told: dict[int, int] = {}
+        self._next_history: dict[int, int] = {}
         """Memoized next history, keyed by history and effect in one number."""
-        self._rests: dict[int, tuple[Broken, ...]] = {}
+        self._rests: dict[int, tuple[Violation, ...]] = {}
 
         self._keys: list[int] = []
         self._index: dict[int, int] = {}
@@ -109,15 +96,15 @@ class Explorer:
     def explore(self) -> Report:
         """Explore every state. Stops at the first violation, which is one with the fewest transitions."""
         stopped: str | None = None
-        violation: Violation | None = None
+        found: FoundViolation | None = None
         try:
             with without_collecting():
                 self._begin()
                 stopped = self._search()
                 if stopped is None:
                     self._look_for_traps()
-        except Violation as found:
-            violation = found
+        except FoundViolation as end:
+            found = end
         except KeyboardInterrupt:
             stopped = "it was interrupted"
         except TooMuchUnderWay as much:
@@ -126,7 +113,7 @@ class Explorer:
             stopped = "there is no more memory"
         finally:
             self.transitions.world.reset()
-        return self._report(stopped, violation)
+        return self._report(stopped, found)
 
     def _begin(self) -> None:
         ground, flight = self.transitions.start
@@ -158,7 +145,7 @@ class Explorer:
                 continue
             budget -= 1
             for step in transitions.faults(ground, flight):
-                self._befell[step[3] & 0xFF] += 1
+                self._fault_counts[step[3] & 0xFF] += 1
                 after = self._after(node, history, step)
                 found = known.get(after if is_reduced else after << 8 | budget)
                 if found is None or budgets[found] < budget:
@@ -178,18 +165,18 @@ class Explorer:
         self._acts.append(act)
 
     def _after(self, state: int, history: int, step: Transition) -> int:
-        """Return the state after a transition and all dead deliveries. Raises `Violation`."""
+        """Return the state after a transition and all dead deliveries. Raises `FoundViolation`."""
         ground, flight, effect, act = step
-        told, transitions = self._told.get, self.transitions
+        next_history, transitions = self._next_history.get, self.transitions
         if effect != NO_EFFECT:
-            known = told(effect << 24 | history)
-            history = self._tell(state, history, effect, act) if known is None else known
+            known = next_history(effect << 24 | history)
+            history = self._extended(state, history, effect, act) if known is None else known
         if self._is_reduced:
             settled = transitions.settlements.get(ground << 24 | flight) or transitions.settled(ground, flight)
             ground, flight, dead = settled
             for _, effect in dead:
-                known = told(effect << 24 | history)
-                history = self._tell(state, history, effect, act) if known is None else known
+                known = next_history(effect << 24 | history)
+                history = self._extended(state, history, effect, act) if known is None else known
         return ground << 48 | flight << 24 | history
 
     def _must_stop(self, looked: int) -> str | None:
@@ -208,24 +195,24 @@ class Explorer:
 
     # The history of the trace
 
-    def _tell(self, state: int, history: int, effect: int, act: int) -> int:
-        """Return the history extended by the records of an effect. Raises `Violation`."""
+    def _extended(self, state: int, history: int, effect: int, act: int) -> int:
+        """Return the history extended by the records of an effect. Raises `FoundViolation`."""
         records = self.transitions.reactions.effects[effect]
-        after, broken = self.monitor.observe_all(self._histories.values[history], records)
-        if broken:
-            raise Violation(state, act, broken)
-        number = self._told[effect << 24 | history] = self._histories.number_of(after)
+        after, violations = self.monitor.observe_all(self._histories.values[history], records)
+        if violations:
+            raise FoundViolation(state, act, violations)
+        number = self._next_history[effect << 24 | history] = self._histories.number_of(after)
         return number
 
     def _rest(self, state: int, history: int) -> None:
         """Check liveness in a state whose only transitions are faults."""
-        broken = self._rests.get(history)
-        if broken is None:
-            broken = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
+        violations = self._rests.get(history)
+        if violations is None:
+            violations = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
         for outcome in outcomes_of(self._histories.values[history]):
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        if broken:
-            raise Violation(state, None, broken)
+        if violations:
+            raise FoundViolation(state, None, violations)
 
     def _look_for_traps(self) -> None:
         """Look for livelocks: sets of states in which a run may cycle for ever without a way out.
@@ -246,21 +233,21 @@ class Explorer:
 
     # The report
 
-    def _report(self, stopped: str | None, violation: Violation | None) -> Report:
+    def _report(self, stopped: str | None, found: FoundViolation | None) -> Report:
         verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
         return Report(
-            Conclusion.VIOLATED if violation else verdict,
+            Conclusion.VIOLATED if found else verdict,
             self.style,
             tuple(invariant.code for invariant in self.monitor.invariants),
-            tuple(dict.fromkeys(violation.broken)) if violation else (),
+            tuple(dict.fromkeys(found.violations)) if found else (),
             self.events,
             self.fired,
             dict(sorted(self.outcomes.items())),
             perf_counter() - self._began,
             states=len(self._index),
-            counterexample=self._counterexample(violation) if violation else None,
+            counterexample=self._counterexample(found) if found else None,
             stopped=stopped,
-            never_fired=() if violation or stopped else self._never_fired(),
+            never_fired=() if found or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
             simulated=self._simulated,
         )
@@ -269,7 +256,7 @@ class Explorer:
     def fired(self) -> dict[str, int]:
         """Count the occasions of each kind of fault, including those that lead to known states."""
         counts = dict(self.transitions.fired)
-        for name, count in zip(NAMES, self._befell, strict=True):
+        for name, count in zip(NAMES, self._fault_counts, strict=True):
             if name in counts:
                 counts[name] += count
         return counts
@@ -290,14 +277,14 @@ class Explorer:
         nodes = len(self._keys)
         return (size + nodes * size_of(nodes)) / max(len(self._index), 1)
 
-    def _counterexample(self, violation: Violation) -> Counterexample:
-        acts = [violation.act] if violation.act is not None else []
-        state = violation.state
+    def _counterexample(self, found: FoundViolation) -> Counterexample:
+        acts = [found.act] if found.act is not None else []
+        state = found.state
         while state:
             acts.append(self._acts[state])
             state = self._parents[state]
         way = [decoded(act) for act in reversed(acts)]
-        return Replay(self.transitions, self._is_reduced).tell(way, is_at_rest=violation.act is None)
+        return Replay(self.transitions, self._is_reduced).counterexample(way, is_at_rest=found.act is None)
 
 
 def _whatever_the_budget(state: int, budget: int) -> int:
@@ -306,32 +293,3 @@ def _whatever_the_budget(state: int, budget: int) -> int:
 
 def _with_the_budget(state: int, budget: int) -> int:
     return state << 8 | budget
-
-
-@contextmanager
-def without_collecting() -> Iterator[None]:
-    """Switch the garbage collector off: retained values form no cycles, so collections are wasted time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def outcomes_of(history: History) -> Iterator[str]:
-    """Yield the outcome of each started run: `completed`, `compensated`, `stuck` or `none`."""
-    for _, facts in history.runs:
-        if facts.is_started:
-            yield "none" if facts.outcome is None else facts.outcome.removeprefix("saga.")
-
-
-def memory_mb() -> float:
-    """Return the resident memory of this process in MB, or its peak if the system reports only that."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            pages = int(file.read().split()[1])
-        return pages * resource.getpagesize() / 1024**2
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

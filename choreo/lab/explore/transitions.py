@@ -13,10 +13,12 @@ from choreo.lab.explore.partial_order_reduction import living_phases
 from choreo.lab.explore.reactions import NO_EFFECT, Consequence, Reactions
 from choreo.lab.model.actions import CRASHED, DUPLICATED, LOST, NEXT_ALTERNATIVE, POISONED, encoded
 from choreo.lab.model.channels import Channels, Flight
-from choreo.lab.model.records import fault, published
+from choreo.lab.model.records import fault
 from choreo.lab.model.world import Delivery, World, may_be_poisoned
 from choreo.protocol.reaction import PHASES
 from choreo.saga.definition import CrashPoint, FaultKind
+from choreo.trace.records import published_record
+from choreo.trace.vocabulary import DEAD_LETTER
 
 Settled = tuple[int, int, tuple[tuple[int, int], ...]]
 """A ground and a flight without dead deliveries, and the numbers and effects of those deliveries."""
@@ -166,7 +168,8 @@ class Transitions:
         if number not in self._letters:
             letter = self.world.dead_letter(delivery)
             sent = tuple(self.channels.number_of(each) for each in self.world.deliveries_of(letter))
-            self._letters[number] = sent, self.reactions.effect((fault(delivery, "dead_letter"), published(letter)))
+            records = fault(delivery, DEAD_LETTER), published_record(letter)
+            self._letters[number] = sent, self.reactions.effect(records)
         sent, effect = self._letters[number]
         return ground, self._fly(flight, number, sent), effect, act
 

@@ -4,14 +4,14 @@ Laws: a defect is a violation of its own, D1, independent of the invariants, unl
 A real Ctrl-C is no defect, and stops the lab.
 """
 
-from choreo.invariants.checkers import Invariant
 from choreo.invariants.history import History
+from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import Known, RunModel
 from choreo.saga.definition import Saga
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import CALLS
 
 CODE, TITLE = "D1", "a service raised an exception"
-CALLS = ("execute", "compensate")
 
 
 def no_defect(definition: Saga) -> Invariant:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from choreo.saga.definition import Resource, Step, Value
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.service import Refused, ResourceLocked
+from choreo.trace.vocabulary import LOCK, READ, RELEASE, WRITE
 
 Copy = tuple[Any, ...]
 
@@ -87,10 +88,10 @@ class ResourceStore:
         """
         for name in self.check(step, run):
             self.locks[name] = run
-            self._note(Effect("lock", step.name, position, run, resource=name))
+            self._note(Effect(LOCK, step.name, position, run, resource=name))
         for name in step.reads:
             self.reads[run, name] = version = self.versions[name]
-            self._note(Effect("read", step.name, position, run, None, name, self.values[name], None, version))
+            self._note(Effect(READ, step.name, position, run, None, name, self.values[name], None, version))
         overwritten = []
         for name, value in step.writes.items():
             based_on = self.reads.get((run, name), self.versions[name])
@@ -121,7 +122,7 @@ class ResourceStore:
         """Release the locks of a run: on these resources, or on all."""
         for name in [name for name, owner in self.locks.items() if owner == run and (names is None or name in names)]:
             del self.locks[name]
-            self._note(Effect("release", step, position, run, resource=name))
+            self._note(Effect(RELEASE, step, position, run, resource=name))
 
     def end(self, run: str) -> None:
         """Release all locks of a run that has its outcome."""
@@ -181,4 +182,4 @@ class ResourceStore:
         self.versions[name] = version = self.versions[name] + 1
         if self.reads.get((run, name)) == version - 1:  # a run knows its own changes
             self.reads[run, name] = version
-        self._note(Effect("write", step.name, position, run, None, name, value, delta, version, based_on))
+        self._note(Effect(WRITE, step.name, position, run, None, name, value, delta, version, based_on))

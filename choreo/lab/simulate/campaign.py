@@ -15,10 +15,12 @@ from time import perf_counter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from choreo.invariants.checkers import INVARIANTS, Broken, Invariant
+from choreo.invariants.catalogue import INVARIANTS
+from choreo.invariants.history import outcomes_of
+from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
-from choreo.lab.explore.explorer import outcomes_of
+from choreo.invariants.violation import Violation
 from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report
@@ -40,22 +42,22 @@ Rates = Mapping[FaultKind, float]
 Progress = Callable[[int, int], None]
 """Called with the number of histories that are done, and their total."""
 
-NO_REST = Broken("L1", "every run ends", "the history does not come to rest: deliveries without end")
+NO_REST = Violation("L1", "every run ends", "the history does not come to rest: deliveries without end")
 
 
 class Played(Struct, frozen=True):
-    """One history: its violation, its faults, the outcomes of its runs, and its trace.
+    """One history: its violations, its faults, the outcomes of its runs, and its trace.
 
-    The trace continues after the violation; `broken_at` is the number of records up to it.
+    The trace continues after the violation; `violated_at` is the number of records up to it.
     """
 
     seed: int
-    broken: tuple[Broken, ...]
+    violations: tuple[Violation, ...]
     fired: tuple[Fired, ...]
     outcomes: tuple[str, ...]
     handled: int
     records: tuple[Record, ...]
-    broken_at: int
+    violated_at: int
 
     @property
     def script(self) -> list[Verdict]:
@@ -108,25 +110,25 @@ class Lab:
         plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
         simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
-        told = self.monitor.begin()
-        broken: tuple[Broken, ...] = ()
-        broken_at = len(records)
+        history = self.monitor.begin()
+        violations: tuple[Violation, ...] = ()
+        violated_at = len(records)
         for number, record in enumerate(records, start=1):
-            told, broken = self.monitor.observe(told, record)
-            if broken:
-                broken_at = number
+            history, violations = self.monitor.observe(history, record)
+            if violations:
+                violated_at = number
                 break
-        if not broken:
-            broken = self.monitor.at_rest(told) if simulation.came_to_rest else (NO_REST,)
-        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(told))
-        return Played(seed, broken, fired, outcomes, simulation.handled, records, broken_at)
+        if not violations:
+            violations = self.monitor.at_rest(history) if simulation.came_to_rest else (NO_REST,)
+        fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(history))
+        return Played(seed, violations, fired, outcomes, simulation.handled, records, violated_at)
 
     def shrink(self, history: Played) -> Played:
         """Shrink the faults to a minimal set that still breaks the same invariant; return its history, replayed."""
-        codes = {broken.code for broken in history.broken}
+        codes = {violation.code for violation in history.violations}
 
         def breaks(script: Sequence[Verdict]) -> bool:
-            return any(broken.code in codes for broken in self.play(history.seed, script).broken)
+            return any(violation.code in codes for violation in self.play(history.seed, script).violations)
 
         script = ddmin(history.script, breaks)
         for verdict in list(script):
@@ -193,20 +195,20 @@ def simulate(
     except BrokenProcessPool:
         stopped = "a process of it ended before its time; a service may have ended it"
     counterexample: Counterexample | None = None
-    broken: tuple[Broken, ...] = ()
+    violations: tuple[Violation, ...] = ()
     if tally.first is not None:
         lab = Lab(definition, style, open_services(), rates)
         found = lab.shrink(lab.play(tally.first))
-        broken = found.broken
+        violations = found.violations
         counterexample = Counterexample(
-            tuple(fired.words for fired in found.fired), found.records[: found.broken_at], found.seed
+            tuple(fired.words for fired in found.fired), found.records[: found.violated_at], found.seed
         )
     verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
     return Report(
         Conclusion.VIOLATED if counterexample else verdict,
         style,
         tuple(invariant.code for invariant in invariants_of(definition)),
-        tuple(dict.fromkeys(broken)),
+        tuple(dict.fromkeys(violations)),
         tally.events,
         dict(tally.fired),
         dict(sorted(tally.outcomes.items())),
@@ -259,7 +261,7 @@ def _play(lab: Lab, seeds: range) -> Tally:
     for seed in seeds:
         history = lab.play(seed)
         tally.add(history)
-        if history.broken:
+        if history.violations:
             tally.first = seed
             break
     return tally

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.lab.model.actions import in_words
-from choreo.lab.model.records import fault, handled, published
+from choreo.lab.model.records import fault, handled
 from choreo.lab.model.resources import Effect
 from choreo.lab.model.world import Delivery, Lane, World
 from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
@@ -20,6 +20,8 @@ from choreo.protocol.event import Event
 from choreo.saga.definition import CrashPoint, FaultKind
 from choreo.saga.service import ResourceLocked
 from choreo.trace.record import Record
+from choreo.trace.records import published_record
+from choreo.trace.vocabulary import CRASH, DEAD_LETTER, DELAY, DUPLICATE, RELEASE, RESTART, UNREADABLE
 
 DELIVERIES_AN_EVENT_MAX = 40
 """Maximum of deliveries, repetitions included, for each expected event; a run with more counts as non-terminating."""
@@ -123,7 +125,7 @@ class Simulation:
             if verdict is None:
                 self._handle(event, lane, copy)
             else:
-                self._befall(verdict, event, lane, copy)
+                self._apply_fault(verdict, event, lane, copy)
 
     def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
         """Run one local transaction, and send its events; return whether it was possible now."""
@@ -195,7 +197,7 @@ class Simulation:
     def _wake(self, at_ms: int) -> None:
         """Try the waiting deliveries again, in the order of their arrival."""
         parked, self._parked = self._parked, []
-        released = any(note.action == "release" for note in self.world.notes)
+        released = any(note.action == RELEASE for note in self.world.notes)
         for event, lane, copy, poison in parked:
             if released or (self._blocked and not self._blocked.get(lane.hearer)):
                 self._count += 1
@@ -205,7 +207,7 @@ class Simulation:
 
     # Faults
 
-    def _befall(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
+    def _apply_fault(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
         words = in_words(verdict.kind, Delivery(lane, event), verdict.point)
         self.fired.append(Fired(verdict, words))
         match verdict.kind:
@@ -213,11 +215,11 @@ class Simulation:
                 self.log.append((self.now_ms, str(verdict.kind), event, lane, None, ()))
                 self._resend(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, lane, copy + 1)
             case FaultKind.DUPLICATE:
-                self.log.append((self.now_ms, "duplicate", event, lane, None, ()))
+                self.log.append((self.now_ms, DUPLICATE, event, lane, None, ()))
                 if self._handle(event, lane, copy):
                     self._push(self.now_ms + REDELIVERY_MS, event, lane, copy + 1, 0)
             case FaultKind.DELAY:
-                self.log.append((self.now_ms, "delay", event, lane, None, ()))
+                self.log.append((self.now_ms, DELAY, event, lane, None, ()))
                 self._push_back(self.now_ms + DELAY_MS, event, lane, copy + 1)
             case FaultKind.POISON:
                 self._blocked[lane.hearer] = self._blocked.get(lane.hearer, 0) + 1
@@ -247,18 +249,18 @@ class Simulation:
                 self._send_all(events, up_ms if remains.is_late else self.now_ms)
             if remains.is_committed and self._parked:
                 self._wake(self.now_ms)
-        self.log.append((self.now_ms, "crash", event, lane, str(point), ()))
-        self.log.append((up_ms, "restart", event, lane, None, ()))
+        self.log.append((self.now_ms, CRASH, event, lane, str(point), ()))
+        self.log.append((up_ms, RESTART, event, lane, None, ()))
         self._down_until_ms[lane.hearer] = up_ms
         self._resend(up_ms, event, lane, copy + 1)
 
     def _unreadable(self, event: Event, lane: Lane, copy: int, attempt: int) -> None:
         """Deliver an unreadable event: it is redelivered until it becomes a dead letter."""
-        self.log.append((self.now_ms, "unreadable", event, lane, None, ()))
+        self.log.append((self.now_ms, UNREADABLE, event, lane, None, ()))
         delivery = Delivery(lane, event, attempt)
         if self.world.puts_aside(attempt):
             letter = self.world.dead_letter(delivery)
-            self.log.append((self.now_ms, "dead_letter", event, lane, letter, ()))
+            self.log.append((self.now_ms, DEAD_LETTER, event, lane, letter, ()))
             self._blocked[lane.hearer] -= 1
             self._send_all([letter], self.now_ms)
             self._wake(self.now_ms)
@@ -270,11 +272,11 @@ class Simulation:
     def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
         world = self.world
         for at_ms, event in world.first_events():
-            yield at_ms, (published(event),)
+            yield at_ms, (published_record(event),)
         for at_ms, what, event, lane, more, notes in sorted(self.log, key=lambda entry: entry[0]):
             if what == HANDLE:
                 yield at_ms, handled(event, lane, notes, more)
-            elif what == "dead_letter":
-                yield at_ms, (fault(Delivery(lane, event), "dead_letter"), published(more))
+            elif what == DEAD_LETTER:
+                yield at_ms, (fault(Delivery(lane, event), DEAD_LETTER), published_record(more))
             else:
                 yield at_ms, (fault(Delivery(lane, event), what, more),)

@@ -30,7 +30,7 @@ from choreo.terminal.options.choices import choice
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.trace_lines import bounded, opened
-from choreo.terminal.views.deviations import CODES, Places, show_deviations
+from choreo.terminal.views.violations import CODES, Places, show_violations
 from choreo.trace.record import NotATrace
 
 MAPPING_BYTES_MAX = 1_000_000
@@ -39,7 +39,7 @@ OF_TRACE = Places("line", "the end of the trace")
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
 
 CHECK_HELP = (
-    "Hold a trace against the invariants: where it first deviates, and what was expected and never came.\n\n"
+    "Hold a trace against the invariants: where it first violates one, and what was expected and never came.\n\n"
     "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
     "With --journal: every run of a node's journal, and its rows, also while the node runs."
 )
@@ -47,7 +47,7 @@ CHECK_EPILOG = """[bold]Examples[/]
   choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
   choreo check trace.jsonl --definition order.toml --json
   choreo check production.log --mapping mapping.toml
-  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a deviation, or a damaged journal")
+  choreo check --journal sagas.db""" + STATUS.format("every invariant holds", "a violation, or a damaged journal")
 
 
 def register(app: typer.Typer) -> None:
@@ -96,12 +96,12 @@ def _check(
             raise UsageError("--at-rest", "expected it with --journal; the end of a trace is at rest")
         defined = None if definition is None else _definition(definition)
         mapped = _mapping(mapping, form)
-        told, verdict = _judge(trace, form, mapped, defined)
+        parsed, verdict = _judge(trace, form, mapped, defined)
     if json:
-        screen.json(_plain(trace, told, verdict, defined))
+        screen.json(_plain(trace, parsed, verdict, defined))
     else:
-        _show(screen, told, verdict, defined)
-    finish(is_finding=not verdict.holds or bool(told.disorder))
+        _show(screen, parsed, verdict, defined)
+    finish(is_finding=not verdict.holds or bool(parsed.disorder))
 
 
 def _only(*others: tuple[str, str | None]) -> None:
@@ -114,8 +114,8 @@ def _only(*others: tuple[str, str | None]) -> None:
 def _judge(trace: str, form: Form, mapping: Mapping | None, definition: Saga | None) -> tuple[ParsedTrace, CheckReport]:
     try:
         with opened(trace) as lines:
-            told = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
-        return told, check(told, definition)
+            parsed = read_trace(bounded(lines, trace, "a JSON object"), trace, form, mapping)
+        return parsed, check(parsed, definition)
     except (NotATrace, NotOfThisSaga) as error:
         raise UsageError("TRACE", str(error)) from None
     except OSError as error:
@@ -155,18 +155,18 @@ def _mapping(path: str | None, form: Form) -> Mapping | None:
 # Text
 
 
-def _show(screen: Screen, told: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> None:
+def _show(screen: Screen, parsed: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> None:
     ended = enumerated([f"{count:,} {_ended(name)}" for name, count in verdict.outcomes.items()])
     runs = f"{verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}"
-    read = f": {FORMS[told.form]}, {told.lines:,} {'line' if told.lines == 1 else 'lines'}, {runs}: {ended}"
-    screen.sentence((screen.name(told.name), TITLE), read, indent=2)
-    if verdict.holds and not (told.disorder or told.missing):
+    read = f": {FORMS[parsed.form]}, {parsed.lines:,} {'line' if parsed.lines == 1 else 'lines'}, {runs}: {ended}"
+    screen.sentence((screen.name(parsed.name), TITLE), read, indent=2)
+    if verdict.holds and not (parsed.disorder or parsed.missing):
         screen.one_line((f"{CODES} hold", "bold green"))
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, as far as a damaged trace can tell", "bold yellow"))
     else:
-        show_deviations(screen, verdict, OF_TRACE)
-    for note in _notes(told, definition):
+        show_violations(screen, verdict, OF_TRACE)
+    for note in _notes(parsed, definition):
         screen.sentence((f"  {screen.prose(note)}", FAINT), indent=4)
 
 
@@ -174,23 +174,23 @@ def _ended(outcome: str) -> str:
     return "without an outcome" if outcome == "none" else outcome
 
 
-def _notes(told: ParsedTrace, definition: Saga | None) -> Iterator[str]:
+def _notes(parsed: ParsedTrace, definition: Saga | None) -> Iterator[str]:
     """Yield the basis of the verdict, and the checks that were not made."""
-    for disorder in told.disorder[:1]:
-        others = f", and {len(told.disorder) - 1:,} more like it" if len(told.disorder) > 1 else ""
+    for disorder in parsed.disorder[:1]:
+        others = f", and {len(parsed.disorder) - 1:,} more like it" if len(parsed.disorder) > 1 else ""
         yield f"{disorder}{others}"
-    if told.missing:
-        are = "record is" if told.missing == 1 else "records are"
-        yield f"{told.missing:,} {are} missing: the numbers leave gaps"
-    if told.ignored:
-        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(told.ignored)]
-        count = sum(told.ignored.values())
+    if parsed.missing:
+        are = "record is" if parsed.missing == 1 else "records are"
+        yield f"{parsed.missing:,} {are} missing: the numbers leave gaps"
+    if parsed.ignored:
+        words = [f"{word or 'an empty word'} ({count:,})" for word, count in _most(parsed.ignored)]
+        count = sum(parsed.ignored.values())
         yield f"{count:,} {'line' if count == 1 else 'lines'} about something else: {enumerated(words, WORDS_SHOWN)}"
-    if told.resent:
-        yield f"{told.resent:,} sent again, with the same source and id: counted once"
-    if not told.has_effects:
+    if parsed.resent:
+        yield f"{parsed.resent:,} sent again, with the same source and id: counted once"
+    if not parsed.has_effects:
         yield "the trace has no effects, so a step's word is taken for what its service did"
-    if not told.has_causes:
+    if not parsed.has_causes:
         yield "the trace has no causes" + (
             ": nothing is said of S9" if definition else ": nothing is said of S5 and S9"
         )
@@ -205,21 +205,21 @@ def _most(counts: dict[str, int]) -> list[tuple[str, int]]:
 # JSON
 
 
-def _plain(trace: str, told: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> dict[str, Any]:
-    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+def _plain(trace: str, parsed: ParsedTrace, verdict: CheckReport, definition: Saga | None) -> dict[str, Any]:
+    violations = [msgspec.to_builtins(violation) for violation in verdict.violations]
     return {
         "trace": trace,
-        "format": told.form,
+        "format": parsed.form,
         "definition": None if definition is None else definition.name,
-        "lines": told.lines,
+        "lines": parsed.lines,
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "holds": verdict.holds,
-        "first": deviations[0] if deviations else None,
-        "deviations": deviations,
+        "first": violations[0] if violations else None,
+        "deviations": violations,
         "due": msgspec.to_builtins(verdict.due),
-        "ignored": told.ignored,
-        "resent": told.resent,
-        "missing": told.missing,
-        "disorder": told.disorder,
+        "ignored": parsed.ignored,
+        "resent": parsed.resent,
+        "missing": parsed.missing,
+        "disorder": parsed.disorder,
     }

@@ -11,13 +11,13 @@ import msgspec
 
 from choreo.analysis.naming import enumerated
 from choreo.conformance import CheckReport
-from choreo.conformance.journal import judge_journal
+from choreo.conformance.journal import check_runs
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.storage.errors import DamagedJournal
 from choreo.storage.sqlite.journal import Journal
 from choreo.terminal.options.journal_file import expect_descriptors, journal_errors
 from choreo.terminal.options.lab import progress_bar
-from choreo.terminal.views.deviations import CODES, Places, show_deviations
+from choreo.terminal.views.violations import CODES, Places, show_violations
 
 OF_JOURNAL = Places("delivery", "the end of the run", "its request")
 DAMAGE_SHOWN = 5
@@ -34,7 +34,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
             with closing(Journal.open_to_read(path)) as journal:
                 damage += [*journal.damage(), *journal.wrong_cells()]
                 total = sum(journal.counts().values())
-                verdict = judge_journal(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
+                verdict = check_runs(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
         except DamagedJournal as error:  # the rest cannot be read
             damage.append(str(error))
     if json:
@@ -53,7 +53,7 @@ def _show(screen: Screen, path: str, verdict: CheckReport, damage: list[str], is
     elif verdict.holds:
         screen.one_line((f"{CODES} hold, and so do J1-J6 of the rows", "bold green"))
     else:
-        show_deviations(screen, verdict, OF_JOURNAL)
+        show_violations(screen, verdict, OF_JOURNAL)
     for wrong in damage[:DAMAGE_SHOWN]:
         screen.sentence("  ", ("the file is damaged", "bold red"), f": {screen.prose(wrong)}", indent=4)
     for note in _notes(verdict, damage, is_at_rest):
@@ -78,16 +78,16 @@ def _notes(verdict: CheckReport, damage: list[str], is_at_rest: bool) -> Iterato
 
 
 def _plain(path: str, verdict: CheckReport, damage: list[str], is_at_rest: bool) -> dict[str, Any]:
-    deviations = [msgspec.to_builtins(deviation) for deviation in verdict.deviations]
+    violations = [msgspec.to_builtins(violation) for violation in verdict.violations]
     return {
         "journal": path,
         "runs": verdict.runs,
         "outcomes": verdict.outcomes,
         "at_rest": is_at_rest,
         "holds": verdict.holds and not damage,
-        "first": deviations[0] if deviations else None,
-        "deviations": deviations,
-        "deviating": verdict.deviating,
+        "first": violations[0] if violations else None,
+        "deviations": violations,
+        "deviating": verdict.violated_runs,
         "unlisted": verdict.unlisted,
         "due": msgspec.to_builtins(verdict.due),
         "damage": damage,

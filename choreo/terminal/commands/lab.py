@@ -15,12 +15,13 @@ import typer
 from msgspec.structs import replace
 
 from choreo.api import open_services
-from choreo.lab.explore.explorer import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Explorer, Limits
+from choreo.lab.explore.explorer import Explorer
+from choreo.lab.explore.limits import MEMORY_MB_MAX, SECONDS_MAX, STATES_MAX, Limits
 from choreo.lab.options import rates, with_faults, with_guarantees, with_services
 from choreo.lab.report import Counterexample, Report
 from choreo.lab.simulate.campaign import Lab, simulate
-from choreo.render.history_mermaid import history_mermaid
-from choreo.render.history_view import history_diagram
+from choreo.render.diagram import history_diagram
+from choreo.render.mermaid import history_mermaid
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
 from choreo.saga.definition import Saga

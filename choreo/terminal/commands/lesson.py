@@ -90,7 +90,7 @@ class Pair:
 
     def is_as_told(self, invariants: tuple[str, ...]) -> bool:
         """Return whether the explorer finds the bug as the stated violations, and none after the stated fix."""
-        is_found = set(invariants) <= {broken.code for broken in self.broken.broken}
+        is_found = set(invariants) <= {violation.code for violation in self.broken.violations}
         return is_found and self.mended.verdict is Conclusion.SAFE
 
 
@@ -162,8 +162,10 @@ def _compared(found: Lesson) -> tuple[Scenario, Comparison]:
 
 
 def _bug(screen: Screen, report: Report) -> None:
-    for broken in report.broken:
-        screen.sentence((f"{broken.code} {broken.title}", "bold red"), f": {screen.prose(broken.sentence)}", indent=3)
+    for violation in report.violations:
+        screen.sentence(
+            (f"{violation.code} {violation.title}", "bold red"), f": {screen.prose(violation.sentence)}", indent=3
+        )
     show_counterexample(screen, report)
 
 
@@ -213,7 +215,7 @@ def _verdict_of_other(screen: Screen, found: Lesson, pair: Pair) -> None:
     if other.verdict is Conclusion.SAFE:
         screen.sentence(f"With the same bug, {found.other_style} is safe: all {other.states:,} states were looked at.")
         return
-    codes = ", ".join(broken.code for broken in other.broken)
+    codes = ", ".join(violation.code for violation in other.violations)
     screen.sentence(
         f"With the same bug, {found.other_style} breaks {codes}; mended, all of its {mended.states:,} states are safe."
     )

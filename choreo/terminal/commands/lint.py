@@ -2,7 +2,8 @@
 
 import typer
 
-from choreo.compile.linting import Finding, lint
+from choreo.compile.finding import Finding
+from choreo.compile.linting import lint
 from choreo.lab.options import with_services
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.definition import Saga

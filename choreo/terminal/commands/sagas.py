@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from choreo.analysis.naming import enumerated
-from choreo.analysis.next_events import ENDED, Prospect, Prospects, as_json, told
+from choreo.analysis.next_events import ENDED, NextEvents, NextEventsReader, as_json, next_events_text
 from choreo.render.names import cut, padded
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.storage.errors import JournalError
@@ -92,32 +92,32 @@ class Seen(Struct, frozen=True):
 
     number: int
     row: RunRow | None
-    prospect: Prospect = ENDED
+    next_events: NextEvents = ENDED
     wrong: str | None = None
     held: HeldRow | None = None
 
 
 def _batches(journal: Journal, state: str | None, limit: int) -> Iterator[list[Seen]]:
     """Yield the newest runs in batches, oldest first; all runs without a limit."""
-    prospects = Prospects(journal)
+    next_events = NextEventsReader(journal)
     after = journal.before_newest(limit, state) if limit else 0
     while True:
         with journal.at_one_moment():
             rows = journal.run_rows(after, BATCH, state)
             held = held_among(journal, rows[0][0], rows[-1][0]) if rows else {}
-            batch = [_seen(journal, columns, prospects, held.get(columns[0])) for columns in rows]
+            batch = [_seen(journal, columns, next_events, held.get(columns[0])) for columns in rows]
         if not batch:
             return
         yield batch
         after = batch[-1].number
 
 
-def _seen(journal: Journal, columns: Sequence[Any], prospects: Prospects, held: HeldRow | None) -> Seen:
+def _seen(journal: Journal, columns: Sequence[Any], next_events: NextEventsReader, held: HeldRow | None) -> Seen:
     try:
         row = journal.read(columns)
     except JournalError as error:
         return Seen(columns[0], None, wrong=str(error))
-    return Seen(row.number, row, prospects.of(row), held=held if row.state == RUNNING else None)
+    return Seen(row.number, row, next_events.of(row), held=held if row.state == RUNNING else None)
 
 
 # Text
@@ -160,7 +160,7 @@ class _List:
         age = age_text(self._now_ms - row.begun_ms)
         if seen.held is not None:
             return run, saga, HELD, age, f"nothing: {self._screen.prose(seen.held.reason)}"
-        return run, saga, self._screen.prose(row.state), age, told(row, seen.prospect, self._screen.name)
+        return run, saga, self._screen.prose(row.state), age, next_events_text(row, seen.next_events, self._screen.name)
 
     def _widen(self, rows: Sequence[Sequence[str]]) -> None:
         for column in range(len(self._widths)):
@@ -205,8 +205,8 @@ def _plain(seen: Seen) -> dict[str, Any]:
         "begun": time_text(row.begun_ms),
         "ended": None if row.ended_ms is None else time_text(row.ended_ms),
         "age_s": max(now_ms() - row.begun_ms, 0) / 1000,
-        "next": as_json(seen.prospect),
-        "wrong": seen.prospect.unknown,
+        "next": as_json(seen.next_events),
+        "wrong": seen.next_events.unknown,
         "outcome": msgspec.to_builtins(row.outcome),
         "resolution": msgspec.to_builtins(row.resolution),
     }

@@ -11,8 +11,8 @@ import msgspec
 import typer
 
 from choreo.analysis.next_events import as_json
-from choreo.analysis.run_summary import Account, account_of
-from choreo.render.history_mermaid import history_mermaid
+from choreo.analysis.run_summary import RunSummary, run_summary
+from choreo.render.mermaid import history_mermaid
 from choreo.render.screen import Screen
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalError
@@ -23,7 +23,7 @@ from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
 from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.views.explain import explanation_as_json
-from choreo.terminal.views.show import picture_records, show_account
+from choreo.terminal.views.show import picture_records, show_summary
 from choreo.trace.record import time_text
 
 SHOW_HELP = (
@@ -64,19 +64,19 @@ def _show(
             is_asked = row.number in [number for _, number in opened.asked_to_resume()]
             held = held_run(opened, row.number) if row.state == RUNNING else None
         with journal_errors():
-            account = _account(row, deliveries, journal)
+            summary = _summary(row, deliveries, journal)
     if json:
-        screen.json(_plain(journal, account, is_asked, held))
+        screen.json(_plain(journal, summary, is_asked, held))
     elif mermaid:
-        screen.plain(history_mermaid(picture_records(account), show_all))
+        screen.plain(history_mermaid(picture_records(summary), show_all))
     else:
-        show_account(screen, account, journal, is_asked, show_all, held)
-    finish(is_finding=account.told.wrong is not None)
+        show_summary(screen, summary, journal, is_asked, show_all, held)
+    finish(is_finding=summary.history.error is not None)
 
 
-def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Account:
+def _summary(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> RunSummary:
     try:
-        return account_of(row, deliveries)
+        return run_summary(row, deliveries)
     except JournalError:
         raise
     except Exception as error:  # a request not written by a node may fail in any way
@@ -84,8 +84,8 @@ def _account(row: RunRow, deliveries: Sequence[DeliveryRow], path: str) -> Accou
         raise JournalError(f"expected a journal that is sound, got {path!r}: {why}") from error
 
 
-def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) -> dict[str, Any]:
-    row, request = account.row, account.row.request
+def _plain(path: str, summary: RunSummary, is_asked: bool, held: HeldRow | None) -> dict[str, Any]:
+    row, request = summary.row, summary.row.request
     return {
         "journal": path,
         "run": f"run-{row.number}",
@@ -103,19 +103,19 @@ def _plain(path: str, account: Account, is_asked: bool, held: HeldRow | None) ->
         "reply": _reply(row),
         "outcome": msgspec.to_builtins(row.outcome),
         "resolution": msgspec.to_builtins(row.resolution),
-        "took_effect": account.names(account.executed),
-        "compensated": account.names(account.compensated),
-        "in_force": account.names(account.in_force),
-        "in_doubt": account.names(account.in_doubt),
+        "took_effect": summary.names(summary.executed),
+        "compensated": summary.names(summary.compensated),
+        "in_force": summary.names(summary.in_force),
+        "in_doubt": summary.names(summary.in_doubt),
         "not_compensated": dict(
-            zip(account.names(account.not_compensated), account.not_compensated.values(), strict=True)
+            zip(summary.names(summary.not_compensated), summary.not_compensated.values(), strict=True)
         ),
-        "next": as_json(account.prospect),
-        "resumed": len(account.resumed),
+        "next": as_json(summary.next_events),
+        "resumed": len(summary.resumed),
         "asked_to_resume": is_asked,
-        "wrong": account.told.wrong,
-        "explanation": None if account.explanation is None else explanation_as_json(account.explanation),
-        "records": [msgspec.to_builtins(record) for record in account.told.records],
+        "wrong": summary.history.error,
+        "explanation": None if summary.explanation is None else explanation_as_json(summary.explanation),
+        "records": [msgspec.to_builtins(record) for record in summary.history.records],
     }
 
 

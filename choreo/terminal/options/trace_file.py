@@ -10,8 +10,7 @@ from choreo.analysis.naming import enumerated
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.trace_lines import bounded, opened
 from choreo.trace.record import NotATrace, Record, read_records
-
-PUBLISH = "publish"
+from choreo.trace.vocabulary import PUBLISH
 
 SIMILAR_MAX, SIMILAR_CHARACTERS, SIMILAR_FROM = 3, 60, 0.6
 

@@ -87,12 +87,12 @@ def _messages(recording: Recording) -> list[dict[str, Any]]:
     names = numbered(recording.table.hearers)
     return [
         {
-            "number": message.number,
-            **_event(message.event),
-            "heard_by": [names[seat] for seat in message.reacted],
-            "ignored_by": [names[seat] for seat in message.ignored],
+            "number": recorded.number,
+            **_event(recorded.event),
+            "heard_by": [names[seat] for seat in recorded.reacted],
+            "ignored_by": [names[seat] for seat in recorded.ignored],
         }
-        for message in recording.messages()
+        for recorded in recording.recorded_events()
     ]
 
 

@@ -32,7 +32,7 @@ class EventList:
         commands = len("compensate ") + self._who if style == "orchestration" else 0
         self._what = min(max(WHAT_MIN, commands), screen.width * 2 // 5)
 
-    def tell(self, number: int, event: Event) -> None:
+    def show(self, number: int, event: Event) -> None:
         self._screen.lines([self._line(number, event), *self._reason(event)])
         self._events[event.id] = number, event
 
@@ -52,10 +52,10 @@ class EventList:
         number, cause = self._events.get(event.causation_id or "", (0, None))
         if cause is None:
             return ""
-        told = f"{self._screen.glyphs.because} {number}"
+        text = f"{self._screen.glyphs.because} {number}"
         if room >= CAUSE_MIN:
-            told = cut(f"{told} {who_and_what(cause, self._label)}", room, self._screen.glyphs.ellipsis)
-        return f"  {told}" if cell_len(told) <= room else ""
+            text = cut(f"{text} {who_and_what(cause, self._label)}", room, self._screen.glyphs.ellipsis)
+        return f"  {text}" if cell_len(text) <= room else ""
 
     def _reason(self, event: Event) -> list[Text]:
         if event.reason is None or event.topic.step is None:

@@ -10,22 +10,37 @@ from choreo.analysis.causes import Chain, Explanation, Origin
 from choreo.render.names import cut
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import (
+    COMMANDS,
+    SAGA_CANCELLED,
+    SAGA_COMPENSATED,
+    SAGA_COMPLETED,
+    SAGA_STUCK,
+    STEP_CANCELLED,
+    STEP_COMPENSATE,
+    STEP_COMPENSATED,
+    STEP_COMPENSATION_FAILED,
+    STEP_EXECUTE,
+    STEP_FAILED,
+    STEP_SUCCEEDED,
+    event_text,
+    fact_of,
+)
 
-COMMANDS = ("step.execute", "step.compensate")
 CAUSES_SHOWN = 6
 BECAUSES_MAX = 3
 
 PHRASES = {
-    "saga.compensated": "the saga ended compensated",
-    "saga.stuck": "the saga ended stuck",
-    "saga.cancelled": "the {source} called off what had not begun",
-    "step.succeeded": "{step} succeeded",
-    "step.failed": "{step} failed",
-    "step.cancelled": "{step} was cancelled",
-    "step.compensated": "{step} was compensated",
-    "step.compensation_failed": "{step} could not be compensated",
-    "step.execute": "the {source} had {step} execute",
-    "step.compensate": "the {source} had {step} compensate",
+    SAGA_COMPENSATED: "the saga ended compensated",
+    SAGA_STUCK: "the saga ended stuck",
+    SAGA_CANCELLED: "the {source} called off what had not begun",
+    STEP_SUCCEEDED: "{step} succeeded",
+    STEP_FAILED: "{step} failed",
+    STEP_CANCELLED: "{step} was cancelled",
+    STEP_COMPENSATED: "{step} was compensated",
+    STEP_COMPENSATION_FAILED: "{step} could not be compensated",
+    STEP_EXECUTE: "the {source} had {step} execute",
+    STEP_COMPENSATE: "the {source} had {step} compensate",
 }
 
 IN_DOUBT = "{step} was in doubt, and could not be undone"
@@ -42,10 +57,10 @@ def show_explanations(screen: Screen, saga_id: str, explanations: Sequence[Expla
 def _show_explanation(screen: Screen, saga_id: str, explanation: Explanation) -> None:
     """Print one run: its outcome, and the reason of each compensation, as a sentence and as the chain of causes."""
     outcome = explanation.outcome
-    ended = "no outcome in this trace" if outcome is None else outcome.event.removeprefix("saga.")
+    ended = "no outcome in this trace" if outcome is None else fact_of(outcome.event)
     screen.one_line((f"saga {screen.name(saga_id)}, {screen.name(explanation.run or 'run unknown')}: {ended}", TITLE))
-    for told in _without_compensation(screen, explanation):
-        screen.sentence(f"  {told}", indent=2)
+    for sentence in _without_compensation(screen, explanation):
+        screen.sentence(f"  {sentence}", indent=2)
     for chain in explanation.compensations:
         _show_chain(screen, chain)
     if explanation.outcome_chain and not explanation.outcome_chain.is_known:
@@ -57,7 +72,7 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     outcome = explanation.outcome
     return {
         "run": explanation.run,
-        "outcome": None if outcome is None else outcome.event.removeprefix("saga."),
+        "outcome": None if outcome is None else fact_of(outcome.event),
         "explained": explanation.is_explained,
         "failures": [_event(record) for record in explanation.failures],
         "compensations": [_chain(chain) for chain in explanation.compensations],
@@ -85,9 +100,9 @@ def _with_reason(text: str, record: Record, screen: Screen) -> str:
 
 
 def _because_of(chain: Chain, screen: Screen) -> str:
-    told = [phrase(record, screen) for record in chain.nearest if record.event not in COMMANDS]
-    shown = told[:BECAUSES_MAX]
-    if chain.hops >= len(chain.nearest) or len(told) > BECAUSES_MAX:
+    phrases = [phrase(record, screen) for record in chain.nearest if fact_of(record.event) not in COMMANDS]
+    shown = phrases[:BECAUSES_MAX]
+    if chain.hops >= len(chain.nearest) or len(phrases) > BECAUSES_MAX:
         shown.append(f"and so on back to where {phrase(chain.last, screen)}")
     text = ", because ".join(shown).replace(", because and so on", ", and so on")
     if chain.is_known:
@@ -115,7 +130,7 @@ def _without_compensation(screen: Screen, explanation: Explanation) -> Iterator[
     if explanation.compensations:
         return
     outcome = explanation.outcome
-    if outcome is not None and outcome.event == "saga.completed":
+    if outcome is not None and outcome.event == SAGA_COMPLETED:
         yield "Nothing was compensated, the saga completed."
         return
     for failure in explanation.failures:
@@ -148,11 +163,8 @@ def _in_lines(links: Sequence[str], screen: Screen) -> Iterator[str]:
 
 
 def _link(record: Record, screen: Screen) -> str:
-    fact = screen.prose(record.event.rpartition(".")[2])
-    if record.step is None:
-        return f"{record.seq} saga {fact}"
-    name = screen.name(record.step)
-    return f"{record.seq} {fact} {name}" if record.event in COMMANDS else f"{record.seq} {name} {fact}"
+    fact = screen.prose(fact_of(record.event))
+    return f"{record.seq} {event_text(fact, None if record.step is None else screen.name(record.step))}"
 
 
 def _event(record: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ STATE_STYLES = {"completed": "bold green", "compensated": "bold yellow"}
 def telling(screen: Screen, saga: Scenario, style: str) -> Seen:
     """Announce a run; return a function that prints each of its events as it happens."""
     screen.one_line((style, TITLE))
-    return EventList(screen, saga.plan.steps, style).tell
+    return EventList(screen, saga.plan.steps, style).show
 
 
 def show_picture(screen: Screen, recording: Recording, show_all: bool) -> None:

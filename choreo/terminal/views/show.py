@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from rich.text import Text
 
 from choreo.analysis.naming import enumerated
-from choreo.analysis.next_events import told
-from choreo.analysis.run_summary import Account
-from choreo.render.history_view import history_diagram
+from choreo.analysis.next_events import next_events_text
+from choreo.analysis.run_summary import RunSummary
+from choreo.render.diagram import history_diagram
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.outcome import Outcome, State
 from choreo.saga.plan import Itinerary
@@ -25,45 +25,45 @@ from choreo.terminal.views.durations import age_text, duration_text, now_ms, whe
 from choreo.terminal.views.explain import phrase, sentence_of
 from choreo.terminal.views.timeline import Timeline, rows_of
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import CALLS, REPLY
 
 LABEL_WIDTH = 14
 PICTURED_STEPS_MAX = 300
-CALLS = ("execute", "compensate")
 WRONG = "wrong"
 
 
-def show_account(
-    screen: Screen, account: Account, path: str, is_asked: bool, show_all: bool, held: HeldRow | None = None
+def show_summary(
+    screen: Screen, summary: RunSummary, path: str, is_asked: bool, show_all: bool, held: HeldRow | None = None
 ) -> None:
-    row, state = account.row, account.row.state if held is None else HELD
+    row, state = summary.row, summary.row.state if held is None else HELD
     name = f"saga {screen.name(str(text_of(row.request.saga_id)))}, run-{row.number}"
     screen.sentence((name, TITLE), ": ", (screen.prose(state), STATES.get(state, "")), indent=2)
-    _show_lines(screen, _about(screen, account))
+    _show_lines(screen, _about(screen, summary))
     screen.one_line()
-    rows = [each for each in rows_of(account) if show_all or not each.did_nothing]
+    rows = [each for each in rows_of(summary) if show_all or not each.did_nothing]
     screen.lines(list(Timeline(screen, rows).lines()))
     screen.one_line()
-    steps = len(account.plan.steps)
+    steps = len(summary.plan.steps)
     if steps <= PICTURED_STEPS_MAX:
-        screen.lines(history_diagram(picture_records(account), screen, screen.width, show_all))
+        screen.lines(history_diagram(picture_records(summary), screen, screen.width, show_all))
     else:
         screen.one_line((f"the picture of {steps:,} steps is left out: nobody could read it", FAINT))
     screen.one_line()
-    _show_lines(screen, _standing(screen, account))
-    _show_lines(screen, _next(screen, account, is_asked, held))
+    _show_lines(screen, _standing(screen, summary))
+    _show_lines(screen, _next(screen, summary, is_asked, held))
     if state in (State.STUCK, HELD) and not is_asked:
         command = shlex.join(["choreo", "resume", str(text_of(row.request.saga_id)), "--journal", path])
         screen.one_line((f"  {'resume it':<{LABEL_WIDTH - 2}}", FAINT), screen.prose(command))
 
 
-def picture_records(account: Account) -> list[Record]:
+def picture_records(summary: RunSummary) -> list[Record]:
     """Return the records numbered by delivery, as the diagram needs them; reasons are left to the timeline."""
     return [
         replace(line.record, seq=line.number, reason=_in_a_word(line.record))
         if line.record.action in CALLS
         else replace(line.record, seq=line.number)
-        for line in account.told.lines
-        if line.record.action != "reply"
+        for line in summary.history.lines
+        if line.record.action != REPLY
     ]
 
 
@@ -83,8 +83,8 @@ def _show_lines(screen: Screen, lines: Lines) -> None:
         screen.lines([Text.assemble(heading, first), *(Text(" " * LABEL_WIDTH) + line for line in others)])
 
 
-def _about(screen: Screen, account: Account) -> Lines:
-    row, request = account.row, account.row.request
+def _about(screen: Screen, summary: RunSummary) -> Lines:
+    row, request = summary.row, summary.row.request
     yield "steps", f"{_itinerary(screen, request.steps)} ({request.style})"
     mishaps = [
         *([f"{screen.name(request.fail_step)} is to refuse"] if request.fail_step is not None else []),
@@ -123,28 +123,28 @@ def _client(screen: Screen, outcome: Outcome | None) -> str:
     return f"was told {outcome.state}; {screen.name(outcome.failed_step)} raised {screen.prose(outcome.defect)}"
 
 
-def _standing(screen: Screen, account: Account) -> Lines:
+def _standing(screen: Screen, summary: RunSummary) -> Lines:
     def names(positions: Sequence[int]) -> str:
-        return enumerated([screen.name(name) for name in account.names(positions)]) or "nothing"
+        return enumerated([screen.name(name) for name in summary.names(positions)]) or "nothing"
 
-    yield "took effect", names(account.executed)
-    if account.compensated or (account.explanation is not None and account.explanation.failures):
-        yield "compensated", names(account.compensated)
-    yield "in force", names(account.in_force)
-    if account.in_doubt:
-        yield "in doubt", f"{names(account.in_doubt)}: may have taken effect, and is not undone"
-    for position, reason in account.not_compensated.items():
+    yield "took effect", names(summary.executed)
+    if summary.compensated or (summary.explanation is not None and summary.explanation.failures):
+        yield "compensated", names(summary.compensated)
+    yield "in force", names(summary.in_force)
+    if summary.in_doubt:
+        yield "in doubt", f"{names(summary.in_doubt)}: may have taken effect, and is not undone"
+    for position, reason in summary.not_compensated.items():
         yield "not undone", f"{names([position])}: {screen.prose(reason)}"
-    for why in _why(screen, account):
+    for why in _why(screen, summary):
         yield "why", why
-    if account.resumed:
-        times = {1: "once", 2: "twice"}.get(len(account.resumed), f"{len(account.resumed):,} times")
-        yield "resumed", f"{times}: {enumerated([str(number) for number in account.resumed])} in the timeline"
+    if summary.resumed:
+        times = {1: "once", 2: "twice"}.get(len(summary.resumed), f"{len(summary.resumed):,} times")
+        yield "resumed", f"{times}: {enumerated([str(number) for number in summary.resumed])} in the timeline"
 
 
-def _why(screen: Screen, account: Account) -> Iterator[str]:
+def _why(screen: Screen, summary: RunSummary) -> Iterator[str]:
     """Yield the causes of backward recovery: of the outcome, else of the last compensation, else the failures."""
-    explanation = account.explanation
+    explanation = summary.explanation
     if explanation is None:
         return
     stuck = [chain for chain in explanation.compensations if chain.is_stuck]
@@ -161,10 +161,10 @@ def _why(screen: Screen, account: Account) -> Iterator[str]:
             yield f"{phrase(failure, screen)}{reason}."
 
 
-def _next(screen: Screen, account: Account, is_asked: bool, held: HeldRow | None) -> Lines:
-    row = account.row
-    if account.told.wrong is not None:
-        yield WRONG, screen.prose(account.told.wrong)
+def _next(screen: Screen, summary: RunSummary, is_asked: bool, held: HeldRow | None) -> Lines:
+    row = summary.row
+    if summary.history.error is not None:
+        yield WRONG, screen.prose(summary.history.error)
     if held is not None:
         at = "" if held.step is None else f", at {screen.name(held.step)}"
         yield "held", f"since {when_text(held.at_ms)}{at}: {screen.prose(held.reason)}"
@@ -175,4 +175,4 @@ def _next(screen: Screen, account: Account, is_asked: bool, held: HeldRow | None
     elif held is not None:
         yield "next", "nothing, until what holds it is gone"
     elif row.state == RUNNING:
-        yield "next", told(row, account.prospect, screen.name)
+        yield "next", next_events_text(row, summary.next_events, screen.name)

@@ -10,16 +10,13 @@ from msgspec import Struct, field
 from rich.cells import cell_len
 from rich.text import Text
 
-from choreo.analysis.run_summary import Account
-from choreo.conformance.vocabulary import RESUME
-from choreo.protocol.event import Command
+from choreo.analysis.run_summary import RunSummary
 from choreo.render.names import cut, cut_apart, padded
 from choreo.render.screen import FAINT, STYLES, Screen
 from choreo.terminal.views.durations import duration_text
 from choreo.trace.record import Record
+from choreo.trace.vocabulary import DELIVER, PUBLISH, RESUME, event_text, fact_of, fact_text
 
-STYLE_OF_FACT = {str(fact): style for fact, style in STYLES.items()}
-COMMANDS = frozenset(Command)
 ROWS_MAX, ROWS_FIRST, ROWS_LAST = 150, 60, 40
 WHO_MAX, HEARD_MIN, BELOW_MIN = 24, 24, 24
 
@@ -38,17 +35,17 @@ class Row(Struct, frozen=True):
         return self.heard is not None and not self.published
 
 
-def rows_of(account: Account) -> list[Row]:
+def rows_of(summary: RunSummary) -> list[Row]:
     """Return every delivery in order; the first row is the request."""
-    at_ms = {delivery.number: delivery.at_ms for delivery in account.deliveries}
-    begun_ms = account.row.begun_ms
+    at_ms = {delivery.number: delivery.at_ms for delivery in summary.deliveries}
+    begun_ms = summary.row.begun_ms
     rows: list[Row] = []
-    for line in account.told.lines:
+    for line in summary.history.lines:
         record, who = line.record, str(line.record.source)
         offset_ms = at_ms.get(line.number, begun_ms) - begun_ms
-        if record.action == "deliver":
+        if record.action == DELIVER:
             rows.append(Row(line.number, offset_ms, who, record))
-        elif record.action in ("publish", RESUME):
+        elif record.action in (PUBLISH, RESUME):
             if not rows or rows[-1].number != line.number:
                 rows.append(Row(line.number, offset_ms, who, None))
             rows[-1].published.append(record)
@@ -103,7 +100,7 @@ class Timeline:
         return line
 
     def _all_published(self, row: Row) -> Text:
-        texts = (Text(self._published(each), STYLE_OF_FACT.get(_fact(each), "")) for each in row.published)
+        texts = (Text(self._published(each), STYLES.get(fact_of(each.event), "")) for each in row.published)
         return Text(", ").join(texts)
 
     def _below(self, text: Text) -> Iterator[Text]:
@@ -116,25 +113,18 @@ class Timeline:
         return self._labels.get(str(name)) or self._screen.name(str(name))
 
     def _heard(self, row: Row) -> str:
-        return "" if row.heard is None else f"{self._screen.glyphs.because} {self._told(row.heard)}"
+        return "" if row.heard is None else f"{self._screen.glyphs.because} {self._event(row.heard)}"
 
-    def _told(self, record: Record) -> str:
-        """Describe an event with its publisher: `charge succeeded`, `execute charge`, `saga started`."""
-        fact = _fact(record)
-        if record.step is None:
-            return f"saga {fact}"
-        step = self._label(record.step)
-        return f"{fact} {step}" if fact in COMMANDS else f"{step} {fact}"
+    def _event(self, record: Record) -> str:
+        return event_text(fact_of(record.event), self._step(record))
 
     def _published(self, record: Record) -> str:
-        fact = _fact(record)
-        return self._told(record) if record.step is None or fact in COMMANDS else fact
+        return fact_text(fact_of(record.event), self._step(record))
+
+    def _step(self, record: Record) -> str | None:
+        return None if record.step is None else self._label(record.step)
 
 
 def _stripped(line: Text) -> Text:
     line.rstrip()
     return line
-
-
-def _fact(record: Record) -> str:
-    return record.event.partition(".")[2]

@@ -1,8 +1,9 @@
-"""The vocabulary of actions and events: choreo's own, and the recognition of foreign words."""
+"""Foreign words of a log: the recognition of choreo's events in them."""
 
 import re
 
-from choreo.protocol.event import SAGA_EVENTS, STEP_EVENTS, Command, Fact
+from choreo.protocol.event import Command, Fact
+from choreo.trace.vocabulary import PUBLISH, REPLY, SAGA, STEP
 
 STEP_FACTS = (
     Fact.SUCCEEDED,
@@ -15,22 +16,6 @@ STEP_FACTS = (
 )
 SAGA_FACTS = (Fact.STARTED, Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK, Fact.CANCELLED)
 REPLIES = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
-SAGA, REPLY = "saga", "reply"
-RESUME, RESUMED = "resume", "saga.resumed"
-"""An operator's request to resume a stuck run: its name as an action, and as an event."""
-
-EVENTS = frozenset(
-    {*SAGA_EVENTS.values(), *STEP_EVENTS.values(), RESUMED, "error", "init.ok"}
-    | {f"resource.{action}" for action in ("lock", "read", "release", "write")}
-)
-"""Every event that choreo itself writes into a trace."""
-
-ACTIONS = frozenset(
-    {"publish", "deliver", "execute", "compensate", "reply", "timer", "lock", "read", "write", "release"}
-    | {"resume", "drop", "duplicate", "delay", "crash", "restart", "partition", "poison", "unreadable", "dead_letter"}
-)
-"""Every action that choreo itself writes into a trace."""
-
 TYPE = re.compile(
     rf"(?:.*[./])?(?P<event>step\.(?:{'|'.join(STEP_FACTS)})|saga\.(?:{'|'.join(SAGA_FACTS)}))(?:[./]v\d+)?", re.DOTALL
 )
@@ -60,6 +45,6 @@ class Meaning:
         if fact not in facts:
             of = f"{scope} " if scope in (SAGA, REPLY) else "STEP " if scope else ""
             raise ValueError(f"expected {of}{' or '.join([', '.join(facts[:-1]), facts[-1]])}")
-        self.action = "reply" if scope == REPLY else "publish"
-        self.event = f"saga.{fact}" if scope in (SAGA, REPLY) else f"step.{fact}"
+        self.action = REPLY if scope == REPLY else PUBLISH
+        self.event = f"{SAGA if scope in (SAGA, REPLY) else STEP}.{fact}"
         self.step = scope if scope not in ("", SAGA, REPLY) else None

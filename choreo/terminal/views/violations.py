@@ -6,7 +6,8 @@ Laws: shows the verdict on any kind of input; `Places` names the lines of that i
 from msgspec import Struct
 
 from choreo.analysis.naming import enumerated
-from choreo.conformance import CheckReport, Deviation
+from choreo.conformance import CheckReport
+from choreo.invariants.violation import Violation
 from choreo.render.screen import TITLE, Screen
 
 RUNS_SHOWN, OF_A_RUN_SHOWN = 10, 6
@@ -24,60 +25,60 @@ class Places(Struct, frozen=True):
         return f"{self.word} {number}" if number or not self.first else self.first
 
 
-def show_deviations(screen: Screen, verdict: CheckReport, places: Places) -> None:
-    _show_first(screen, verdict.deviations[0], places)
+def show_violations(screen: Screen, verdict: CheckReport, places: Places) -> None:
+    _show_first(screen, verdict.violations[0], places)
     _show_runs(screen, verdict, places)
     _show_count(screen, verdict)
 
 
-def _show_first(screen: Screen, first: Deviation, places: Places) -> None:
+def _show_first(screen: Screen, first: Violation, places: Places) -> None:
     where = places.end if first.line is None else places.of(first.line)
     screen.one_line()
-    screen.sentence(("first deviation", TITLE), f": {where}, {_which(screen, first)}", indent=2)
+    screen.sentence(("first violation", TITLE), f": {where}, {_which(screen, first)}", indent=2)
     title = (f"{first.code} {first.title}", "bold red")
     screen.sentence("  ", title, f": {screen.prose(first.sentence)}", indent=5)
 
 
-def _which(screen: Screen, deviation: Deviation) -> str:
-    which = _run(screen, deviation)
-    if deviation.step:
-        which += f", step {screen.name(deviation.step)}"
-    return which if deviation.event is None else f"{which}, {screen.name(deviation.event)}"
+def _which(screen: Screen, violation: Violation) -> str:
+    which = _run(screen, violation)
+    if violation.step:
+        which += f", step {screen.name(violation.step)}"
+    return which if violation.event is None else f"{which}, {screen.name(violation.event)}"
 
 
-def _run(screen: Screen, deviation: Deviation) -> str:
-    saga_id, run = str(deviation.saga_id), deviation.run
+def _run(screen: Screen, violation: Violation) -> str:
+    saga_id, run = str(violation.saga_id), str(violation.run)
     return f"run {screen.name(run)}" if saga_id == run else f"saga {screen.name(saga_id)}, {screen.name(run)}"
 
 
 def _show_runs(screen: Screen, verdict: CheckReport, places: Places) -> None:
     """Print the violations, run by run."""
     due = {each.run: each for each in verdict.due}
-    runs: dict[str, list[Deviation]] = {}
-    for deviation in verdict.deviations:
-        runs.setdefault(deviation.run, []).append(deviation)
+    runs: dict[str, list[Violation]] = {}
+    for violation in verdict.violations:
+        runs.setdefault(str(violation.run), []).append(violation)
     for name in list(runs)[:RUNS_SHOWN]:
         screen.one_line()
         screen.one_line((_run(screen, runs[name][0]), TITLE))
-        for deviation in runs[name][:OF_A_RUN_SHOWN]:
-            where = "at the end" if deviation.line is None else places.of(deviation.line)
-            told = f" {where}: {screen.prose(deviation.sentence)}"
-            screen.sentence("  ", (f"{deviation.code:>3}", "bold red"), told, indent=6)
+        for violation in runs[name][:OF_A_RUN_SHOWN]:
+            where = "at the end" if violation.line is None else places.of(violation.line)
+            text = f" {where}: {screen.prose(violation.sentence)}"
+            screen.sentence("  ", (f"{violation.code:>3}", "bold red"), text, indent=6)
         if len(runs[name]) > OF_A_RUN_SHOWN:
             screen.one_line(f"      and {len(runs[name]) - OF_A_RUN_SHOWN:,} more")
         if name in due:
             expected = enumerated([screen.prose(each) for each in due[name].expected])
             screen.sentence("  ", ("never came", "bold yellow"), f": {expected}", indent=6)
-    if verdict.deviating > RUNS_SHOWN:
+    if verdict.violated_runs > RUNS_SHOWN:
         which = "which --json lists" if verdict.unlisted == 0 else f"of which --json lists {len(runs) - RUNS_SHOWN:,}"
         screen.one_line()
-        screen.one_line(f"and {verdict.deviating - RUNS_SHOWN:,} more runs, {which}")
+        screen.one_line(f"and {verdict.violated_runs - RUNS_SHOWN:,} more runs, {which}")
 
 
 def _show_count(screen: Screen, verdict: CheckReport) -> None:
-    count, runs = len(verdict.deviations) + verdict.unlisted, verdict.deviating
-    codes = ", ".join(dict.fromkeys(deviation.code for deviation in verdict.deviations))
+    count, runs = len(verdict.violations) + verdict.unlisted, verdict.violated_runs
+    codes = ", ".join(dict.fromkeys(violation.code for violation in verdict.violations))
     screen.one_line()
-    deviations = f"{count:,} {'deviation' if count == 1 else 'deviations'}"
+    violations = f"{count:,} {'violation' if count == 1 else 'violations'}"
     of = f" in {runs:,} of {verdict.runs:,} {'run' if verdict.runs == 1 else 'runs'}: {codes}"
-    screen.one_line((deviations, "bold red"), of)
+    screen.one_line((violations, "bold red"), of)
