@@ -91,6 +91,8 @@ VALUES: list[Any] = [
     float("-inf"),
     "",
     "a \ud800 lone surrogate, \x00 and \U0001f600",
+    "\ud83d\ude00",
+    {"\ud83d\ude00": "\ud83d\ude00"},
     [1, [2, []]],
     {"a": {"b": None}},
     {"$tuple": [1], "plain": 2},

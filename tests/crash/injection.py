@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from choreo.node.session import Session
 from choreo.runtime.bus import Bus
 from choreo.runtime.durable.runner import DurableRunner
+from choreo.saga.call import Call
 from choreo.saga.plan import plan
 from choreo.saga.service import ServiceOf
 from choreo.storage.sqlite.journal import Journal
@@ -108,13 +109,13 @@ class Deadly:
     def __init__(self, service: Any, step: str, points: Points) -> None:
         self._service, self._step, self._points = service, step, points
 
-    def execute(self, reference: str) -> object:
+    def execute(self, call: Call) -> object:
         with self._points.around(f"executing {self._step}"):
-            return self._service.execute(reference)
+            return self._service.execute(call)
 
-    def compensate(self, reference: str, receipt: object) -> None:
+    def compensate(self, call: Call) -> None:
         with self._points.around(f"compensating {self._step}"):
-            self._service.compensate(reference, receipt)
+            self._service.compensate(call)
 
 
 class Death(NamedTuple):

@@ -17,7 +17,7 @@ import msgspec
 
 from choreo.saga.codec.classes import enum_body, fields_of, shape_of
 from choreo.saga.codec.errors import Unsupported
-from choreo.saga.codec.scalars import INTEGER_BITS, WRITERS, fraction, number, write_bytearray
+from choreo.saga.codec.scalars import INTEGER_BITS, WRITERS, fraction, is_json_text, number, text, write_bytearray
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line, shown
 from choreo.saga.service import NotSnapshotable
 
@@ -41,7 +41,7 @@ FACTORIES: Mapping[Any, str | None] = {
 def encode(value: Any, what: str) -> str:
     """Encode a value as JSON. Raises `NotSnapshotable`, which names the value as `what`."""
     kind = value.__class__
-    if kind is str:
+    if kind is str and is_json_text(value):
         return quote(value)
     if value is None:
         return "null"
@@ -129,6 +129,8 @@ class Encoder:
 
     def _node(self, value: Any, depth: int, holder: Any, key: Any) -> Any:
         kind = value.__class__
+        if kind is str:
+            return text(value)
         if kind in PLAIN:
             return value
         if kind is int:
@@ -222,7 +224,7 @@ class Encoder:
             raise
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        if any(key.__class__ is not str for key in value):
+        if any(key.__class__ is not str or not is_json_text(key) for key in value):
             return {"$map": self._pairs(value, depth)}
         nodes: dict[str, Any] = {}
         key = ""

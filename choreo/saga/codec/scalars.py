@@ -3,6 +3,7 @@
 Laws: pure; only exact classes have a form, so that no method of an author's subclass is ever called.
 """
 
+import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
@@ -17,6 +18,8 @@ from choreo.saga.codec.errors import Undecodable, Unsupported
 INTEGER_BITS = 4096
 """Longer numbers are written in hexadecimal: Python refuses to parse very long decimal ones."""
 
+SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
 MICROSECOND = timedelta(microseconds=1)
 
 Zone = str | list[Any] | None
@@ -24,6 +27,15 @@ Zone = str | list[Any] | None
 
 def number(value: int) -> Any:
     return value if value.bit_length() < INTEGER_BITS else {"$int": hex(value)}
+
+
+def is_json_text(value: str) -> bool:
+    """Return whether JSON gives a text back as it is; two surrogates side by side would become one letter."""
+    return value.isascii() or SURROGATE_PAIR.search(value) is None
+
+
+def text(value: str) -> Any:
+    return value if is_json_text(value) else {"$text": _base64(value.encode("utf-8", "surrogatepass"))}
 
 
 def fraction(value: float) -> Any:
@@ -57,8 +69,8 @@ def _read_moment(kind: Any) -> Callable[[Any], Any]:
     def read(body: Any) -> Any:
         if isinstance(body, str):
             return kind.fromisoformat(body)
-        text, fold, zone = body
-        return kind.fromisoformat(text).replace(tzinfo=_read_zone(zone), fold=fold)
+        iso, fold, zone = body
+        return kind.fromisoformat(iso).replace(tzinfo=_read_zone(zone), fold=fold)
 
     return read
 
@@ -79,14 +91,14 @@ def _base64(value: bytes | bytearray) -> str:
     return b2a_base64(value, newline=False).decode()
 
 
-def _read_base64(text: str) -> bytes:
-    return a2b_base64(text, strict_mode=True)
+def _read_base64(body: str) -> bytes:
+    return a2b_base64(body, strict_mode=True)
 
 
-def _read_float(text: str) -> float:
-    if text not in ("nan", "inf", "-inf"):
-        raise Undecodable(f"expected nan, inf or -inf in $float, got {text!r}")
-    return float(text)
+def _read_float(body: str) -> float:
+    if body not in ("nan", "inf", "-inf"):
+        raise Undecodable(f"expected nan, inf or -inf in $float, got {body!r}")
+    return float(body)
 
 
 WRITERS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
@@ -104,10 +116,11 @@ WRITERS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
 """By class: the tag, and the function that writes the body."""
 
 READERS: Mapping[str, tuple[type | tuple[type, ...], Callable[[Any], Any]]] = {
-    "$int": (str, lambda text: int(text, 16)),
+    "$int": (str, lambda body: int(body, 16)),
     "$float": (str, _read_float),
+    "$text": (str, lambda body: _read_base64(body).decode("utf-8", "surrogatepass")),
     "$bytes": (str, _read_base64),
-    "$bytearray": (str, lambda text: bytearray(_read_base64(text))),
+    "$bytearray": (str, lambda body: bytearray(_read_base64(body))),
     "$datetime": ((str, list), _read_moment(datetime)),
     "$date": (str, date.fromisoformat),
     "$time": ((str, list), _read_moment(time)),
