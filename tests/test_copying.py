@@ -114,8 +114,8 @@ def test_a_receipt_that_cannot_be_copied_is_told() -> None:
     """The call has taken effect and its answer is lost: a defect of the service, as in every runner."""
     report = explored(Unkept)
 
-    assert {violation.code for violation in report.broken} == {"D1"}
-    assert "the result of a: expected a value that JSON can keep" in report.broken[0].sentence
+    assert {violation.code for violation in report.violations} == {"D1"}
+    assert "the result of a: expected a value that JSON can keep" in report.violations[0].sentence
 
 
 def test_a_service_that_leaves_when_it_is_copied_is_named() -> None:

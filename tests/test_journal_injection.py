@@ -44,12 +44,12 @@ class Points(NamedTuple):
 
 
 POINTS = {
-    ("completed", "choreography"): Points(statement=116, publish=5, delivery=10, call=6),
-    ("completed", "orchestration"): Points(statement=122, publish=8, delivery=16, call=6),
-    ("compensated", "choreography"): Points(statement=134, publish=7, delivery=18, call=8),
-    ("compensated", "orchestration"): Points(statement=140, publish=12, delivery=24, call=8),
-    ("stuck", "choreography"): Points(statement=132, publish=7, delivery=18, call=6),
-    ("stuck", "orchestration"): Points(statement=138, publish=12, delivery=24, call=6),
+    ("completed", "choreography"): Points(statement=128, publish=5, delivery=10, call=6),
+    ("completed", "orchestration"): Points(statement=134, publish=8, delivery=16, call=6),
+    ("compensated", "choreography"): Points(statement=146, publish=7, delivery=18, call=8),
+    ("compensated", "orchestration"): Points(statement=152, publish=12, delivery=24, call=8),
+    ("stuck", "choreography"): Points(statement=144, publish=7, delivery=18, call=6),
+    ("stuck", "orchestration"): Points(statement=150, publish=12, delivery=24, call=6),
 }
 
 

@@ -40,8 +40,9 @@ def seats_in_order(recording: Recording) -> tuple[int, ...]:
 
 
 def _message(recorded: RecordedEvent, names: list[str], show: Show, show_all: bool) -> Message:
-    event, publisher, targets = recorded.event, str(recorded.publisher), _targets(recorded, show_all)
+    event, publisher = recorded.event, str(recorded.publisher)
     topic = event.topic
+    targets = () if isinstance(topic.fact, Timer) else _targets(recorded, show_all)
     return Message(
         recorded.number,
         event.run.id,
