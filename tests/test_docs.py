@@ -30,6 +30,7 @@ PYTHON_PAGE = ROOT / "docs" / "reference" / "python.md"
 LONG = {
     "README.md",
     "docs/explanation/choreography-and-orchestration.md",
+    "docs/explanation/durability.md",
     "docs/how-to/check-production-logs.md",
     "docs/how-to/find-a-bug.md",
     "docs/how-to/operate-a-journal.md",
