@@ -95,14 +95,14 @@ class InProcessRunner:
             raise NoOutcome(f"{run.id} of saga {shown(run.saga_id)} came to rest without an outcome")
         return outcome
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Do no work: every run has ended in `begin`."""
 
     def recover(self) -> Iterator[NoReturn]:
         """Yield no run: there is no journal."""
         return iter(())
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         """Do no work: no operator can reach this runner."""
 
     def status(self, saga_id: str | int) -> NoReturn:
