@@ -26,7 +26,7 @@ NOTHING: Mapping[str, str] = {}
 
 
 class Call(NamedTuple):
-    """Request to the bank: `action` is `send_reply` or `refund`."""
+    """Request to the bank: `action` is `pay` or `refund`."""
 
     key: str
     action: str

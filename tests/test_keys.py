@@ -175,7 +175,7 @@ def node_on(path: Path, bank: Bank) -> Iterator[DurableRunner]:
         yield runner
 
 
-def send_reply(path: Path, bank: Bank, *purposes: str) -> None:
+def pay(path: Path, bank: Bank, *purposes: str) -> None:
     """A node that pays for each purpose in a saga of its own, which undoes it at the end."""
     with node_on(path, bank) as runner:
         for purpose in purposes:
@@ -192,10 +192,10 @@ def die_paying(path: Path, bank: Bank, purpose: str) -> None:
 
 def test_a_call_that_was_cut_off_comes_again_under_its_key(path: Path, bank: Bank) -> None:
     """The process was killed after the payment: the next one pays under the same key, and so it is paid once."""
-    send_reply(path, bank, "before")
+    pay(path, bank, "before")
 
     die_paying(path, bank, "flight")
-    send_reply(path, bank, "after")
+    pay(path, bank, "after")
 
     flight = [call for call in bank.calls if call.purpose == "deadly flight"]
     (key,) = {call.key for call in flight if call.action == "pay"}
@@ -207,8 +207,8 @@ def test_a_call_that_was_cut_off_comes_again_under_its_key(path: Path, bank: Ban
 def test_a_process_that_begins_nothing_leaves_no_origin(path: Path, bank: Bank) -> None:
     """There is one for each process that has begun a run; pruning takes along those of forgotten runs."""
     for number in range(3):
-        send_reply(path, bank, f"flight {number}")
-        send_reply(path, bank)
+        pay(path, bank, f"flight {number}")
+        pay(path, bank)
 
     with closing(Journal.open(str(path))) as journal:
         before = [(row.number, row.origin) for row in journal.runs()]
@@ -279,13 +279,13 @@ def test_a_backup_that_goes_another_way_makes_no_key_again(
 ) -> None:
     """The numbers of runs repeat those of runs unknown to the backup, and the bank sees different payments."""
     backup = tmp_path / "backup.db"
-    send_reply(path, bank, "one", "two")
+    pay(path, bank, "one", "two")
     copied(path, backup)
     Path(f"{backup}-lock").write_text("1\n")
-    send_reply(path, bank, "three", "four")
+    pay(path, bank, "three", "four")
 
     for number in range(2):  # the same backup, and once more
-        send_reply(way(backup, path), bank, f"other three {number}", f"other four {number}")
+        pay(way(backup, path), bank, f"other three {number}", f"other four {number}")
 
     assert sorted(bank.payments) == sorted({call.purpose for call in bank.calls})
     assert len(set(bank.keys)) == len(bank.calls) == 2 * (4 + 2 * 2)
@@ -301,9 +301,9 @@ def test_an_unfinished_run_of_a_backup_keeps_its_keys(
     die_paying(path, bank, "flight")
     copied(path, backup)
     Path(f"{backup}-lock").write_text("1\n")
-    send_reply(path, bank, "three")
+    pay(path, bank, "three")
 
-    send_reply(way(backup, path), bank, "other three")
+    pay(way(backup, path), bank, "other three")
 
     flight = [call for call in bank.calls if call.purpose == "deadly flight"]
     assert [call.action for call in flight] == ["pay", "pay", "refund", "pay", "refund"]
@@ -326,7 +326,7 @@ def test_a_copy_that_is_put_back_while_a_node_runs_ends_it(path: Path, bank: Ban
 
         assert life.status() == 1
         assert "run-2, which was committed, as the newest, got run-1: a copy was put back" in life.stderr
-    send_reply(path, bank, "other two")
+    pay(path, bank, "other two")
     assert bank.collisions == []
 
 
@@ -348,7 +348,7 @@ def test_runs_of_an_older_choreo_keep_their_keys(path: Path, bank: Bank) -> None
         )
         connection.execute("INSERT INTO deliveries VALUES (7, 1, 0, 0, 'started', 'succeeded:0', NULL, NULL)")
 
-    send_reply(path, bank, "new")
+    pay(path, bank, "new")
 
     old = [Call("run-7/1", "pay", "two"), Call("run-7/1", "refund", "two"), Call("run-7/0", "refund", "one")]
     new = bank.calls[3:]
@@ -360,7 +360,7 @@ def test_runs_of_an_older_choreo_keep_their_keys(path: Path, bank: Bank) -> None
 
 def test_an_origin_that_no_node_has_written_is_told(path: Path, bank: Bank) -> None:
     """A key that is made of it might be the key of another run."""
-    send_reply(path, bank, "one")
+    pay(path, bank, "one")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE origins SET origin = 'a.1'")
 
