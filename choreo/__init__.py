@@ -3,6 +3,7 @@
 These are the public names; README.md describes them.
 """
 
+from choreo.api import NoServices
 from choreo.compile import STYLES, Style, Table, choreography, orchestration
 from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
@@ -29,6 +30,7 @@ __all__ = [
     "InProcessRunner",
     "Itinerary",
     "NoOutcome",
+    "NoServices",
     "NotSafe",
     "Outcome",
     "Plan",
