@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from choreo.saga.data import ancestors_of
 from choreo.saga.definition import Saga
+from choreo.saga.roles import CLIENT
 from choreo.saga.spelling import suggestion
 from choreo.saga.steps import owner_of
 
@@ -65,10 +66,15 @@ class SagaRun:
 
     @property
     def trace(self) -> list[Record]:
-        """The trace: a record of each published event."""
-        from choreo.trace.records import published_record
+        """The trace: a record of each published event, and of the reply; without times."""
+        from choreo.trace.records import event_record, published_record
+        from choreo.trace.vocabulary import REPLY
 
-        return [published_record(event, number) for number, event in enumerate(self._recording.events, start=1)]
+        events = self._recording.events
+        records = [published_record(event, number) for number, event in enumerate(events, start=1)]
+        if self._recording.outcome is not None:
+            records.append(event_record(events[-1], REPLY, CLIENT, len(events) + 1))
+        return records
 
     def service(self, which: type | str) -> Any:
         """Return the object of that class, or the one that serves the step of that name, as it is after the run.

@@ -139,7 +139,7 @@ def test_a_run_has_its_outcome_its_results_and_its_trace(style: str) -> None:
     assert (run.style, str(run.outcome.state)) == (style, "completed")
     assert run.result == {"place": "order saga-1", "charge": 60}
     assert [record.seq for record in run.trace] == list(range(1, len(run.trace) + 1))
-    assert run.trace[-1].event == "saga.completed"
+    assert (run.trace[-1].event, run.trace[-1].action) == ("saga.completed", "reply")
     assert "succeeded" in run.diagram()
 
 

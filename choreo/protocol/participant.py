@@ -7,7 +7,7 @@ without a receipt, before it publishes `failed`. The rules are those of the neig
 participant an idempotent receiver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -76,6 +76,10 @@ class Participant:
 
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
+
+    def timer_moves(self) -> Iterable[tuple[Topic, Moves]]:
+        """Return the timers that the participant may set, and its reactions to them; this one sets none."""
+        return ()
 
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
