@@ -17,11 +17,16 @@ from choreo.saga.service import ServiceOf
 def participants_of(saga: Saga, plan: Plan, service_of: ServiceOf, are_quiet: Sequence[bool]) -> list[Participant]:
     """Return the participants by position. A quiet one need not publish that it was cancelled."""
     if saga.itinerary is None or saga.guarantees != ALL_ON:
-        return _with_policies(saga, plan, service_of, are_quiet)
-    return [
-        Participant(plan, position, service_of(step), quiet)
-        for position, (step, quiet) in enumerate(zip(plan.steps, are_quiet, strict=True))
-    ]
+        participants = _with_policies(saga, plan, service_of, are_quiet)
+    else:
+        participants = [
+            Participant(plan, position, service_of(step), quiet)
+            for position, (step, quiet) in enumerate(zip(plan.steps, are_quiet, strict=True))
+        ]
+    if not any(participant.takes_call for participant in participants):
+        for participant in participants:
+            participant.passes_data = False
+    return participants
 
 
 def _with_policies(saga: Saga, plan: Plan, service_of: ServiceOf, are_quiet: Sequence[bool]) -> list[Participant]:

@@ -230,8 +230,8 @@ class TimedParticipant(Participant):
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
-            result = self._execute(self._call(run, data) if self._takes_call else run.key_prefix + self._place)
-            return kept(result, self._result_name), None
+            result = self._execute(self._call(run, data) if self.takes_call else run.key_prefix + self._place)
+            return kept(result, self.step), None
         except Refused as refusal:
             return None, reason(refusal)
         except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept
