@@ -31,7 +31,7 @@ class SimpySagas:
         self.trace: list[Entry] = []
         self._steps, self._runs = steps, runs
         self._inboxes = {name: Store(self.env) for name in (*steps, COORDINATOR, CLIENT)}
-        self._hearers = self._wired()
+        self._subscribers = self._wired()
         for position, step in enumerate(steps):
             self.env.process(self._participant(position, step, service_of(step)))
         self.env.process(self._coordinator())
@@ -51,12 +51,12 @@ class SimpySagas:
 
     def _wired(self) -> dict[str, list[Any]]:
         steps = self._steps
-        hearers = {STARTED: [steps[0]], COMPLETED: [CLIENT], COMPENSATED: [CLIENT]}
+        subscribers = {STARTED: [steps[0]], COMPLETED: [CLIENT], COMPENSATED: [CLIENT]}
         for before, step, after in zip((None, *steps), steps, (*steps[1:], COORDINATOR), strict=False):
-            hearers[f"step/{step}/succeeded"] = [after]
+            subscribers[f"step/{step}/succeeded"] = [after]
             for fact in ("failed", "compensated"):
-                hearers[f"step/{step}/{fact}"] = [COORDINATOR] if before is None else [before, COORDINATOR]
-        return {topic: [self._way_to(self._inboxes[name]) for name in names] for topic, names in hearers.items()}
+                subscribers[f"step/{step}/{fact}"] = [COORDINATOR] if before is None else [before, COORDINATOR]
+        return {topic: [self._way_to(self._inboxes[name]) for name in names] for topic, names in subscribers.items()}
 
     def _way_to(self, inbox: Store) -> Any:
         put = inbox.put
@@ -64,7 +64,7 @@ class SimpySagas:
 
     def _publish(self, topic: str, run: str, cause: str | None, source: str) -> None:
         self.trace.append((self.env.now, "publish", topic, run, cause, source))
-        self.env.timeout(LATENCY_MS, (topic, run, cause)).callbacks.extend(self._hearers[topic])
+        self.env.timeout(LATENCY_MS, (topic, run, cause)).callbacks.extend(self._subscribers[topic])
 
     # Who does what
 
@@ -121,5 +121,5 @@ class SimpySagasByProcess(SimpySagas):
 
     def _latency(self, message: Message) -> Iterator[Event]:
         yield self.env.timeout(LATENCY_MS)
-        for put in self._hearers[message[0]]:
+        for put in self._subscribers[message[0]]:
             put(message)

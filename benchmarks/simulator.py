@@ -60,7 +60,9 @@ def simulation_of(sagas: int) -> Simulation:
 def deliveries_of(sagas: int) -> int:
     """How many there are. All sides make the very same ones: when, of which topic and run, to whom."""
     simulation = simulation_of(sagas).run()
-    ours = sorted((at_ms, event.topic.name, event.run.id, lane.hearer) for at_ms, _, event, lane, *_ in simulation.log)
+    ours = sorted(
+        (at_ms, event.topic.name, event.run.id, route.subscriber) for at_ms, _, event, route, *_ in simulation.log
+    )
     for kind in (SimpySagas, SimpySagasByProcess):
         simpy = kind(STEPS, catalogue(), sagas)
         simpy.run()

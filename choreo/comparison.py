@@ -39,7 +39,7 @@ NO_SERVICE = NoService()
 class Coupling(Struct, frozen=True):
     """Coupling of one subscriber: the topics that it subscribes to, and their publishers."""
 
-    hearer: str
+    subscriber: str
     topics: tuple[str, ...]
     publishers: tuple[str, ...]
 
@@ -47,7 +47,7 @@ class Coupling(Struct, frozen=True):
 class Memory(Struct, frozen=True):
     """Fields of one subscriber's cell that were set during the run, and those set after it, by name."""
 
-    hearer: str
+    subscriber: str
     during: tuple[str, ...]
     after: tuple[str, ...]
 
@@ -62,7 +62,7 @@ class StepImpact(Struct, frozen=True):
 class Outage(Struct, frozen=True):
     """Effects of a run while the coordinator or the orchestrator received no event."""
 
-    hearer: str
+    subscriber: str
     executed: tuple[str, ...]
     compensated: tuple[str, ...]
     left_in_force: tuple[str, ...]
@@ -92,7 +92,7 @@ class Figures(Struct, frozen=True):
     @property
     def keepers(self) -> tuple[str, ...]:
         """Participants that stored state of the run during the run; without the client, which stores its reply only."""
-        return tuple(memory.hearer for memory in self.memories[:-1] if memory.during)
+        return tuple(memory.subscriber for memory in self.memories[:-1] if memory.during)
 
 
 class Comparison(Struct, frozen=True):
@@ -148,7 +148,7 @@ def figures(recording: Recording, absent: Recording, longer: Sequence[Longer]) -
 
 def record_absent(saga: Scenario, style: str, service_of: ServiceOf) -> Recording:
     """Record the saga while the style's coordinator or orchestrator is down."""
-    return record(saga, style, service_of, down=compiled(saga.saga, style).hearers[-2])
+    return record(saga, style, service_of, down=compiled(saga.saga, style).subscribers[-2])
 
 
 def is_same_outcome(one: Outcome | None, other: Outcome | None) -> bool:
@@ -174,13 +174,13 @@ def compiled(saga: Saga, style: str) -> Table:
 
 def acquaintances(table: Table) -> tuple[Coupling, ...]:
     """Return the coupling of each subscriber, seat by seat."""
-    names = numbered(table.hearers)
+    names = numbered(table.subscribers)
     topics: list[dict[str, str]] = [{} for _ in table.cells]
     for row in table.subscriptions:
         topics[row.seat][row.topic.name] = names[publisher(table, row.topic)]
     return tuple(
-        Coupling(hearer, tuple(heard), tuple(dict.fromkeys(heard.values())))
-        for hearer, heard in zip(names, topics, strict=True)
+        Coupling(subscriber, tuple(heard), tuple(dict.fromkeys(heard.values())))
+        for subscriber, heard in zip(names, topics, strict=True)
     )
 
 
@@ -216,7 +216,9 @@ def addition(recording: Recording, longer: Longer) -> StepImpact:
     before = acquaintances(recording.table)
     after = list(acquaintances(compiled(longer_saga, recording.style)))
     new = after.pop(position)
-    touched = [old.hearer for old, now in zip(before, after, strict=True) if sorted(old.topics) != sorted(now.topics)]
+    touched = [
+        old.subscriber for old, now in zip(before, after, strict=True) if sorted(old.topics) != sorted(now.topics)
+    ]
     return StepImpact(tuple(touched), len(new.topics))
 
 
@@ -225,8 +227,8 @@ def _told(outcome: Outcome) -> object:
 
 
 def _memories(recording: Recording) -> tuple[Memory, ...]:
-    cells = zip(numbered(recording.table.hearers), recording.held, recording.holds, strict=True)
-    return tuple(Memory(hearer, tuple(held), tuple(holds)) for hearer, held, holds in cells)
+    cells = zip(numbered(recording.table.subscribers), recording.held, recording.holds, strict=True)
+    return tuple(Memory(subscriber, tuple(held), tuple(holds)) for subscriber, held, holds in cells)
 
 
 def _held_alone(recording: Recording) -> tuple[str, ...]:
@@ -236,7 +238,7 @@ def _held_alone(recording: Recording) -> tuple[str, ...]:
 
 
 def _absence(recording: Recording) -> Outage:
-    names = numbered(recording.table.hearers)
+    names = numbered(recording.table.subscribers)
     return Outage(
         names[recording.reporter],
         tuple(names[event.topic.position] for event in recording.having(Fact.SUCCEEDED)),

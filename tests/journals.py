@@ -87,7 +87,7 @@ def write(path: str, *requests: Request, service: Service | None = None, at_ms: 
     with runner_on(path, service or Desk(), at_ms) as runner:
         for number, request in enumerate(requests, start=1):
             runner.begin(request, Sender("tester", number))
-            runner.settle()
+            runner.run_until_idle()
         runner.commit()
     return path
 
@@ -112,7 +112,7 @@ def write_cut(path: str, request: Request, commits: int, at_ms: int | None = Non
         runner.commit = commit_or_die  # type: ignore[method-assign]  # the death is planted here
         try:
             runner.begin(request, Sender("tester", 1))
-            runner.settle()
+            runner.run_until_idle()
         except Died:
             return path
     raise AssertionError(f"expected a run of more than {commits} transactions")

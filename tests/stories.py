@@ -249,7 +249,7 @@ class Choice(NamedTuple):
 class Delivery(NamedTuple):
     event: Event
     number: int
-    hearer: Subscription
+    subscriber: Subscription
 
 
 class AnyOrder:
@@ -294,9 +294,9 @@ class AnyOrder:
             self._deliver(delivery)
 
     def _deliver(self, delivery: Delivery) -> None:
-        seat = delivery.hearer.seat
+        seat = delivery.subscriber.seat
         self._past[seat] |= self._past_of_event[delivery.number]
-        self.cells[seat], events = delivery.hearer.react(self.cells[seat], delivery.event)
+        self.cells[seat], events = delivery.subscriber.react(self.cells[seat], delivery.event)
         self._publish(seat, events)
 
     def _publish(self, seat: int, events: Sequence[Event]) -> None:
@@ -314,13 +314,17 @@ class AnyOrder:
         if self._causal:
             return [d for d in self._pending if not self._must_wait(d)]
         if self._late is not None:
-            return [d for d in self._pending if (d.event.topic.name, d.hearer.hearer) != self._late] or self._pending
+            return [
+                d for d in self._pending if (d.event.topic.name, d.subscriber.subscriber) != self._late
+            ] or self._pending
         return self._pending
 
     def _must_wait(self, delivery: Delivery) -> bool:
         past = self._past_of_event[delivery.number]
         return any(
-            other.hearer.seat == delivery.hearer.seat and other.number != delivery.number and past >> other.number & 1
+            other.subscriber.seat == delivery.subscriber.seat
+            and other.number != delivery.number
+            and past >> other.number & 1
             for other in self._pending
         )
 

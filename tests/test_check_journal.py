@@ -341,7 +341,7 @@ def test_a_run_and_its_deliveries_are_read_as_of_one_moment(path: str) -> None:
         deliveries = journal.deliveries
 
         def deliveries_while_the_node_goes_on(run: int) -> list[Any]:
-            runner.settle()
+            runner.run_until_idle()
             if run <= 8:
                 runner.begin(Request(f"{run} more", TRIP))
             return deliveries(run)

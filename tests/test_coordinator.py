@@ -21,7 +21,7 @@ class Desk:
 
     def __init__(self, itinerary: Itinerary) -> None:
         self._table: Table = table_of("choreography", itinerary)
-        self._seat = self._table.hearers.index(Coordinator.NAME, len(self._table.plan.steps))
+        self._seat = self._table.subscribers.index(Coordinator.NAME, len(self._table.plan.steps))
         self._rows = [row for row in self._table.subscriptions if row.seat == self._seat]
         self.cell = self._table.cells[self._seat]
         self.said: list[Event] = []
@@ -104,7 +104,7 @@ def test_saga_cancelled_exists_only_where_several_last_steps_meet() -> None:
     chain, fork = (table_of("choreography", steps) for steps in (("a", ("b", "c"), "d"), ("a", ("b", "c"))))
 
     assert "saga/cancelled" not in [row.topic.name for row in chain.subscriptions]
-    assert [row.hearer for row in fork.subscriptions if row.topic.name == "saga/cancelled"] == ["c", "b"]
+    assert [row.subscriber for row in fork.subscriptions if row.topic.name == "saga/cancelled"] == ["c", "b"]
 
 
 def test_a_stuck_step_is_named_with_what_was_undone_before_it() -> None:

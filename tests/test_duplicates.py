@@ -33,7 +33,7 @@ def outcome_of(style: str, itinerary: Itinerary, fail_step: str | None, stuck: s
             pending.extend(published)
             for _ in range(times - 1):
                 cells[row.seat], again = row.react(cells[row.seat], event)
-                assert again == (), f"{row.hearer} answers {event.topic.name} twice"
+                assert again == (), f"{row.subscriber} answers {event.topic.name} twice"
     outcome = cells[-1].receipt
     assert isinstance(outcome, Outcome)
     return outcome

@@ -171,7 +171,7 @@ def _all_of(runner: DurableRunner, request: Request) -> Outcome | None:
     """Behave as a client: let the node resume, and ask again."""
     list(runner.recover())
     answer = runner.begin(request)
-    runner.settle()
+    runner.run_until_idle()
     return answer if isinstance(answer, Outcome) else answer.outcome
 
 
@@ -190,7 +190,7 @@ def test_a_run_that_was_cut_is_resumed_before_anybody_asks(style: str) -> None:
             dying(2)(runner)
             runner.begin(Request("trip-1", TRIP, style=style), Sender("c1", 7, "n1"))
             with pytest.raises(Died):
-                runner.settle()
+                runner.run_until_idle()
 
         with durable(path, always(ResourceStore())) as runner:
             (((request, sender, under_way),),) = runner.recover()
@@ -208,11 +208,13 @@ def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
             for number in range(10):
                 runner.begin(Request(number, TRIP))
             with pytest.raises(Died):
-                runner.settle()
+                runner.run_until_idle()
 
         with durable(path, always(ResourceStore())) as runner:
             resumed = [
-                (request.saga_id, under_way.outcome) for owed in runner.recover() for request, _, under_way in owed
+                (request.saga_id, under_way.outcome)
+                for pending_replies in runner.recover()
+                for request, _, under_way in pending_replies
             ]
             again = list(runner.recover())
 
@@ -247,7 +249,7 @@ def test_a_request_that_is_made_again_executes_nothing(style: str) -> None:
     with journal_file() as path:
         with durable(path, always(books)) as runner:
             first, second = runner.begin(request), runner.begin(request, Sender("another", 9))
-            runner.settle()
+            runner.run_until_idle()
             third = runner.begin(request)
         with durable(path, always(books)) as runner:
             fourth = runner.begin(request)
@@ -274,7 +276,7 @@ def test_the_same_saga_with_other_content_is_refused(other: Request, told: str) 
         runner.begin(Request("trip-1", TRIP))
         with pytest.raises(Conflict, match="trip-1") as while_it_runs:
             runner.begin(other)
-        runner.settle()
+        runner.run_until_idle()
         with pytest.raises(Conflict) as afterwards:
             runner.begin(other)
 
@@ -394,7 +396,7 @@ def test_a_run_that_cannot_go_on_harms_no_other() -> None:
     with journal_file() as path:
         with durable(path, always(ResourceStore()), styles={"choreography": deaf}) as runner:
             good, bad = runner.begin(Request("good", ("a", "c"))), runner.begin(Request("bad", ("a", "b", "c")))
-            runner.settle()
+            runner.run_until_idle()
         assert isinstance(good, RunHandle)
         assert isinstance(bad, RunHandle)
         assert good.outcome is not None

@@ -179,7 +179,7 @@ def test_an_interruption_is_told() -> None:
 def test_a_fault_that_cannot_happen_is_told() -> None:
     """Deliveries to a hearer that does not exist are never dropped."""
     definition = saga(Step("a"))
-    report = explore(replace(definition, faults=replace(definition.faults, hearers=("nobody",))))
+    report = explore(replace(definition, faults=replace(definition.faults, subscribers=("nobody",))))
 
     assert report.never_fired == ("drop", "duplicate", "crash")
     assert report.is_finding

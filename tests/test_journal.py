@@ -147,7 +147,7 @@ def test_any_number_of_rows_is_written(path: str, count: int) -> None:
         runner = runner_on(journal)
         for number in range(count):
             runner.begin(Request(number, TRIP))
-        runner.settle()
+        runner.run_until_idle()
 
         assert journal.counts() == {"completed": count}
         assert [len(list(journal.deliveries(run))) for run in range(1, count + 1)] == [4] * count

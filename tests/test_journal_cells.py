@@ -140,7 +140,7 @@ def test_no_node_is_surprised_by_what_stands_in_a_cell(sound: str, path: str, ta
         try:
             session = Session(compose_durable("tests.journals", journal, notice=notices.append), notices.append)
             list(session.recover())
-            session.attend()
+            session.poll_operator()
             reply = session.feed(b'{"type": "execute", "msg_id": 1, "saga_id": "new", "steps": ["a"]}\n')
             refused = ""
         except JournalError as error:

@@ -13,8 +13,8 @@ from tests.crash.injection import (
     NEVER,
     QUESTION,
     asks_for,
-    attend,
     die,
+    poll_operator,
     promises_of,
     promises_of_resuming,
     sweep,
@@ -104,7 +104,7 @@ def test_a_death_while_a_stuck_run_is_resumed_changes_nothing(style: str, path: 
     resumed = saga._replace(fail_compensation=None)
     begin = asked_to_resume(path, saga)
 
-    swept = sweep(path, attend, promises_of_resuming(saga, resumed), begin)
+    swept = sweep(path, poll_operator, promises_of_resuming(saga, resumed), begin)
 
     assert swept.findings == {}
     assert swept.points["call"] == 2

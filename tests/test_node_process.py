@@ -234,7 +234,7 @@ class Ear:
     def recover(self) -> Iterator[bytes]:
         return iter(())
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         return None
 
     def feed(self, data: bytes) -> bytes:

@@ -24,7 +24,7 @@ each_style = pytest.mark.parametrize("style", sorted(STYLES))
 
 def records_of(recording: Recording) -> list[Record]:
     """The records of the events and deliveries of a run, numbered; each event stands before its deliveries."""
-    names = recording.table.hearers
+    names = recording.table.subscribers
     records = []
     for each in recording.recorded_events():
         subscribers = [names[seat] for seat in (*each.reacted, *each.ignored)]

@@ -541,7 +541,7 @@ def test_a_receipt_of_a_class_that_has_changed_is_named(tmp_path: Path) -> None:
     with Process(path, lambda step: service) as runner:
         runner.begin(Request("a", ("step", "step")))
         runner.commit()
-        runner.settle()
+        runner.run_until_idle()
     change(
         str(path),
         "UPDATE runs SET state = 'running', outcome = NULL",

@@ -123,7 +123,7 @@ def test_what_needs_no_fault_shrinks_to_none() -> None:
 def test_a_fault_that_never_fires_is_a_finding() -> None:
     """A campaign meant to test crashes, in which none occurred, says so."""
     definition = saga(Step("a"), kinds=(FaultKind.CRASH,))
-    report = campaign_of(replace(definition, faults=replace(definition.faults, hearers=("nobody",))), 20)
+    report = campaign_of(replace(definition, faults=replace(definition.faults, subscribers=("nobody",))), 20)
 
     assert report.verdict is Conclusion.SAFE
     assert report.never_fired == ("crash",)

@@ -343,7 +343,7 @@ def test_a_table_uses_one_topic_for_one_address(style: str, itinerary: Itinerary
 
     assert all(meaning[row.topic.name] == row.topic for row in table.subscriptions)
     assert {row.seat for row in table.subscriptions} <= set(range(len(table.cells)))
-    assert all(table.hearers[row.seat] == row.hearer for row in table.subscriptions)
+    assert all(table.subscribers[row.seat] == row.subscriber for row in table.subscriptions)
 
 
 @settings(deadline=None)
@@ -502,7 +502,7 @@ def test_a_join_that_does_not_hear_of_a_failure_is_found() -> None:
     deaf = _rewired(
         lambda row: (
             replace(row, moves=(None,) * len(Phase))
-            if (row.hearer, row.topic.name) == ("tour", "step/hotel/failed")
+            if (row.subscriber, row.topic.name) == ("tour", "step/hotel/failed")
             else row
         )
     )
@@ -517,7 +517,7 @@ def test_a_participant_without_a_tombstone_is_found() -> None:
     """Planted bug: a step that was cancelled before it began begins all the same, and is never undone."""
     eager = _rewired(
         lambda row: (
-            _without_moves(row, Phase.WAITING) if row.hearer == "car" and row.topic.fact is Fact.CANCELLED else row
+            _without_moves(row, Phase.WAITING) if row.subscriber == "car" and row.topic.fact is Fact.CANCELLED else row
         )
     )
 
@@ -530,7 +530,7 @@ def test_a_participant_without_a_tombstone_is_found() -> None:
 def test_a_participant_without_an_inbox_is_found() -> None:
     """A planted bug: a step that reacts to a duplicate runs twice, while the outcome alone looks right."""
     forgetful = _rewired(
-        lambda row: replace(row, moves=(row.moves[Phase.WAITING],) * len(Phase)) if row.hearer == "hotel" else row
+        lambda row: replace(row, moves=(row.moves[Phase.WAITING],) * len(Phase)) if row.subscriber == "hotel" else row
     )
 
     told = deliver(forgetful, ("hotel", "car"), Mishap(), [Choice(again=True)])
@@ -568,7 +568,7 @@ def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) ->
     itinerary, mishap = saga
     seen: list[tuple[str, str]] = []
     ledger = mishap.ledger()
-    wrapped = watched(STYLES[style], lambda event, hearer: seen.append((event.topic.name, hearer)))
+    wrapped = watched(STYLES[style], lambda event, subscriber: seen.append((event.topic.name, subscriber)))
 
     outcome = InProcessRunner(ledger.service_of, {style: wrapped}).execute(
         "saga-1", itinerary, mishap.fail_step, mishap.fail_compensation, style
@@ -578,13 +578,13 @@ def test_watching_changes_nothing(style: str, saga: tuple[Itinerary, Mishap]) ->
     rows = table_of(style, itinerary).subscriptions
     assert outcome == plain.outcome
     assert ledger.calls == plain.ledger.calls
-    assert seen == [(name, row.hearer) for name in plain.topics for row in rows if row.topic.name == name]
+    assert seen == [(name, row.subscriber) for name in plain.topics for row in rows if row.topic.name == name]
 
 
-@pytest.mark.parametrize(("style", "hearer"), [("choreography", "coordinator"), ("orchestration", "orchestrator")])
-def test_a_run_without_its_collector_has_no_outcome(style: str, hearer: str) -> None:
+@pytest.mark.parametrize(("style", "subscriber"), [("choreography", "coordinator"), ("orchestration", "orchestrator")])
+def test_a_run_without_its_collector_has_no_outcome(style: str, subscriber: str) -> None:
     """Without its collector the run ends unanswered, and the output says so."""
-    runner = InProcessRunner(Ledger().service_of, {style: with_down(STYLES[style], hearer)})
+    runner = InProcessRunner(Ledger().service_of, {style: with_down(STYLES[style], subscriber)})
 
     with pytest.raises(NoOutcome, match=r"run-1 of saga 'saga-1' came to rest without an outcome"):
         runner.execute("saga-1", ("a", "b"), style=style)

@@ -76,7 +76,9 @@ def test_who_knows_whom_is_read_from_the_table() -> None:
     """In choreography the neighbours, in orchestration the orchestrator; names that come twice are kept apart."""
     counted = figures("a", "b", "a")
 
-    neighbours, commanded = ({known.hearer: known.publishers for known in f.acquaintances} for f in counted.values())
+    neighbours, commanded = (
+        {known.subscriber: known.publishers for known in f.acquaintances} for f in counted.values()
+    )
     assert neighbours == {
         "a": ("client", "b"),
         "b": ("a", "a (2)"),
@@ -114,7 +116,7 @@ def test_the_state_lives_where_a_cell_holds_something() -> None:
     assert orchestration.keepers == ("a", "b", "c", "d", "orchestrator")
     assert "standing" in orchestration.held_by_reporter_alone
     assert "standing" not in choreography.held_by_reporter_alone
-    assert {memory.hearer: memory.during for memory in choreography.memories}["d"] == ("heard", "data", "phase")
+    assert {memory.subscriber: memory.during for memory in choreography.memories}["d"] == ("heard", "data", "phase")
     assert all(memory.after for memory in choreography.memories)
 
 
@@ -175,10 +177,10 @@ def test_without_the_coordinator_the_saga_goes_on_and_nobody_hears_of_it() -> No
     counted = figures("a", "b", "c", fail_step="c")
 
     choreography, orchestration = (f.reporter_down for f in counted.values())
-    assert choreography.hearer == "coordinator"
+    assert choreography.subscriber == "coordinator"
     assert choreography.executed == ("a", "b")
     assert choreography.compensated == ("b", "a")
-    assert orchestration.hearer == "orchestrator"
+    assert orchestration.subscriber == "orchestrator"
     assert orchestration.executed == orchestration.compensated == ()
     assert not choreography.has_outcome
     assert not orchestration.has_outcome

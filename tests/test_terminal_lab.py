@@ -266,7 +266,9 @@ def test_what_is_made_of_a_join_grows_with_its_edges(tmp_path: Path) -> None:
         watching = observed(STYLES[style], lambda *reaction: None)(saga.saga, lambda step: NO_SERVICE)
         rows = list(zip(plain.subscriptions, watching.subscriptions, strict=True))
         assert all(len(set(map(id, row.moves))) == 1 for _, row in rows)
-        assert all((one.topic, one.seat, one.hearer) == (other.topic, other.seat, other.hearer) for one, other in rows)
+        assert all(
+            (one.topic, one.seat, one.subscriber) == (other.topic, other.seat, other.subscriber) for one, other in rows
+        )
 
 
 def test_a_trace_of_names_that_utf_8_cannot_spell_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

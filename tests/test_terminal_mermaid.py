@@ -104,7 +104,7 @@ def test_every_diagram_is_valid_and_shows_every_name_and_arrow(
 
     statements = parse(mermaid(recording, show_all))
 
-    names = numbered(recording.table.hearers)
+    names = numbered(recording.table.subscribers)
     participants = [match for kind, match in statements if kind == "participant"]
     arrows = [match["line"] for kind, match in statements if kind == "arrow"]
     reacted = sum(delivery.reacted for delivery in recording.deliveries)

@@ -21,7 +21,7 @@ STANDING_AFTER: Mapping[Fact | Command | Timer, Standing] = {
 
 def run_sequence(recording: Recording, show: Show, show_all: bool = False) -> Sequence:
     """Return the sequence of a run. With `show_all`, include the subscribers that ignored an event."""
-    names = numbered(recording.table.hearers)
+    names = numbered(recording.table.subscribers)
     shown = [show(name) for name in names]
     steps = len(recording.plan.steps)
     participants = tuple(Participant(str(seat), names[seat], seat >= steps) for seat in seats_in_order(recording))
@@ -34,7 +34,7 @@ def seats_in_order(recording: Recording) -> tuple[int, ...]:
     steps.
     """
     table, steps = recording.table, tuple(range(len(recording.plan.steps)))
-    if table.hearers[recording.reporter] == ORCHESTRATOR:
+    if table.subscribers[recording.reporter] == ORCHESTRATOR:
         return (table.client, recording.reporter, *steps)
     return (table.client, *steps, recording.reporter)
 

@@ -36,7 +36,7 @@ def _of_table(definition: Saga, run: RunOf, table: Table, collector: str) -> Ite
     needs = needs_of(table.plan, definition.steps_of(run), collector)
     relays = _live_relays(definition, table)
     for need, rule, sentence in unmet(table, needs):
-        yield Finding(rule, _where(definition, need.hearer, need.topic.name), sentence)
+        yield Finding(rule, _where(definition, need.subscriber, need.topic.name), sentence)
     yield from _of_unheard_events(definition, table, needs, relays)
     if not definition.guarantees.hop_limit:
         yield from _of_rings(definition, relays)
@@ -69,10 +69,10 @@ def _of_unknown_topics(definition: Saga) -> Iterator[Finding]:
         *((f"wiring.deaf[{index}][1]", *row) for index, row in enumerate(wiring.deaf)),
         *((f"wiring.relays[{index}][1]", *row[:2]) for index, row in enumerate(wiring.relays)),
     ]
-    for where, hearer, topic in heard:
+    for where, subscriber, topic in heard:
         if topic not in published:
             alike = suggestion(topic, [*published])
-            sentence = f"nobody publishes {name_text(topic)}, which {name_text(hearer)} is said to hear{alike}"
+            sentence = f"nobody publishes {name_text(topic)}, which {name_text(subscriber)} is said to hear{alike}"
             yield Finding(Rule.UNPUBLISHED_TOPIC, where, sentence)
 
 
@@ -102,7 +102,7 @@ class Relay(Struct, frozen=True):
 
 
 def _live_relays(definition: Saga, table: Table) -> list[Relay]:
-    rows = {(row.hearer, row.topic.name) for row in table.subscriptions}
+    rows = {(row.subscriber, row.topic.name) for row in table.subscriptions}
     relays = (Relay(index, *row) for index, row in enumerate(definition.wiring.relays))
     return [relay for relay in relays if relay.step in table.plan.steps and (relay.step, relay.heard) in rows]
 
@@ -114,8 +114,8 @@ def _of_rings(definition: Saga, relays: Sequence[Relay]) -> Iterator[Finding]:
         edges = list(pairwise(ring))
         closing = [relay for relay in left if (relay.heard, relay.published) in edges]
         left = [relay for relay in left if relay not in closing]
-        hearers = names_text(list(dict.fromkeys(relay.step for relay in closing)))
-        sentence = f"{' → '.join(map(name_text, ring))}: {hearers} would publish without end"
+        subscribers = names_text(list(dict.fromkeys(relay.step for relay in closing)))
+        sentence = f"{' → '.join(map(name_text, ring))}: {subscribers} would publish without end"
         yield Finding(Rule.RING, f"wiring.relays[{closing[0].index}]", sentence)
 
 
@@ -184,9 +184,9 @@ def _distinct(definition: Saga) -> list[RunOf]:
     return list({run.steps: run for run in definition.all_runs()}.values())
 
 
-def _where(definition: Saga, hearer: str | None, topic: str) -> str:
+def _where(definition: Saga, subscriber: str | None, topic: str) -> str:
     """Return the `deaf` row that removes the subscription, or the wiring itself."""
     for index, (deaf, unheard) in enumerate(definition.wiring.deaf):
-        if unheard == topic and hearer in (None, deaf):
+        if unheard == topic and subscriber in (None, deaf):
             return f"wiring.deaf[{index}]"
     return "wiring"

@@ -38,7 +38,7 @@ class Need(Struct, frozen=True):
     """A required subscription: the participant at a seat needs a topic."""
 
     seat: int
-    hearer: str
+    subscriber: str
     topic: Topic
     what: What
 

@@ -20,11 +20,11 @@ STARTED = Topic("saga/started", Fact.STARTED, CLIENT)
 
 
 class Table(Struct, frozen=True, eq=False):
-    """Subscriptions with their reactions. A subscriber's seat is its index in `hearers` and `cells`."""
+    """Subscriptions with their reactions. A subscriber's seat is its index in `subscribers` and `cells`."""
 
     plan: Plan
     subscriptions: tuple[Subscription, ...]
-    hearers: tuple[str, ...]
+    subscribers: tuple[str, ...]
     cells: tuple[Any, ...]
     """The initial cell of every seat."""
 

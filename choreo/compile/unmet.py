@@ -54,7 +54,7 @@ def _cannot_collect(lineage: Lineage, need: Need) -> Consequences:
 def _left_by_collector(lineage: Lineage, need: Need) -> int:
     """Return the steps that must be compensated and learn of it through the collector only."""
     fact, position, plan = need.topic.fact, need.topic.position, lineage.plan
-    if need.hearer == Coordinator.NAME:
+    if need.subscriber == Coordinator.NAME:
         is_first_to_tell = position in plan.last and fact in (Fact.FAILED, Fact.CANCELLED)
         return lineage.with_before(p for p in plan.last if p != position) if is_first_to_tell else 0
     if fact is Fact.FAILED:
@@ -86,7 +86,7 @@ CONSEQUENCES: Mapping[What, Callable[[Lineage, Need], Consequences]] = {
 
 
 def _does_not_hear(need: Need) -> str:
-    return f"{name_text(need.hearer)} does not hear {name_text(need.topic.name)}"
+    return f"{name_text(need.subscriber)} does not hear {name_text(need.topic.name)}"
 
 
 def _when(lineage: Lineage, need: Need) -> str:

@@ -39,15 +39,15 @@ def observed(style: Style, reacted: Reacted) -> Style:
     return compile_observed
 
 
-def with_down(style: Style, hearer: str) -> Style:
-    """Return the style with `hearer` down: every delivery to it is lost.
+def with_down(style: Style, subscriber: str) -> Style:
+    """Return the style with `subscriber` down: every delivery to it is lost.
 
     If several participants have that name, it is the last one: the coordinator, rather than a step of the same name.
     """
 
     def compile_with_down(saga: Saga, service_of: ServiceOf) -> Table:
         table = style(saga, service_of)
-        seat = max((seat for seat, name in enumerate(table.hearers) if name == hearer), default=None)
+        seat = max((seat for seat, name in enumerate(table.subscribers) if name == subscriber), default=None)
         return _rewritten(table, lambda row: _silence(row) if row.seat == seat else row)
 
     return compile_with_down
@@ -59,7 +59,7 @@ def _rewritten(table: Table, rewrite: Callable[[Subscription], Subscription]) ->
 
 def _watch(row: Subscription, delivered: Delivered) -> Subscription:
     def react(cell: Any, event: Event) -> tuple[Any, Events]:
-        delivered(event, row.hearer)
+        delivered(event, row.subscriber)
         return row.react(cell, event)
 
     return _always(row, react)
@@ -76,7 +76,7 @@ def _observe(row: Subscription, reacted: Reacted) -> Subscription:
 
 def _always(row: Subscription, react: Reaction) -> Subscription:
     """Return the row with this reaction in every phase; one function serves all of them, since a join has many rows."""
-    return Subscription(row.topic, row.seat, row.hearer, (react,) * len(row.moves))
+    return Subscription(row.topic, row.seat, row.subscriber, (react,) * len(row.moves))
 
 
 def _silence(row: Subscription) -> Subscription:

@@ -40,7 +40,7 @@ def wired(saga: Saga, run: RunOf, style: str, service_of: ServiceOf, again: Run 
     rows = [*table.subscriptions]
     rows.append(Subscription(dead_letter.UNREADABLE, table.client - 1, collector, dead_letter.give_up(plan, topics)))
     rows += _relay_rows(saga.wiring, plan, table, guarantees)
-    rows = [row for row in rows if (row.hearer, row.topic.name) not in saga.wiring.deaf]
+    rows = [row for row in rows if (row.subscriber, row.topic.name) not in saga.wiring.deaf]
     table = replace(table, subscriptions=tuple(rows))
     if run.ask_again_ms is not None and again is not None:
         return _with_front_door(table, IdempotentReceiver(guarantees, STARTED, again), topics, run.ask_again_ms)
@@ -67,7 +67,7 @@ def _with_front_door(table: Table, door: IdempotentReceiver, topics: OutcomeTopi
     rows.append(Subscription(REQUESTED, seat, FRONT_DOOR, door.heard_request))
     rows.append(Subscription(asks_again(ask_again_ms), client, CLIENT, moves({WAITING: ask})))
     rows += hear_outcomes(client, RECORDED)
-    hearers = (*table.hearers[:-1], FRONT_DOOR, CLIENT)
+    subscribers = (*table.subscribers[:-1], FRONT_DOOR, CLIENT)
     return replace(
-        table, subscriptions=tuple(rows), hearers=hearers, cells=(*table.cells[:-1], Cell(), table.cells[-1])
+        table, subscriptions=tuple(rows), subscribers=subscribers, cells=(*table.cells[:-1], Cell(), table.cells[-1])
     )

@@ -213,7 +213,7 @@ class _RecordBuilder:
         return record
 
     def _subscriber(self, seat: int) -> str:
-        subscribers = self._table.hearers
+        subscribers = self._table.subscribers
         return subscribers[seat] if 0 <= seat < len(subscribers) else f"seat {seat}"
 
 

@@ -171,8 +171,8 @@ class Traced:
             self._sink.flush()
             yield replies
 
-    def attend(self) -> None:
-        self._session.attend()
+    def poll_operator(self) -> None:
+        self._session.poll_operator()
         self._sink.flush()
 
     def feed(self, data: bytes) -> bytes:
@@ -200,11 +200,11 @@ class Guarded:
             self._lock.expect_held()
             yield replies
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         if not self._has_just_looked:
             self._lock.expect_held()
         self._has_just_looked = False
-        self._conversation.attend()
+        self._conversation.poll_operator()
 
     def feed(self, data: bytes) -> bytes:
         self._lock.expect_uncut()

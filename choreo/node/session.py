@@ -79,7 +79,9 @@ class Session:
         self._tail_size = 0
         self._is_mid_line = False  # the framer already has the beginning of that line
         self._replies: list[str] = []
-        self._owed: list[Callable[[], None]] = []  # replies pending on the end of a run, and all replies behind them
+        self._pending_replies: list[
+            Callable[[], None]
+        ] = []  # replies pending on the end of a run, and all replies behind them
 
     def feed(self, data: bytes) -> bytes:
         """Handle the lines that `data` completes, and return their replies."""
@@ -100,22 +102,22 @@ class Session:
 
     def recover(self) -> Iterator[bytes]:
         """Recover the runs of an earlier process: finish them, and reply to clients that still wait."""
-        for owed in self._runner.recover():
-            for request, sender, under_way in owed:
+        for pending_replies in self._runner.recover():
+            for request, sender, under_way in pending_replies:
                 if under_way.held is None:  # its client keeps waiting; an operator is told
-                    self._pay(request.saga_id, sender, under_way)
+                    self._send_reply(request.saga_id, sender, under_way)
             yield self._taken()
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         """Handle pending requests of operators; called at intervals."""
-        self._runner.attend()
+        self._runner.poll_operator()
 
     def _flush(self) -> bytes:
-        self._runner.settle()
-        if self._owed:
-            owed, self._owed = self._owed, []
-            for pay in owed:
-                pay()
+        self._runner.run_until_idle()
+        if self._pending_replies:
+            pending_replies, self._pending_replies = self._pending_replies, []
+            for send_reply in pending_replies:
+                send_reply()
         return self._taken()
 
     def _taken(self) -> bytes:
@@ -253,9 +255,9 @@ class Session:
             if isinstance(answer, Outcome):
                 self._reply(reply_text(request.saga_id, sender.msg_id, answer), sender)
             else:
-                self._owed.append(partial(self._pay, request.saga_id, sender, answer))
+                self._pending_replies.append(partial(self._send_reply, request.saga_id, sender, answer))
 
-    def _pay(self, saga_id: str | int, sender: Sender, under_way: RunHandle) -> None:
+    def _send_reply(self, saga_id: str | int, sender: Sender, under_way: RunHandle) -> None:
         """Send the reply to a request whose run was in progress, once the run has ended or stopped."""
         if under_way.outcome is not None:
             self._write(reply_text(saga_id, sender.msg_id, under_way.outcome), sender, under_way.event)
@@ -278,7 +280,7 @@ class Session:
             text = f"saga_id: expected a saga that was executed here, got {_shown(saga_id)}"
             self._reply(error_text(sender.msg_id, KEY_DOES_NOT_EXIST, text), sender)
         elif isinstance(known, RunHandle):
-            self._owed.append(partial(self._tell, saga_id, sender, known))
+            self._pending_replies.append(partial(self._tell, saga_id, sender, known))
         elif known.held is not None:
             text = held_status_text(saga_id, sender.msg_id, known.held.step, known.held.reason)
             self._reply(text, sender)
@@ -310,8 +312,8 @@ class Session:
 
     def _reply(self, text: str, sender: Sender) -> None:
         """Send the reply in its turn: after the replies pending for earlier requests."""
-        if self._owed:
-            self._owed.append(partial(self._write, text, sender, None))
+        if self._pending_replies:
+            self._pending_replies.append(partial(self._write, text, sender, None))
         else:
             self._write(text, sender)
 

@@ -24,7 +24,7 @@ class Conversation(Protocol):
 
     def recover(self) -> Iterator[bytes]: ...
 
-    def attend(self) -> None: ...
+    def poll_operator(self) -> None: ...
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -58,7 +58,7 @@ def serve(
                 for piece in data.splitlines(keepends=True) if line_by_line else (data,):
                     out.write(conversation.feed(piece))
                 if attend_s is not None:
-                    conversation.attend()
+                    conversation.poll_operator()
             if data is not None:
                 out.write(conversation.end())
     except ConnectionError:
@@ -142,7 +142,7 @@ def _read(conversation: Conversation, source: int, stopped: int, attend_s: float
         if stopped in ready:
             return None
         if not ready:
-            conversation.attend()
+            conversation.poll_operator()
             continue
         try:
             data = os.read(source, CHUNK_BYTES)

@@ -7,7 +7,7 @@ without a receipt, before it publishes `failed`. The rules are those of the neig
 participant an idempotent receiver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -31,7 +31,7 @@ from choreo.protocol.reaction import (
 )
 from choreo.saga.call import Call
 from choreo.saga.calling import ran, takes_call
-from choreo.saga.data import AS_IT_IS, Data, extended, kept, restored
+from choreo.saga.data import AS_IT_IS, TEXT_MAX, WRAPPED, Data, extended, kept, restored
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
@@ -70,25 +70,32 @@ class Participant:
         self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
         self._execute: Callable[..., Any] = service.execute
         self._compensate: Callable[..., Any] = service.compensate
-        self._takes_call = takes_call(service)
+        self.takes_call = takes_call(service)
+        self.passes_data = True
+        """False if no service of the saga takes a call, and so none sees the results of others."""
         self._place = str(position)
         self._plan = plan
 
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
 
+    def timer_moves(self) -> Iterable[tuple[Topic, Moves]]:
+        """Return the timers that the participant may set, and its reactions to them; this one sets none."""
+        return ()
+
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
             return self._fail(event, f"{self.step} was told to refuse")
-        before = cell.data or event.data
+        before = event.data or cell.data
         try:
-            if self._takes_call:
+            if self.takes_call:
                 result = self._execute(self._call(run, before))
             else:
                 result = self._execute(run.key_prefix + self._place)
-            if result is not None and result.__class__ not in AS_IT_IS:  # the call is seldom needed, and costs time
-                result = kept(result, self._result_name)
+            kind = result.__class__
+            if kind not in AS_IT_IS and (kind is not str or len(result) > TEXT_MAX):  # a call would cost time
+                result = kept(result, self.step)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
         except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept
@@ -98,8 +105,8 @@ class Participant:
         except BaseException as error:
             unknown = defect(error)
         else:
-            if result is None and before is None:
-                return Cell(SUCCEEDED, cell.heard), (Event(self.succeeded, run, event.topic),)
+            if before is None and (result is None or not (self.passes_data or run.has_result)):
+                return Cell(SUCCEEDED, cell.heard, result), (Event(self.succeeded, run, event.topic),)
             return Cell(SUCCEEDED, cell.heard, result, 0, cell.data), (self._succeed(event, before, result),)
         return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown), event)
 
@@ -112,10 +119,6 @@ class Participant:
         """Return the event of a success, with the results up to here."""
         data = extended(before, self.position, self.step, result)
         return Event(self.succeeded, event.run, event.topic, None, 0, event.number, data)
-
-    @property
-    def _result_name(self) -> str:
-        return f"the result of {self.step}"
 
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
         return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)
@@ -156,11 +159,11 @@ class Participant:
             return f"the compensation of {self.step} was told to fail"
         try:
             key = compensation_key(run.key_prefix + self._place)
-            if self._takes_call:
+            if self.takes_call:
                 call = Call(key, run.saga_id, run.id, self.step, run.input, None, receipt, None, self.position)
                 result = self._compensate(call)
             else:
-                result = self._compensate(key, restored(receipt))
+                result = self._compensate(key, restored(receipt) if receipt.__class__ in WRAPPED else receipt)
             if result is not None:
                 ran(result)
         except Refused as refusal:

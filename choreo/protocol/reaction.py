@@ -91,7 +91,7 @@ class Subscription(Struct, frozen=True, eq=False, gc=False):
 
     topic: Topic
     seat: int
-    hearer: str
+    subscriber: str
     moves: Moves
 
     def react(self, cell: Any, event: Event) -> tuple[Any, Events]:

@@ -96,13 +96,13 @@ class TimedParticipant(Participant):
     def moves(self, signal: Signal | Timer) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in self._table[signal].items()})
 
-    def timers(self) -> Iterator[tuple[Topic, Timer]]:
-        """Return the timers that the participant may set."""
+    def timer_moves(self) -> Iterator[tuple[Topic, Moves]]:
+        """Return the timers that the participant may set, and its reactions to them."""
         if self.policy.latency_ms is not None or self._attempts > 1:
-            yield self._attempt_topics[0], Timer.ATTEMPT
-        yield self._retry_topics[0], Timer.RETRY
+            yield self._attempt_topics[0], self.moves(Timer.ATTEMPT)
+        yield self._retry_topics[0], self.moves(Timer.RETRY)
         if self.policy.timeout_ms is not None:
-            yield self._time_out, Timer.TIMED_OUT
+            yield self._time_out, self.moves(Timer.TIMED_OUT)
 
     # Forward
 
@@ -230,8 +230,8 @@ class TimedParticipant(Participant):
         if run.fail_position == self.position:
             return None, f"{self.step} was told to refuse"
         try:
-            result = self._execute(self._call(run, data) if self._takes_call else run.key_prefix + self._place)
-            return kept(result, self._result_name), None
+            result = self._execute(self._call(run, data) if self.takes_call else run.key_prefix + self._place)
+            return kept(result, self.step), None
         except Refused as refusal:
             return None, reason(refusal)
         except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept

@@ -50,7 +50,7 @@ def _draw(sequence: Sequence, screen: Screen, width: int) -> list[Text]:
 
 def _steps(recording: Recording, screen: Screen, width: int) -> list[Text]:
     """Draw the steps one below the other."""
-    names = [screen.name(name) for name in numbered(recording.table.hearers)]
+    names = [screen.name(name) for name in numbered(recording.table.subscribers)]
     drawing, labels = draw_steps(recording, names, screen, width)
     signs = [f"{screen.glyphs.in_force} in force"]
     signs += [f"{screen.glyphs.in_doubt} in doubt"] if recording.in_doubt() else []

@@ -52,7 +52,7 @@ class Scene(Struct, frozen=True):
 
     @property
     def lane_of(self) -> dict[str, int]:
-        return {key: lane for lane, key in enumerate(self.keys)}
+        return {key: route for route, key in enumerate(self.keys)}
 
 
 class Layout(Struct, frozen=True):
@@ -126,13 +126,13 @@ def _spans(messages: Iterable[Message], scene: Scene, ellipsis: str) -> list[tup
     for message in messages:
         if message.form is Form.SPOT:
             continue
-        lane, length = lane_of[message.who], cell_len(label_of(message, ellipsis))
+        route, length = lane_of[message.who], cell_len(label_of(message, ellipsis))
         if message.source is not None:
-            lane = lane_of[message.source]
-            other = label_target(lane, [lane_of[target.key] for target in message.targets])
+            route = lane_of[message.source]
+            other = label_target(route, [lane_of[target.key] for target in message.targets])
         else:
-            other, length = (lane + 1 if lane < last else lane - 1), length + 2
-        span = max(min(lane, other), 0), max(lane, other)
+            other, length = (route + 1 if route < last else route - 1), length + 2
+        span = max(min(route, other), 0), max(route, other)
         longest[span] = max(longest.get(span, 0), length)
     return sorted(((a, b, length) for (a, b), length in longest.items() if a < b), key=lambda span: span[1] - span[0])
 

@@ -77,13 +77,13 @@ class Runner(Protocol):
     def begin(self, request: Request, sender: Sender) -> Outcome | RunHandle:
         """Take a request; return its outcome if it is known at once. Raises `PlanTooLarge` and `Conflict`."""
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Bring every begun run to its end."""
 
     def recover(self) -> Iterator[Sequence[tuple[Request, Sender, RunHandle]]]:
         """Finish the runs of an earlier process, a part at a time; yield the requests with pending replies."""
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         """Handle the requests of operators. Called at intervals."""
 
     def status(self, saga_id: str | int) -> Known | RunHandle | None:

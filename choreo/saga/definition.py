@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct, StructMeta
+from msgspec import Struct, StructMeta, field
 from msgspec.structs import replace
 
 from choreo.saga.guarantees import ALL_ON, Guarantees
@@ -112,12 +112,12 @@ class Wiring(Struct, frozen=True, forbid_unknown_fields=True):
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     """Faults of the laboratory: at most `budget` faults of these kinds in one history.
 
-    `hearers`: only deliveries to these participants. `crash_points`: only crashes at these points.
+    `subscribers`: only deliveries to these participants. `crash_points`: only crashes at these points.
     """
 
     kinds: tuple[FaultKind, ...] = ()
     budget: int = 1
-    hearers: tuple[str, ...] | None = None
+    subscribers: tuple[str, ...] | None = field(default=None, name="hearers")
     crash_points: tuple[CrashPoint, ...] = tuple(CrashPoint)
 
 

@@ -92,10 +92,10 @@ class Replayer:
         self.table: Table = STYLES[style](saga_of_key(key), lambda step: self.script)
         self.rows = {(word_of(row.topic), row.seat): row for row in self.table.subscriptions}
         self.topics = {word_of(row.topic): row.topic for row in self.table.subscriptions}
-        self.hearers: dict[str, list[int]] = {}
+        self.subscribers: dict[str, list[int]] = {}
         for row in self.table.subscriptions:
             if row.seat != self.table.client:
-                self.hearers.setdefault(row.topic.name, []).append(row.seat)
+                self.subscribers.setdefault(row.topic.name, []).append(row.seat)
 
     def replay(self, row: RunRow, deliveries: Iterable[DeliveryRow]) -> RunSnapshot:
         """Replay all deliveries of a run. Raises `Unreplayable`."""
@@ -140,7 +140,7 @@ class RunReplay:
         self.cells: list[Any] = list(replayer.table.cells)
         self.pending: dict[tuple[str, int], Event] = {}
         self.handled = 0
-        self._rows, self._hearers, self._script = replayer.rows, replayer.hearers, replayer.script
+        self._rows, self._subscribers, self._script = replayer.rows, replayer.subscribers, replayer.script
         self._unkeep = replayer.unkeep
         self._collector = replayer.table.client - 1
         self._first_collected = replayer.table.cells[self._collector]
@@ -185,7 +185,7 @@ class RunReplay:
         for event in events:
             published = word_of(event.topic)
             self._published.add(published)
-            for seat in self._hearers.get(event.topic.name, ()):
+            for seat in self._subscribers.get(event.topic.name, ()):
                 self.pending[published, seat] = event
 
     def _resume(self) -> None:

@@ -144,10 +144,10 @@ def asks_for(saga: Saga) -> Action:
     return act
 
 
-def attend(session: Session) -> Iterator[bytes]:
+def poll_operator(session: Session) -> Iterator[bytes]:
     """Recover unfinished runs, then handle the requests of operators."""
     yield from session.recover()
-    session.attend()
+    session.poll_operator()
 
 
 def die(path: Path, act: Action, fatal: int) -> Death:
@@ -289,9 +289,9 @@ def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
 
     def find(path: Path, death: Death) -> list[str]:
         with process(path) as session:
-            told = b"".join(attend(session)).decode()
+            told = b"".join(poll_operator(session)).decode()
         with process(path) as session:
-            told += b"".join(attend(session)).decode()
+            told += b"".join(poll_operator(session)).decode()
             again = session.feed(saga.line(MSG_ID)).decode().splitlines()
         with closing(Journal.open_to_read(str(path))) as journal:
             answer = journal.answered(QUESTION)

@@ -79,7 +79,7 @@ class Replay:
             return [replace(record) for record in self._transitions.reactions.effects[reaction.effect]]
         left = self._transitions.world.after_crash(act.point)
         if not (left.is_committed or left.is_published):
-            return [replace(received(delivery.event, delivery.lane)), fault(delivery, CRASH, act.point)]
+            return [replace(received(delivery.event, delivery.route)), fault(delivery, CRASH, act.point)]
         effect = reaction.only_committed if not left.is_published else reaction.only_published
         effect = reaction.effect if left.is_committed and left.is_published else effect
         return [

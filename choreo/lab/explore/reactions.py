@@ -12,7 +12,7 @@ from choreo.lab.explore.canonical import canonical_under
 from choreo.lab.explore.interning import InternTable
 from choreo.lab.model.channels import Channels
 from choreo.lab.model.records import handled
-from choreo.lab.model.world import Lane, World
+from choreo.lab.model.world import Route, World
 from choreo.protocol.event import Event
 from choreo.saga.service import ResourceLocked
 from choreo.trace.record import Record
@@ -65,29 +65,29 @@ class Reactions:
 
     def _play(self, cell: int, shared: int, number: int) -> Iterator[Consequence]:
         world, delivery = self._world, self._channels.deliveries[number]
-        lane, event = delivery.lane, delivery.event
-        for events, choices in _scripts(lambda choose: self._play_once(cell, shared, event, lane, choose)):
+        route, event = delivery.route, delivery.event
+        for events, choices in _scripts(lambda choose: self._play_once(cell, shared, event, route, choose)):
             notes = list(world.notes)
             yield Consequence(
-                self._number_of(world.cells[event.run.id][lane.seat]),
+                self._number_of(world.cells[event.run.id][route.seat]),
                 self.shared.number_of(world.copy_shared()),
                 tuple(self._channels.number_of(each) for e in events for each in world.deliveries_of(e)),
-                self.effect(handled(event, lane, notes, events)),
+                self.effect(handled(event, route, notes, events)),
                 choices,
-                self.effect(handled(event, lane, notes, ())),
-                self.effect(handled(event, lane, (), events)),
+                self.effect(handled(event, route, notes, ())),
+                self.effect(handled(event, route, (), events)),
             )
 
     def _play_once(
-        self, cell: int, shared: int, event: Event, lane: Lane, choose: Callable[[str], bool]
+        self, cell: int, shared: int, event: Event, route: Route, choose: Callable[[str], bool]
     ) -> list[Event] | None:
         """Run the reaction once; return the published events, or None if the delivery has to wait."""
         world = self._world
-        world.cells[event.run.id][lane.seat] = self.cells.values[cell]
+        world.cells[event.run.id][route.seat] = self.cells.values[cell]
         world.restore_shared(self.shared.values[shared])
         world.choose = choose
         try:
-            return list(world.deliver(event, lane))
+            return list(world.deliver(event, route))
         except ResourceLocked:
             return None
 

@@ -40,7 +40,7 @@ class TooMuchUnderWay(Exception):
 
 EVER = (True,) * len(PHASES)
 
-Befall = Callable[[int, int, int], Sequence[Transition]]
+FaultOf = Callable[[int, int, int], Sequence[Transition]]
 """A fault of a delivery: returns its transitions."""
 
 
@@ -60,7 +60,7 @@ class Transitions:
         self._offsets = _offsets(world)
         self._living = _living(world)
         self._crashes = _different(world)
-        self._may_befall: dict[int, tuple[Befall, ...]] = {}
+        self._may_befall: dict[int, tuple[FaultOf, ...]] = {}
         self._arrivals: dict[int, tuple[tuple[int, Consequence], ...]] = {}
         self._hearings: dict[int, tuple[int, tuple[bool, ...]]] = {}
         self.settlements: dict[int, Settled] = {}
@@ -97,30 +97,30 @@ class Transitions:
         if len(arriving) > 1 and FaultKind.DELAY in fired:
             fired[FaultKind.DELAY] += 1  # another delivery comes first: every order is explored
         for number in arriving:
-            for befall in self._befalling(number):
-                steps += befall(ground, flight, number)
+            for apply_fault in self._faults_of(number):
+                steps += apply_fault(ground, flight, number)
         return steps
 
-    def _befalling(self, number: int) -> tuple[Befall, ...]:
+    def _faults_of(self, number: int) -> tuple[FaultOf, ...]:
         """Return the possible faults of a delivery, for every state."""
         found = self._may_befall.get(number)
         if found is None:
-            found = self._may_befall[number] = tuple(self._befalling_really(self.channels.deliveries[number]))
+            found = self._may_befall[number] = tuple(self._find_faults_of(self.channels.deliveries[number]))
         return found
 
-    def _befalling_really(self, delivery: Delivery) -> Iterator[Befall]:
-        lane, hearers, kinds = delivery.lane, self._faults.hearers, self._faults.kinds
-        if delivery.poison or (hearers is not None and lane.hearer not in hearers):
+    def _find_faults_of(self, delivery: Delivery) -> Iterator[FaultOf]:
+        route, subscribers, kinds = delivery.route, self._faults.subscribers, self._faults.kinds
+        if delivery.poison or (subscribers is not None and route.subscriber not in subscribers):
             return
-        if not lane.is_local:
+        if not route.is_local:
             for kind in (FaultKind.DROP, FaultKind.PARTITION):  # a partition drops many deliveries at once
                 if kind in kinds:
-                    yield partial(self._resent if self.world.resends(lane) else self._lost, kind)
+                    yield partial(self._resent if self.world.resends(route) else self._lost, kind)
             if FaultKind.DUPLICATE in kinds:
                 yield self._duplicated
-            if FaultKind.POISON in kinds and not lane.is_client and may_be_poisoned(delivery.event):
+            if FaultKind.POISON in kinds and not route.is_client and may_be_poisoned(delivery.event):
                 yield self._poisoned
-        if FaultKind.CRASH in kinds and not lane.is_client:
+        if FaultKind.CRASH in kinds and not route.is_client:
             yield self._crashed
 
     def _resent(self, kind: FaultKind, ground: int, flight: int, number: int) -> tuple[Transition, ...]:
@@ -140,7 +140,7 @@ class Transitions:
         return ((ground, self._fly_instead(flight, number, (poisoned,)), NO_EFFECT, encoded(number, 0, POISONED)),)
 
     def _crashed(self, ground: int, flight: int, number: int) -> list[Transition]:
-        keeps, steps = self.world.resends(self.channels.deliveries[number].lane), []
+        keeps, steps = self.world.resends(self.channels.deliveries[number].route), []
         arrivals = self.arrive(ground, number)
         for happening, is_committed, is_published in self._crashes:
             if not is_committed and not is_published:
@@ -212,12 +212,12 @@ class Transitions:
     def _hearing(self, number: int) -> tuple[int, tuple[bool, ...]]:
         """Return the index of a delivery's cell, and the phases of that cell in which the delivery is not dead."""
         delivery = self.channels.deliveries[number]
-        living = EVER if delivery.poison else self._living[delivery.lane.index]
+        living = EVER if delivery.poison else self._living[delivery.route.index]
         found = self._hearings[number] = self._seat(delivery), living
         return found
 
     def _seat(self, delivery: Delivery) -> int:
-        return self._offsets[delivery.event.run.id] + delivery.lane.seat
+        return self._offsets[delivery.event.run.id] + delivery.route.seat
 
     # Deliveries in flight
 
@@ -275,6 +275,6 @@ def _living(world: World) -> list[tuple[bool, ...]]:
         rows: dict[tuple[str, int], list[Any]] = {}
         for row in wiring.table.subscriptions:
             rows.setdefault((row.topic.name, row.seat), []).append(row.moves)
-        for topic, lanes in wiring.lanes.items():
-            living.update((lane.index, living_phases(rows[topic, lane.seat], world.guarantees)) for lane in lanes)
-    return [living[lane.index] for lane in world.lanes]
+        for topic, routes in wiring.routes.items():
+            living.update((route.index, living_phases(rows[topic, route.seat], world.guarantees)) for route in routes)
+    return [living[route.index] for route in world.routes]

@@ -47,7 +47,7 @@ def decoded(act: int) -> Action:
 
 def in_words(kind: FaultKind, delivery: Delivery, point: CrashPoint | None = None) -> str:
     """Describe a fault for people."""
-    what, who = delivery.event.id, delivery.lane.hearer
+    what, who = delivery.event.id, delivery.route.subscriber
     match kind:
         case FaultKind.CRASH:
             return f"{who} crashes {POINTS[point or CrashPoint.BEFORE]} while it handles {what}"

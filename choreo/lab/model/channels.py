@@ -23,11 +23,11 @@ class Channels:
         self._channel_of: list[tuple[str, int]] = []
 
     def number_of(self, delivery: Delivery) -> int:
-        key = (delivery.event, delivery.lane.index, delivery.poison)
+        key = (delivery.event, delivery.route.index, delivery.poison)
         number = self._numbers.setdefault(key, len(self.deliveries))
         if number == len(self.deliveries):
             self.deliveries.append(delivery)
-            self._channel_of.append((delivery.event.run.id, delivery.lane.channel))
+            self._channel_of.append((delivery.event.run.id, delivery.route.channel))
         return number
 
     def sent(self, flight: Flight, numbers: Sequence[int]) -> Flight:
@@ -60,8 +60,8 @@ class Channels:
 
     def _queue(self, number: int) -> str:
         """Return the queue of a delivery: one for each subscriber, across runs; its own timers bypass it."""
-        lane = self.deliveries[number].lane
-        return lane.address if lane.is_local else lane.hearer
+        route = self.deliveries[number].route
+        return route.address if route.is_local else route.subscriber
 
     def _sorted(self, numbers: Iterable[int]) -> Flight:
         if self._is_ordered:

@@ -6,7 +6,7 @@ Laws: pure; each record is one of `choreo/trace/records.py`. The driver sets `se
 from collections.abc import Iterable
 
 from choreo.lab.model.resources import Effect
-from choreo.lab.model.world import Delivery, Lane
+from choreo.lab.model.world import Delivery, Route
 from choreo.protocol.event import Event, Timer
 from choreo.saga.outcome import Outcome
 from choreo.trace.record import Record
@@ -14,16 +14,16 @@ from choreo.trace.records import effect_record, event_record, published_record
 from choreo.trace.vocabulary import DELIVER, REPLY, TIMER
 
 
-def received(event: Event, lane: Lane) -> Record:
+def received(event: Event, route: Route) -> Record:
     """Return the record of a received event; for an outcome that its client receives, this is the reply."""
-    if lane.is_client and event.detail.__class__ is Outcome:
-        return event_record(event, REPLY, lane.hearer)
-    return event_record(event, TIMER if isinstance(event.topic.fact, Timer) else DELIVER, lane.hearer)
+    if route.is_client and event.detail.__class__ is Outcome:
+        return event_record(event, REPLY, route.subscriber)
+    return event_record(event, TIMER if isinstance(event.topic.fact, Timer) else DELIVER, route.subscriber)
 
 
 def fault(delivery: Delivery, action: str, reason: str | None = None) -> Record:
     """Return the record of a fault of a delivery, or of its subscriber while it handled the delivery."""
-    record = event_record(delivery.event, action, delivery.lane.hearer)
+    record = event_record(delivery.event, action, delivery.route.subscriber)
     record.reason = reason
     return record
 
@@ -39,6 +39,6 @@ def effect_of(effect: Effect, cause: Event) -> Record:
     return record
 
 
-def handled(event: Event, lane: Lane, effects: Iterable[Effect], events: Iterable[Event]) -> tuple[Record, ...]:
+def handled(event: Event, route: Route, effects: Iterable[Effect], events: Iterable[Event]) -> tuple[Record, ...]:
     """Return a whole local transaction: the received event, the effects of the service, the published events."""
-    return received(event, lane), *(effect_of(each, event) for each in effects), *map(published_record, events)
+    return received(event, route), *(effect_of(each, event) for each in effects), *map(published_record, events)

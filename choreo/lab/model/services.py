@@ -82,7 +82,7 @@ class LabService:
     def _called(self, method: Callable[[Call], object], call: Call) -> object:
         """Call the author's service. Raises `Refused`, or `Raised` for any other exception."""
         try:
-            return kept(ran(method(call)), f"the result of {self.step.name}")
+            return kept(ran(method(call)), self.step.name)
         except Refused as refusal:
             raise Refused(reason(refusal)) from None
         except BaseException as error:  # the exception ends neither the lab nor the proof

@@ -39,13 +39,13 @@ draws."""
 DEFAULT_LATENCY_MS = (1, 1)
 
 
-class Lane(Struct, frozen=True, eq=False):
+class Route(Struct, frozen=True, eq=False):
     """Route of one topic to one subscriber, in any run. Lanes of one `channel` have one sender and one subscriber."""
 
     index: int
     seat: int
     address: str
-    hearer: str
+    subscriber: str
     channel: int
     is_local: bool
     """A timer: it does not travel over the network."""
@@ -56,7 +56,7 @@ class Lane(Struct, frozen=True, eq=False):
 class Delivery(Struct, frozen=True):
     """One event on its way to one subscriber. `poison` counts the failed attempts to read it; 0: it is readable."""
 
-    lane: Lane
+    route: Route
     event: Event
     poison: int = 0
 
@@ -66,7 +66,7 @@ class Wired(Struct, frozen=True, eq=False):
 
     table: Table
     bus: Bus
-    lanes: Mapping[str, tuple[Lane, ...]]
+    routes: Mapping[str, tuple[Route, ...]]
 
 
 class RunOfWorld(Struct, frozen=True, eq=False):
@@ -104,7 +104,7 @@ class World:
             step.name: LabService(step, inner[step.name], self.books, lambda what: self.choose(what), self.notes.append)
             for step in definition.steps
         }
-        self.lanes: list[Lane] = []
+        self.routes: list[Route] = []
         self._channels: dict[tuple[int, str, str], int] = {}
         self._wirings: dict[tuple[str, ...] | None, Wired] = {}
         self.runs = [
@@ -142,11 +142,11 @@ class World:
 
     def deliveries_of(self, event: Event) -> list[Delivery]:
         """Return the deliveries of an event, one for each subscriber."""
-        return [Delivery(lane, event) for lane in self.run_of[event.run.id].wiring.lanes.get(event.topic.name, ())]
+        return [Delivery(route, event) for route in self.run_of[event.run.id].wiring.routes.get(event.topic.name, ())]
 
     # One local transaction
 
-    def deliver(self, event: Event, lane: Lane) -> list[Event]:
+    def deliver(self, event: Event, route: Route) -> list[Event]:
         """Let the subscriber react; return the events that it publishes.
 
         `notes` has the effects of its service, until the next delivery. Raises `ResourceLocked` if a lock is not free;
@@ -155,15 +155,15 @@ class World:
         self.notes.clear()
         published = self._published = []
         run_id = event.run.id
-        self.run_of[run_id].wiring.bus.emit(lane.address, event, self.cells[run_id])
+        self.run_of[run_id].wiring.bus.emit(route.address, event, self.cells[run_id])
         for each in published:
             if each.detail.__class__ is Outcome and each.topic.source != FRONT_DOOR:
                 self.books.end(each.run.id)
         return published
 
-    def resends(self, lane: Lane) -> bool:
+    def resends(self, route: Route) -> bool:
         """Return whether a lost delivery of this lane is sent again. A timer is never lost."""
-        return lane.is_local or is_resent(self.guarantees)
+        return route.is_local or is_resent(self.guarantees)
 
     def puts_aside(self, attempts: int) -> bool:
         """Return whether a delivery becomes a dead letter after so many failed attempts."""
@@ -171,16 +171,16 @@ class World:
 
     def unread(self, delivery: Delivery) -> Delivery:
         """Return the delivery after one more failed attempt. The count stops at three."""
-        return Delivery(delivery.lane, delivery.event, min(delivery.poison + 1, ATTEMPTS))
+        return Delivery(delivery.route, delivery.event, min(delivery.poison + 1, ATTEMPTS))
 
     def dead_letter(self, delivery: Delivery) -> Event:
         """Return the dead letter for an event that its subscriber could not read.
 
         Its number distinguishes it from others.
         """
-        lane, event = delivery.lane, delivery.event
-        why = f"{lane.hearer} cannot read {event.id}"
-        return Event(UNREADABLE, event.run, event.topic, why, lane.index + 1, event.number)
+        route, event = delivery.route, delivery.event
+        why = f"{route.subscriber} cannot read {event.id}"
+        return Event(UNREADABLE, event.run, event.topic, why, route.index + 1, event.number)
 
     def after_crash(self, point: CrashPoint) -> CrashEffect:
         """Return the remains of a crash at that point."""
@@ -207,27 +207,27 @@ class World:
         if again is None and spec.steps in self._wirings:
             return self._wirings[spec.steps]
         table = wired(self.definition, spec, self.style, self._services.__getitem__, again)
-        lanes: dict[str, dict[int, Lane]] = {}
+        routes: dict[str, dict[int, Route]] = {}
         number = len(self._channels)
         for row in table.subscriptions:
-            of_topic = lanes.setdefault(row.topic.name, {})
+            of_topic = routes.setdefault(row.topic.name, {})
             if row.seat not in of_topic:
-                of_topic[row.seat] = lane = self._lane(number, row, table)
-                self.lanes.append(lane)
-        by_topic = {name: tuple(each.values()) for name, each in lanes.items()}
+                of_topic[row.seat] = route = self._route(number, row, table)
+                self.routes.append(route)
+        by_topic = {name: tuple(each.values()) for name, each in routes.items()}
         wiring = Wired(table, Bus(table, self._publish, _address), by_topic)
         if again is None:
             self._wirings[spec.steps] = wiring
         return wiring
 
-    def _lane(self, wiring: int, row: Subscription, table: Table) -> Lane:
+    def _route(self, wiring: int, row: Subscription, table: Table) -> Route:
         topic = row.topic
         is_local = isinstance(topic.fact, Timer)
         key = (wiring, topic.source, f"{row.seat} {topic.name}" if is_local else str(row.seat))
         channel = self._channels.setdefault(key, len(self._channels))
         delay = topic.after_ms if is_local else DEFAULT_LATENCY_MS
         is_client = row.seat == table.client
-        return Lane(len(self.lanes), row.seat, _address(row), row.hearer, channel, is_local, is_client, delay)
+        return Route(len(self.routes), row.seat, _address(row), row.subscriber, channel, is_local, is_client, delay)
 
 
 def may_be_poisoned(event: Event) -> bool:

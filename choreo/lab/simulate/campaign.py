@@ -101,13 +101,13 @@ class Lab:
         self.monitor = Monitor(known_of(definition), invariants_of(definition))
         self._rates = rates
         self._until_ms = faults_until_ms(definition)
-        self._hearers = list(dict.fromkeys(lane.hearer for lane in self.world.lanes if not lane.is_client))
+        self._subscribers = list(dict.fromkeys(route.subscriber for route in self.world.routes if not route.is_client))
 
     def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
         """Play the history of a seed; `script`: with exactly these faults."""
         self.world.reset()
         by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
-        plan = FaultPlan(seed, self._rates, self._hearers, self.definition.faults, self._until_ms, by_delivery)
+        plan = FaultPlan(seed, self._rates, self._subscribers, self.definition.faults, self._until_ms, by_delivery)
         simulation = Simulation(self.world, plan).run()
         records = tuple(simulation.records())
         history = self.monitor.begin()

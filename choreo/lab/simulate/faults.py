@@ -10,7 +10,7 @@ from random import Random
 
 from msgspec import Struct
 
-from choreo.lab.model.world import Lane, may_be_poisoned
+from choreo.lab.model.world import Route, may_be_poisoned
 from choreo.protocol.event import Event
 from choreo.saga.definition import CrashPoint, FaultKind, Faults
 
@@ -53,7 +53,7 @@ Script = Mapping[tuple[str, int], Verdict]
 class Partition(Struct, frozen=True):
     """A period in which no delivery passes between this subscriber and the others."""
 
-    hearer: str
+    subscriber: str
     begin_ms: int
     end_ms: int
 
@@ -69,7 +69,7 @@ class FaultPlan:
         self,
         seed: int,
         rates: Mapping[FaultKind, float],
-        hearers: list[str],
+        subscribers: list[str],
         faults: Faults,
         until_ms: int,
         script: Script | None = None,
@@ -81,30 +81,30 @@ class FaultPlan:
         total = max(1.0, sum(swarm.values()))
         self._rates = {kind: rate / total for kind, rate in swarm.items() if rate}
         self._choice_rate = random.choice((0.1, 0.3, 0.5))
-        self._hearers = faults.hearers
+        self._subscribers = faults.subscribers
         self._points = [point for point in CrashPoint if point in faults.crash_points]
         self._script = script
         self._asked: dict[str, int] = {}
         self._partitions: list[Partition] = []
-        if hearers and random.random() < self._rates.pop(FaultKind.PARTITION, 0.0) * PARTITIONS_A_RATE:
+        if subscribers and random.random() < self._rates.pop(FaultKind.PARTITION, 0.0) * PARTITIONS_A_RATE:
             begin_ms = int(random.random() ** 2 * until_ms / 4)
-            self._partitions.append(Partition(random.choice(hearers), begin_ms, begin_ms + PARTITION_MS))
+            self._partitions.append(Partition(random.choice(subscribers), begin_ms, begin_ms + PARTITION_MS))
 
-    def verdict(self, event: Event, lane: Lane, copy: int, now_ms: int) -> Verdict | None:
+    def verdict(self, event: Event, route: Route, copy: int, now_ms: int) -> Verdict | None:
         """Return the fault of the `copy`-th delivery of this event to this subscriber; None: it arrives."""
-        if now_ms >= self._until_ms or (self._hearers is not None and lane.hearer not in self._hearers):
+        if now_ms >= self._until_ms or (self._subscribers is not None and route.subscriber not in self._subscribers):
             return None
-        name = f"{event.id}>{lane.hearer}"
+        name = f"{event.id}>{route.subscriber}"
         if self._script is not None:
             return self._script.get((name, copy))
         for partition in self._partitions:
-            if partition.begin_ms <= now_ms < partition.end_ms and self._separates(partition, event, lane):
+            if partition.begin_ms <= now_ms < partition.end_ms and self._separates(partition, event, route):
                 return Verdict(FaultKind.PARTITION, name, copy, None, partition.end_ms)
         chance = self._draw(f"{name}#{copy}")
         for kind, rate in self._rates.items():
             chance -= rate
             if chance < 0:
-                return self._of_kind(kind, name, copy, event, lane)
+                return self._of_kind(kind, name, copy, event, route)
         return None
 
     def fails(self, what: str) -> bool:
@@ -116,11 +116,11 @@ class FaultPlan:
         """Return a number from low to high."""
         return low + int(self._draw(what) * (high - low + 1))
 
-    def _of_kind(self, kind: FaultKind, name: str, copy: int, event: Event, lane: Lane) -> Verdict | None:
+    def _of_kind(self, kind: FaultKind, name: str, copy: int, event: Event, route: Route) -> Verdict | None:
         is_crash = kind is FaultKind.CRASH
         if kind is FaultKind.POISON and not may_be_poisoned(event):
             return None
-        if (lane.is_local and not is_crash) or (lane.is_client and (is_crash or kind is FaultKind.POISON)):
+        if (route.is_local and not is_crash) or (route.is_client and (is_crash or kind is FaultKind.POISON)):
             return None
         if not is_crash:
             return Verdict(kind, name, copy)
@@ -128,10 +128,10 @@ class FaultPlan:
             return None
         return Verdict(kind, name, copy, self._points[self.within(f"point {name}#{copy}", 0, len(self._points) - 1)])
 
-    def _separates(self, partition: Partition, event: Event, lane: Lane) -> bool:
-        if lane.is_local or event.topic.source == lane.hearer:
+    def _separates(self, partition: Partition, event: Event, route: Route) -> bool:
+        if route.is_local or event.topic.source == route.subscriber:
             return False
-        return partition.hearer in (event.topic.source, lane.hearer)
+        return partition.subscriber in (event.topic.source, route.subscriber)
 
     def _draw(self, what: str) -> float:
         """Return a number from 0 to 1, derived from the seed and the name; the finalizer is that of MurmurHash3."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 from choreo.lab.model.actions import in_words
 from choreo.lab.model.records import fault, handled
 from choreo.lab.model.resources import Effect
-from choreo.lab.model.world import Delivery, Lane, World
+from choreo.lab.model.world import Delivery, Route, World
 from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
 from choreo.protocol.event import Event
 from choreo.saga.definition import CrashPoint, FaultKind
@@ -31,10 +31,10 @@ HANDLE = "handle"
 UNREADABLE_ATTEMPTS_MAX = 20
 """Without dead letters an unreadable event is redelivered for ever; this many attempts show it."""
 
-Flying = tuple[int, int, Event, Lane, int, int]
+Flying = tuple[int, int, Event, Route, int, int]
 """Time, a counter, the event, its lane; the number of this copy, and of failed attempts to read it."""
 
-Entry = tuple[int, str, Event, Lane, Any, tuple[Effect, ...]]
+Entry = tuple[int, str, Event, Route, Any, tuple[Effect, ...]]
 """Time, the action, the event and its lane, the published events (or the reason), and the notes of services."""
 
 
@@ -59,7 +59,7 @@ class Simulation:
         self._plan = plan
         self._heap: list[Flying] = []
         self._count = 0
-        self._parked: list[tuple[Event, Lane, int, int]] = []
+        self._parked: list[tuple[Event, Route, int, int]] = []
         self._blocked: dict[str, int] = {}
         self._channel_free_ms: dict[tuple[str, int], int] = {}
         self._down_until_ms: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Simulation:
     def run(self) -> "Simulation":
         """Run to the end. Returns itself."""
         for at_ms, delivery in self.world.start():
-            self._send(delivery.event, delivery.lane, at_ms)
+            self._send(delivery.event, delivery.route, at_ms)
         if self._plan is None:
             self._run_undisturbed()
         else:
@@ -95,16 +95,16 @@ class Simulation:
         run_of, deliver, notes = world.run_of, world.deliver, world.notes
         count = self._count
         while heap and self.handled < self._handled_max:
-            now_ms, _, event, lane, copy, _ = heappop(heap)
+            now_ms, _, event, route, copy, _ = heappop(heap)
             try:
-                events = deliver(event, lane)
+                events = deliver(event, route)
             except ResourceLocked:
-                self._parked.append((event, lane, copy, 0))
+                self._parked.append((event, route, copy, 0))
                 continue
             self.handled += 1
-            log.append((now_ms, HANDLE, event, lane, events, tuple(notes) if notes else ()))
+            log.append((now_ms, HANDLE, event, route, events, tuple(notes) if notes else ()))
             for each in events:
-                for to in run_of[each.run.id].wiring.lanes.get(each.topic.name, ()):
+                for to in run_of[each.run.id].wiring.routes.get(each.topic.name, ()):
                     count += 1
                     heappush(heap, (now_ms + to.delay_ms[0], count, each, to, 0, 0))
             if self._parked:
@@ -114,28 +114,28 @@ class Simulation:
 
     def _run_disturbed(self, plan: FaultPlan) -> None:
         while self._heap and self.handled < self._handled_max:
-            now_ms, _, event, lane, copy, poison = heappop(self._heap)
+            now_ms, _, event, route, copy, poison = heappop(self._heap)
             self.now_ms = now_ms
-            if self._must_wait(event, lane, copy, poison):
+            if self._must_wait(event, route, copy, poison):
                 continue
             if poison:
-                self._unreadable(event, lane, copy, poison)
+                self._unreadable(event, route, copy, poison)
                 continue
-            verdict = plan.verdict(event, lane, copy, now_ms)
+            verdict = plan.verdict(event, route, copy, now_ms)
             if verdict is None:
-                self._handle(event, lane, copy)
+                self._handle(event, route, copy)
             else:
-                self._apply_fault(verdict, event, lane, copy)
+                self._apply_fault(verdict, event, route, copy)
 
-    def _handle(self, event: Event, lane: Lane, copy: int) -> bool:
+    def _handle(self, event: Event, route: Route, copy: int) -> bool:
         """Run one local transaction, and send its events; return whether it was possible now."""
         try:
-            events = self.world.deliver(event, lane)
+            events = self.world.deliver(event, route)
         except ResourceLocked:
-            self._parked.append((event, lane, copy, 0))
+            self._parked.append((event, route, copy, 0))
             return False
         self.handled += 1
-        self.log.append((self.now_ms, HANDLE, event, lane, events, tuple(self.world.notes)))
+        self.log.append((self.now_ms, HANDLE, event, route, events, tuple(self.world.notes)))
         self._send_all(events, self.now_ms)
         if self._parked:
             self._wake(self.now_ms)
@@ -144,53 +144,53 @@ class Simulation:
     def _send_all(self, events: list[Event], at_ms: int) -> None:
         for event in events:
             for delivery in self.world.deliveries_of(event):
-                self._send(event, delivery.lane, at_ms)
+                self._send(event, delivery.route, at_ms)
 
-    def _send(self, event: Event, lane: Lane, at_ms: int, copy: int = 0, poison: int = 0) -> None:
-        low, high = lane.delay_ms
+    def _send(self, event: Event, route: Route, at_ms: int, copy: int = 0, poison: int = 0) -> None:
+        low, high = route.delay_ms
         if self._plan is not None and not copy:
-            high += 0 if lane.is_local else JITTER_MS
-            low = self._plan.within(f"takes {event.id}>{lane.hearer}", low, high)
-        self._push(at_ms + low, event, lane, copy, poison)
+            high += 0 if route.is_local else JITTER_MS
+            low = self._plan.within(f"takes {event.id}>{route.subscriber}", low, high)
+        self._push(at_ms + low, event, route, copy, poison)
 
-    def _push(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int) -> None:
-        if self._is_ordered and not lane.is_local:
-            channel = event.run.id, lane.channel
+    def _push(self, at_ms: int, event: Event, route: Route, copy: int, poison: int) -> None:
+        if self._is_ordered and not route.is_local:
+            channel = event.run.id, route.channel
             at_ms = max(at_ms, self._channel_free_ms.get(channel, 0))
             self._channel_free_ms[channel] = at_ms
         self._count += 1
-        heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
+        heappush(self._heap, (at_ms, self._count, event, route, copy, poison))
 
-    def _resend(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> bool:
+    def _resend(self, at_ms: int, event: Event, route: Route, copy: int, poison: int = 0) -> bool:
         """Send a lost delivery again if the guarantees say so; return whether they do."""
-        resends = self.world.resends(lane)
+        resends = self.world.resends(route)
         if resends:
-            self._push_back(at_ms, event, lane, copy, poison)
+            self._push_back(at_ms, event, route, copy, poison)
         return resends
 
-    def _push_back(self, at_ms: int, event: Event, lane: Lane, copy: int, poison: int = 0) -> None:
+    def _push_back(self, at_ms: int, event: Event, route: Route, copy: int, poison: int = 0) -> None:
         """Requeue a delivery for later. With `ordering`, later deliveries on the same channel wait for it."""
-        if self._is_ordered and not lane.is_local:
-            behind = [f for f in self._heap if f[3].channel == lane.channel and f[2].run is event.run]
+        if self._is_ordered and not route.is_local:
+            behind = [f for f in self._heap if f[3].channel == route.channel and f[2].run is event.run]
             if behind:
                 self._heap = sorted(f for f in self._heap if f not in behind)
-            self._channel_free_ms[event.run.id, lane.channel] = 0
-            self._push(at_ms, event, lane, copy, poison)
+            self._channel_free_ms[event.run.id, route.channel] = 0
+            self._push(at_ms, event, route, copy, poison)
             for flying in sorted(behind):
                 self._push(flying[0], *flying[2:])
         else:
-            self._push(at_ms, event, lane, copy, poison)
+            self._push(at_ms, event, route, copy, poison)
 
     # Waiting
 
-    def _must_wait(self, event: Event, lane: Lane, copy: int, poison: int) -> bool:
+    def _must_wait(self, event: Event, route: Route, copy: int, poison: int) -> bool:
         """Return whether the subscriber is down, or an unreadable delivery blocks its queue."""
-        up_ms = self._down_until_ms.get(lane.hearer, 0)
+        up_ms = self._down_until_ms.get(route.subscriber, 0)
         if self.now_ms < up_ms:
-            self._push_back(up_ms, event, lane, copy, poison)
+            self._push_back(up_ms, event, route, copy, poison)
             return True
-        if not poison and not lane.is_local and self._is_ordered and self._blocked.get(lane.hearer):
-            self._parked.append((event, lane, copy, poison))
+        if not poison and not route.is_local and self._is_ordered and self._blocked.get(route.subscriber):
+            self._parked.append((event, route, copy, poison))
             return True
         return False
 
@@ -198,50 +198,50 @@ class Simulation:
         """Try the waiting deliveries again, in the order of their arrival."""
         parked, self._parked = self._parked, []
         released = any(note.action == RELEASE for note in self.world.notes)
-        for event, lane, copy, poison in parked:
-            if released or (self._blocked and not self._blocked.get(lane.hearer)):
+        for event, route, copy, poison in parked:
+            if released or (self._blocked and not self._blocked.get(route.subscriber)):
                 self._count += 1
-                heappush(self._heap, (at_ms, self._count, event, lane, copy, poison))
+                heappush(self._heap, (at_ms, self._count, event, route, copy, poison))
             else:
-                self._parked.append((event, lane, copy, poison))
+                self._parked.append((event, route, copy, poison))
 
     # Faults
 
-    def _apply_fault(self, verdict: Verdict, event: Event, lane: Lane, copy: int) -> None:
-        words = in_words(verdict.kind, Delivery(lane, event), verdict.point)
+    def _apply_fault(self, verdict: Verdict, event: Event, route: Route, copy: int) -> None:
+        words = in_words(verdict.kind, Delivery(route, event), verdict.point)
         self.fired.append(Fired(verdict, words))
         match verdict.kind:
             case FaultKind.DROP | FaultKind.PARTITION:
-                self.log.append((self.now_ms, str(verdict.kind), event, lane, None, ()))
-                self._resend(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, lane, copy + 1)
+                self.log.append((self.now_ms, str(verdict.kind), event, route, None, ()))
+                self._resend(max(self.now_ms + REDELIVERY_MS, verdict.until_ms), event, route, copy + 1)
             case FaultKind.DUPLICATE:
-                self.log.append((self.now_ms, DUPLICATE, event, lane, None, ()))
-                if self._handle(event, lane, copy):
-                    self._push(self.now_ms + REDELIVERY_MS, event, lane, copy + 1, 0)
+                self.log.append((self.now_ms, DUPLICATE, event, route, None, ()))
+                if self._handle(event, route, copy):
+                    self._push(self.now_ms + REDELIVERY_MS, event, route, copy + 1, 0)
             case FaultKind.DELAY:
-                self.log.append((self.now_ms, DELAY, event, lane, None, ()))
-                self._push_back(self.now_ms + DELAY_MS, event, lane, copy + 1)
+                self.log.append((self.now_ms, DELAY, event, route, None, ()))
+                self._push_back(self.now_ms + DELAY_MS, event, route, copy + 1)
             case FaultKind.POISON:
-                self._blocked[lane.hearer] = self._blocked.get(lane.hearer, 0) + 1
-                self._unreadable(event, lane, copy, 1)
+                self._blocked[route.subscriber] = self._blocked.get(route.subscriber, 0) + 1
+                self._unreadable(event, route, copy, 1)
             case FaultKind.CRASH:
-                self._crash(verdict.point or CrashPoint.BEFORE, event, lane, copy)
+                self._crash(verdict.point or CrashPoint.BEFORE, event, route, copy)
 
-    def _crash(self, point: CrashPoint, event: Event, lane: Lane, copy: int) -> None:
+    def _crash(self, point: CrashPoint, event: Event, route: Route, copy: int) -> None:
         """Crash the subscriber; it restarts after a while with its durable state."""
         world = self.world
         up_ms = self.now_ms + RESTART_MS
-        cells, seat = world.cells[event.run.id], lane.seat
+        cells, seat = world.cells[event.run.id], route.seat
         remains = world.after_crash(point)
         if remains.is_committed or remains.is_published:
             cell, shared = cells[seat], world.copy_shared()
             try:
-                events = world.deliver(event, lane)
+                events = world.deliver(event, route)
             except ResourceLocked:
-                self._parked.append((event, lane, copy, 0))
+                self._parked.append((event, route, copy, 0))
                 return
             notes = tuple(world.notes) if remains.is_committed else ()
-            self.log.append((self.now_ms, HANDLE, event, lane, events if remains.is_published else [], notes))
+            self.log.append((self.now_ms, HANDLE, event, route, events if remains.is_published else [], notes))
             if not remains.is_committed:
                 cells[seat] = cell
                 world.restore_shared(shared)
@@ -249,23 +249,23 @@ class Simulation:
                 self._send_all(events, up_ms if remains.is_late else self.now_ms)
             if remains.is_committed and self._parked:
                 self._wake(self.now_ms)
-        self.log.append((self.now_ms, CRASH, event, lane, str(point), ()))
-        self.log.append((up_ms, RESTART, event, lane, None, ()))
-        self._down_until_ms[lane.hearer] = up_ms
-        self._resend(up_ms, event, lane, copy + 1)
+        self.log.append((self.now_ms, CRASH, event, route, str(point), ()))
+        self.log.append((up_ms, RESTART, event, route, None, ()))
+        self._down_until_ms[route.subscriber] = up_ms
+        self._resend(up_ms, event, route, copy + 1)
 
-    def _unreadable(self, event: Event, lane: Lane, copy: int, attempt: int) -> None:
+    def _unreadable(self, event: Event, route: Route, copy: int, attempt: int) -> None:
         """Deliver an unreadable event: it is redelivered until it becomes a dead letter."""
-        self.log.append((self.now_ms, UNREADABLE, event, lane, None, ()))
-        delivery = Delivery(lane, event, attempt)
+        self.log.append((self.now_ms, UNREADABLE, event, route, None, ()))
+        delivery = Delivery(route, event, attempt)
         if self.world.puts_aside(attempt):
             letter = self.world.dead_letter(delivery)
-            self.log.append((self.now_ms, DEAD_LETTER, event, lane, letter, ()))
-            self._blocked[lane.hearer] -= 1
+            self.log.append((self.now_ms, DEAD_LETTER, event, route, letter, ()))
+            self._blocked[route.subscriber] -= 1
             self._send_all([letter], self.now_ms)
             self._wake(self.now_ms)
         elif attempt < UNREADABLE_ATTEMPTS_MAX:
-            self._push_back(self.now_ms + REDELIVERY_MS, event, lane, copy, attempt + 1)
+            self._push_back(self.now_ms + REDELIVERY_MS, event, route, copy, attempt + 1)
 
     # The trace
 
@@ -273,10 +273,10 @@ class Simulation:
         world = self.world
         for at_ms, event in world.first_events():
             yield at_ms, (published_record(event),)
-        for at_ms, what, event, lane, more, notes in sorted(self.log, key=lambda entry: entry[0]):
+        for at_ms, what, event, route, more, notes in sorted(self.log, key=lambda entry: entry[0]):
             if what == HANDLE:
-                yield at_ms, handled(event, lane, notes, more)
+                yield at_ms, handled(event, route, notes, more)
             elif what == DEAD_LETTER:
-                yield at_ms, (fault(Delivery(lane, event), DEAD_LETTER), published_record(more))
+                yield at_ms, (fault(Delivery(route, event), DEAD_LETTER), published_record(more))
             else:
-                yield at_ms, (fault(Delivery(lane, event), what, more),)
+                yield at_ms, (fault(Delivery(route, event), what, more),)

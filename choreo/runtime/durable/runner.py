@@ -189,7 +189,7 @@ class DurableRunner:
         try:
             answer = self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga, text))
         finally:
-            self.settle()
+            self.run_until_idle()
         outcome = answer if isinstance(answer, Outcome) else answer.outcome
         if outcome is None and isinstance(answer, RunHandle) and answer.held is not None:
             raise RuntimeError(answer.held.text)
@@ -214,7 +214,7 @@ class DurableRunner:
             return self._asked_again(request, sender, row.request, None, row)
         return self._begin(request, sender)
 
-    def settle(self) -> None:
+    def run_until_idle(self) -> None:
         """Run until idle, round by round: publish the committed events, let subscribers react, commit their reactions.
 
         Raises `JournalError`; then no further event is published, and the next process continues from the data on disk.
@@ -294,7 +294,7 @@ class DurableRunner:
 
     def _settled(self, resumed: list[tuple[RunRow, RunHandle]]) -> list[tuple[Request, Sender, RunHandle]]:
         """Bring these runs to their ends; return those whose client is still waiting."""
-        self.settle()
+        self.run_until_idle()
         return [(row.request, row.sender, under_way) for row, under_way in resumed if row.outcome is None]
 
     def _noticed(self, under_way: RunHandle) -> RunHandle:
@@ -327,10 +327,10 @@ class DurableRunner:
                 self._resumed(stood.run)
         self._holding.forgive(row.number)
         under_way = self._noticed(self._revived(row))
-        self.settle()
+        self.run_until_idle()
         return under_way
 
-    def attend(self) -> None:
+    def poll_operator(self) -> None:
         """Poll the journal: resume the runs that an operator has asked for since the last call.
 
         Raises `JournalError`, also if another file has taken the journal's place meanwhile.
@@ -465,7 +465,7 @@ class DurableRunner:
         is_in_doubt = after.phase is IN_DOUBT  # its undo has failed, and is tried again
         detail, receipt = after.receipt if is_in_doubt else published[0].detail if published else None, None
         if seat < wiring.client - 1 and not is_in_doubt and after.receipt is not before.receipt:
-            receipt = self._kept(after.receipt, wiring.table.hearers[seat])
+            receipt = self._kept(after.receipt, wiring.table.subscribers[seat])
         live.handled += 1
         heard, text = wiring.words[event.topic.name], None if detail is None else detail_text(detail)
         self._handled.append((live.number, live.handled, at_ms, seat, heard, words, text, receipt))

@@ -156,8 +156,11 @@ def _of_runs(runs: Sequence[RunOf], steps: Sequence[str]) -> Iterator[str]:
 
 
 def _of_wiring(definition: Saga, steps: Sequence[str]) -> Iterator[str]:
-    hearers = (*steps, *COLLECTORS)
-    for key, rows, known in (("deaf", definition.wiring.deaf, hearers), ("relays", definition.wiring.relays, steps)):
+    subscribers = (*steps, *COLLECTORS)
+    for key, rows, known in (
+        ("deaf", definition.wiring.deaf, subscribers),
+        ("relays", definition.wiring.relays, steps),
+    ):
         for index, (name, *_) in enumerate(rows):
             if name not in known:
                 yield f"wiring.{key}[{index}][0]: {_expected_one('a step', name, known)}"
@@ -165,8 +168,10 @@ def _of_wiring(definition: Saga, steps: Sequence[str]) -> Iterator[str]:
 
 def _of_faults(definition: Saga, steps: Sequence[str]) -> Iterator[str]:
     yield from _outside("faults.budget", definition.faults.budget, 0, BUDGET_MAX)
-    hearers = (*steps, *COLLECTORS, IDEMPOTENT_RECEIVER)
-    yield from _unknown("faults.hearers", definition.faults.hearers or (), frozenset(hearers), hearers, "a participant")
+    subscribers = (*steps, *COLLECTORS, IDEMPOTENT_RECEIVER)
+    yield from _unknown(
+        "faults.hearers", definition.faults.subscribers or (), frozenset(subscribers), subscribers, "a participant"
+    )
 
 
 # The order of the steps, and their kinds

@@ -84,7 +84,7 @@ def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
 
 
 def _messages(recording: Recording) -> list[dict[str, Any]]:
-    names = numbered(recording.table.hearers)
+    names = numbered(recording.table.subscribers)
     return [
         {
             "number": recorded.number,

@@ -116,7 +116,7 @@ def _rows(screen: Screen, comparison: Comparison) -> Iterator[Row]:
     yield row("a new step touches", "", "")
     yield row("  in the middle", *(_touched(f.step_in_the_middle.touched, screen) for f in (one, other)))
     yield row("  at the end", *(_touched(f.step_at_the_end.touched, screen) for f in (one, other)))
-    yield row("while this one is down", *(f.reporter_down.hearer for f in (one, other)))
+    yield row("while this one is down", *(f.reporter_down.subscriber for f in (one, other)))
     yield row("  executed", *(_named(f.reporter_down.executed, screen) for f in (one, other)))
     yield row("  compensated", *(_named(f.reporter_down.compensated, screen) for f in (one, other)))
     yield row("  left in force", *(_named(f.reporter_down.left_in_force, screen) for f in (one, other)))
@@ -127,7 +127,7 @@ def _keepers(figures: Figures) -> str:
     """Describe the participants that stored state: the number of steps, and whether the reporter did."""
     steps = sum(bool(memory.during) for memory in figures.memories[:-2])
     reporter = figures.memories[-2]
-    also = f", {reporter.hearer}" if reporter.during else ""
+    also = f", {reporter.subscriber}" if reporter.during else ""
     return f"{steps} step{'s' if steps != 1 else ''}{also}"
 
 
@@ -155,8 +155,8 @@ def _coupling(screen: Screen, figures: Sequence[Figures]) -> Iterator[Row]:
         (one[-1], other[-1]),
     ]
     for pair in pairs:
-        hearer = next(known.hearer for known in pair if known is not None)
-        name = cut(screen.name(hearer), 24, screen.glyphs.ellipsis)
+        subscriber = next(known.subscriber for known in pair if known is not None)
+        name = cut(screen.name(subscriber), 24, screen.glyphs.ellipsis)
         yield name, _heard(pair[0], screen), _heard(pair[1], screen)
 
 
