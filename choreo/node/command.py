@@ -229,14 +229,14 @@ def _open_tracer(options: Options) -> "Tracer | None":
     if options.trace is None:
         return None
     try:
-        return _tracer(options.trace, options.trace_format)
+        return _tracer(options.trace, options.trace_format, options.trace_data)
     except OSError as error:
         raise NoTrace(
             f"--trace: expected a file that can be written, got {options.trace!r} ({error.strerror})"
         ) from None
 
 
-def _tracer(trace: str, form: str) -> "Tracer":
+def _tracer(trace: str, form: str, shows_data: bool) -> "Tracer":
     from choreo.trace.sink import Sink
     from choreo.trace.writer import Format, Tracer
 
@@ -248,4 +248,4 @@ def _tracer(trace: str, form: str) -> "Tracer":
     def failed(error: OSError) -> None:
         log(f"choreo node: the trace ends here, it cannot be written any more: {error}")
 
-    return Tracer(Sink(descriptor, failed), Format(form), colors)
+    return Tracer(Sink(descriptor, failed), Format(form), colors, shows_data)

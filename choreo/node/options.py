@@ -23,6 +23,7 @@ class Options:
     trace: str | None = None
     trace_format = "json"
     trace_level = "info"
+    trace_data = False
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
     services: str | None = None
@@ -36,6 +37,8 @@ def parse(arguments: list[str]) -> Options:
     options, unknown = parser.parse_known_args(arguments, namespace=Options())
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(unknown[0], option_names(parser))}")
+    if options.trace_data and options.trace is None:
+        parser.error("--trace-data: expected --trace with it, got none")
     if options.wait and options.journal is None:
         parser.error("--wait: expected --journal FILE with it, got none")
     return options
@@ -89,6 +92,11 @@ had begun; 2 for wrong use, before anything is read""",
         type=_choice("info", "debug"),
         metavar="{info,debug}",
         help="info: what is published and replied (default); debug: deliveries and calls of services as well",
+    )
+    parser.add_argument(
+        "--trace-data",
+        action="store_true",
+        help="show the input of sagas and the results of steps in the trace; by default neither is shown",
     )
     parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
     parser.add_argument(
