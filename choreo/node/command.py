@@ -28,6 +28,7 @@ from choreo.saga.modules import SERVICES
 from choreo.saga.raised import Interrupted
 
 if TYPE_CHECKING:
+    from choreo.runtime.durable.runner import DurableRunner
     from choreo.storage.sqlite.opening import Lock
     from choreo.trace.writer import Tracer
 
@@ -64,7 +65,8 @@ def _run(options: Options, ends: Ends) -> int:
     except (NoServices, NoTrace) as error:
         log(f"choreo node: {error}")
         return WRONG_USE
-    return _serve(options, ends, compose(service_of, tracer, _is_debug(options)), tracer)
+    runner = compose(service_of, tracer, _is_debug(options))
+    return _serve(options, ends, _session(options, runner, tracer), tracer)
 
 
 def _serve_durably(options: Options, ends: Ends) -> int:
@@ -90,7 +92,7 @@ def _serve_durably(options: Options, ends: Ends) -> int:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
     try:
-        return _serve(options, ends, runner, tracer, lock)
+        return _serve(options, ends, _session(options, runner, tracer, runner), tracer, lock)
     except LeftAsItLies as error:
         log(f"choreo node: the journal fails, and nothing more is written to it: {error}")
         os._exit(FAILED)
@@ -122,14 +124,20 @@ def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
-def _serve(options: Options, ends: Ends, runner: Runner, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
-    session = Session(
+def _session(
+    options: Options, runner: Runner, tracer: "Tracer | None", durable: "DurableRunner | None" = None
+) -> Session:
+    return Session(
         runner,
         log,
         envelope=options.envelope,
         message_bytes_max=options.max_message_bytes,
         replied=None if tracer is None else tracer.replied,
+        durable=durable,
     )
+
+
+def _serve(options: Options, ends: Ends, session: Session, tracer: "Tracer | None", lock: "Lock | None" = None) -> int:
     gc.freeze()  # objects that exist now stay: exclude them from every later collection
     conversation: Conversation = session if tracer is None else Traced(session, tracer)
     if lock is not None:
