@@ -102,7 +102,10 @@ def test_a_call_has_the_input_and_the_results_of_the_steps_before(style: str) ->
     outcome = InProcessRunner(catalogue_of(services)).execute("o-1", ORDER, style=style, input={"total": 60})
 
     assert outcome.state is State.COMPLETED
-    assert outcome.result == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "note": "noted", "ship": "parcel of o-1"}'
+    assert (
+        outcome.result
+        == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "note": "noted", "ship": "parcel of o-1"}'
+    )
     assert (services["place"].placed, services["charge"].charged, services["note"].noted) == (1, 60, 1)
 
 

@@ -27,8 +27,12 @@ class Options:
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
     services: str | None = None
+    saga: list[str]
     journal: str | None = None
     wait = False
+
+    def __init__(self) -> None:
+        self.saga = []
 
 
 def parse(arguments: list[str]) -> Options:
@@ -115,6 +119,13 @@ had begun; 2 for wrong use, before anything is read""",
     )
     parser.add_argument(
         "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
+    )
+    parser.add_argument(
+        "--saga",
+        action="extend",
+        nargs=1,
+        metavar="SAGA",
+        help="a saga that requests may name: a TOML file, or module:attribute; may be given several times",
     )
     return parser
 
