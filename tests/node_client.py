@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from choreo.node.session import MESSAGE_BYTES_MAX, Session
+from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.runtime.runner import Runner
 from services.simulated import Simulated
@@ -60,12 +61,16 @@ class Talk:
     """Session over simulated services. `logged` has its log lines."""
 
     def __init__(
-        self, envelope: bool = False, message_bytes_max: int = MESSAGE_BYTES_MAX, runner: Runner | None = None
+        self,
+        envelope: bool = False,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        runner: Runner | None = None,
+        durable: DurableRunner | None = None,
     ) -> None:
         self.logged: list[str] = []
         service = Simulated()
-        runner = runner or InProcessRunner(lambda step: service)
-        self._session = Session(runner, self.logged.append, envelope, message_bytes_max)
+        runner = durable or runner or InProcessRunner(lambda step: service)
+        self._session = Session(runner, self.logged.append, envelope, message_bytes_max, durable=durable)
 
     def say(self, data: bytes) -> list[str]:
         """Return the reply lines to this part of the input."""

@@ -33,6 +33,7 @@ class Orders:
 
     @place.compensation
     def withdraw(self, call: Call) -> None:
+        assert dict(call.results) == {}
         if call.result is not None:
             assert call.result["total"] == call.input["total"]
             self.placed -= 1
@@ -57,13 +58,15 @@ class Payments:
         self.charged -= call.result or 0
 
     @step("note")
-    def note_it(self, call: Call) -> None:
+    def note_it(self, call: Call) -> str:
         assert dict(call.results) == {"place": {"order": call.saga_id, "total": call.input["total"]}}
         self.noted += 1
+        return "noted"
 
     @note_it.compensation
     def forget(self, call: Call) -> None:
-        assert call.result is None
+        assert call.result == "noted"
+        assert call.results["place"]["total"] == call.input["total"]
         self.noted -= 1
 
 
@@ -76,7 +79,7 @@ class Courier:
     def execute(self, call: Call) -> str:
         assert list(call.results) == ["place", "charge", "note"]
         assert call.results["charge"] == call.input["total"]
-        assert call.results["note"] is None
+        assert call.results["note"] == "noted"
         self.booked.append(call.key)
         return f"parcel of {call.results['place']['order']}"
 
@@ -99,7 +102,10 @@ def test_a_call_has_the_input_and_the_results_of_the_steps_before(style: str) ->
     outcome = InProcessRunner(catalogue_of(services)).execute("o-1", ORDER, style=style, input={"total": 60})
 
     assert outcome.state is State.COMPLETED
-    assert outcome.result == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "ship": "parcel of o-1"}'
+    assert (
+        outcome.result
+        == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "note": "noted", "ship": "parcel of o-1"}'
+    )
     assert (services["place"].placed, services["charge"].charged, services["note"].noted) == (1, 60, 1)
 
 

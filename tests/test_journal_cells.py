@@ -138,7 +138,8 @@ def test_no_node_is_surprised_by_what_stands_in_a_cell(sound: str, path: str, ta
         notices: list[str] = []
 
         try:
-            session = Session(compose_durable("tests.journals", journal, notice=notices.append), notices.append)
+            runner = compose_durable("tests.journals", journal, notice=notices.append)
+            session = Session(runner, notices.append, durable=runner)
             list(session.recover())
             session.poll_operator()
             reply = session.feed(b'{"type": "execute", "msg_id": 1, "saga_id": "new", "steps": ["a"]}\n')

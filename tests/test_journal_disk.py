@@ -392,7 +392,8 @@ def test_a_journal_that_stays_locked_is_an_error(path: Path, monkeypatch: pytest
 
 
 def a_session(journal: Journal, now_ms: Callable[[], int] | None = None) -> Session:
-    return Session(DurableRunner(catalogue(), journal, now_ms or count().__next__), print)
+    runner = DurableRunner(catalogue(), journal, now_ms or count().__next__)
+    return Session(runner, print, durable=runner)
 
 
 def test_a_second_node_is_refused_while_the_first_lives(path: Path) -> None:
@@ -572,7 +573,8 @@ def test_a_file_that_is_damaged_anywhere_is_told_or_does_not_matter(here: Path) 
 
 def converse(journal: Journal, sagas: Sequence[Saga]) -> None:
     """Do the whole work of a node: recover unfinished runs, and answer requests."""
-    session = Session(DurableRunner(catalogue(), journal, count().__next__), lambda told: None)
+    runner = DurableRunner(catalogue(), journal, count().__next__)
+    session = Session(runner, lambda told: None, durable=runner)
     for _ in session.recover():
         pass
     for number, saga in enumerate(sagas):

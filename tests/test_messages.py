@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from choreo.node.messages import (
     DECODE_ERRORS,
-    MALFORMED_REQUEST,
-    NOT_SUPPORTED,
     Execute,
     Init,
     Malformed,
@@ -19,10 +17,14 @@ from choreo.node.messages import (
     decode,
     decode_bare,
     decode_with_care,
+    looks_like_message,
+)
+from choreo.node.replies import (
+    MALFORMED_REQUEST,
+    NOT_SUPPORTED,
     envelope_text,
     error_text,
     init_ok_text,
-    looks_like_message,
     reply_text,
 )
 from choreo.saga.outcome import Outcome, State

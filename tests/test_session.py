@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.node.session import Session
+from choreo.node.messages import Malformed, Message
+from choreo.node.reader import Reader
+from choreo.node.session import MESSAGE_BYTES_MAX, Session
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.saga.plan import STEPS_MAX
@@ -448,11 +450,13 @@ def test_the_fast_path_and_the_careful_one_give_the_same_reply(message: dict[str
     assert replies == [expected_reply(body_of(message))] * 3
 
 
-class Careful(Session):
-    """Notes the lines that the fast path does not take."""
+class Careful(Reader):
+    """Notes the messages, and the lines that the fast path does not take."""
 
     def __init__(self) -> None:
-        super().__init__(InProcessRunner(lambda step: Simulated()), lambda text: None)
+        self.messages: list[Message] = []
+        self.refused: list[Malformed] = []
+        super().__init__(self.messages.append, self.refused.append, MESSAGE_BYTES_MAX)
         self.lines: list[bytes] = []
 
     def _handle_with_care(self, line: bytes) -> None:
@@ -463,12 +467,13 @@ class Careful(Session):
 def test_both_forms_of_a_message_take_the_fast_path() -> None:
     """Only a line in another form than the one before it is looked at again."""
     envelope, bare = line(GOOD), line(GOOD["body"])
-    session = Careful()
+    reader = Careful()
 
-    replies = session.feed(envelope * 3 + bare * 3 + envelope * 3)
+    reader.feed(envelope * 3 + bare * 3 + envelope * 3)
 
-    assert replies.decode().splitlines() == [GOOD_REPLY] * 9
-    assert [each + b"\n" for each in session.lines] == [bare, envelope]
+    assert [message.src for message in reader.messages] == [*[GOOD["src"]] * 3, *[None] * 3, *[GOOD["src"]] * 3]
+    assert reader.refused == []
+    assert [each + b"\n" for each in reader.lines] == [bare, envelope]
 
 
 def test_a_name_that_is_not_among_the_steps_fails_nothing() -> None:
@@ -764,7 +769,7 @@ class Journaled(Talk):
     def __init__(self, path: Path, **options: Any) -> None:
         self.journal = Journal.open(str(path))
         service = Simulated()
-        super().__init__(runner=DurableRunner(lambda step: service, self.journal, lambda: 0), **options)
+        super().__init__(durable=DurableRunner(lambda step: service, self.journal, lambda: 0), **options)
 
     def recover(self) -> list[str]:
         return b"".join(self._session.recover()).decode("ascii").splitlines()
@@ -881,6 +886,6 @@ def test_the_replies_to_what_was_recovered_together_come_in_one_piece(tmp_path: 
     journal.close()
 
     later = DurableRunner(lambda step: service, Journal.open(str(path)), lambda: 0)
-    piece = next(Session(later, print).recover())
+    piece = next(Session(later, print, durable=later).recover())
 
     assert [json.loads(reply)["in_reply_to"] for reply in piece.splitlines()] == list(range(5))

@@ -2,7 +2,7 @@
 
 Laws: no I/O. Every byte is read once, whatever the input, and the buffer is bounded.
 
-A message on a line of its own, the normal case, bypasses this module: see `session.py`.
+A message on a line of its own, the normal case, bypasses this module: see `reader.py`.
 """
 
 from collections.abc import Iterator

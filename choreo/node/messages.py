@@ -1,4 +1,4 @@
-"""Messages of the node: their types, their decoding, and the text of the replies.
+"""Messages of the node: their types and their decoding.
 
 Laws: one schema, the types below. Two fast decoders, for a message with its envelope and for a bare body, read it
 straight from the bytes; no text is valid for both. A text that both reject is decoded again with care, checked against
@@ -9,7 +9,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from json.encoder import encode_basestring_ascii
 from math import isinf
 from typing import Any, Literal
 
@@ -17,19 +16,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from choreo.compile import STYLES
-from choreo.saga.outcome import Outcome, State
-from choreo.saga.raised import cut
+from choreo.node.replies import MALFORMED_REQUEST, NOT_SUPPORTED
 from choreo.saga.spelling import nearest
 
-NOT_SUPPORTED = 10
-MALFORMED_REQUEST = 12
-CRASH = 13
-KEY_DOES_NOT_EXIST = 20
-PRECONDITION_FAILED = 22
-
 BLANKS = b" \t\r\n"
-
-COMPLETED = State.COMPLETED
 
 
 class Execute(Struct, gc=False, tag_field="type", tag="execute"):
@@ -45,6 +35,22 @@ class Execute(Struct, gc=False, tag_field="type", tag="execute"):
     fail_compensation: str | None = None
     style: Literal["choreography", "orchestration"] = "choreography"
     input: Any = None
+    saga: UnsetType = UNSET
+    in_reply_to: Any = UNSET
+    body: UnsetType = UNSET
+
+
+class ExecuteSaga(Struct, gc=False, tag_field="type", tag="execute"):
+    """Request to run a saga that the node was given: its name stands for the steps."""
+
+    saga_id: str | int
+    saga: str
+    msg_id: int | UnsetType = UNSET
+    fail_step: str | None = None
+    fail_compensation: str | None = None
+    style: Literal["choreography", "orchestration"] = "choreography"
+    input: Any = None
+    steps: UnsetType = UNSET
     in_reply_to: Any = UNSET
     body: UnsetType = UNSET
 
@@ -67,13 +73,21 @@ class Status(Struct, gc=False, tag_field="type", tag="status"):
     body: UnsetType = UNSET
 
 
-Body = Execute | Init | Status
+BodyOfSaga = ExecuteSaga | Init | Status
 
 
 class Message(Struct, gc=False):
     """Body with its envelope; a bare body is a message without addresses."""
 
-    body: Body
+    body: Execute | Init | Status
+    src: str | None = None
+    dest: str | None = None
+
+
+class MessageOfSaga(Struct, gc=False):
+    """The same, where a request names a saga."""
+
+    body: BodyOfSaga
     src: str | None = None
     dest: str | None = None
 
@@ -114,7 +128,11 @@ class Number(Struct, frozen=True):
 decode = msgspec.json.Decoder(Message).decode
 """Decode a message with its envelope, valid in every field. Raises one of `DECODE_ERRORS`."""
 
-_decode_body = msgspec.json.Decoder(Body).decode
+decode_of_saga = msgspec.json.Decoder(MessageOfSaga).decode
+"""The same, where a request names a saga."""
+
+_decode_body = msgspec.json.Decoder(Execute | Init | Status).decode
+_decode_body_of_saga = msgspec.json.Decoder(BodyOfSaga).decode
 
 DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 
@@ -122,6 +140,7 @@ EXPECTED = {
     "type": "a string",
     "saga_id": "a string or an integer",
     "steps": "an array of step names",
+    "saga": "a string",
     "msg_id": "an integer",
     "fail_step": "a string or null",
     "fail_compensation": "a string or null",
@@ -131,7 +150,7 @@ EXPECTED = {
     "dest": "a string",
     "body": "an object",
 }
-KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init, "status": Status}
+KINDS: dict[str, type[Any]] = {"execute": Execute, "init": Init, "status": Status}
 
 INTEGER = re.compile(r"-?[0-9]+")
 ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
@@ -141,6 +160,15 @@ MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 def decode_bare(data: bytes) -> Message:
     """Decode a bare body, valid in every field. Raises one of `DECODE_ERRORS`."""
     return Message(_decode_body(data))
+
+
+def decode_bare_of_saga(data: bytes) -> MessageOfSaga:
+    """The same, where a request names a saga."""
+    return MessageOfSaga(_decode_body_of_saga(data))
+
+
+FORMS = (decode, decode_bare, decode_of_saga, decode_bare_of_saga)
+"""The fast decoders; no text is valid for two of them but a request other than `execute`."""
 
 
 def decode_with_care(data: bytes) -> Message:
@@ -158,7 +186,30 @@ def decode_with_care(data: bytes) -> Message:
     if kind not in KINDS:
         text = f'type: expected "execute", "init" or "status", got {_shown(kind)}{_suggestion(kind, KINDS)}'
         raise Malformed(text, NOT_SUPPORTED, outer)
-    return Message(_checked(KINDS[kind], body, outer), envelope.get("src"), envelope.get("dest"))
+    checked = _checked_of_saga(body, outer) if kind == "execute" else _checked(KINDS[kind], body, outer)
+    return Message(checked, envelope.get("src"), envelope.get("dest"))
+
+
+def _checked_of_saga(body: dict[str, Any], outer: dict[str, Any]) -> Any:
+    """Convert a request to run a saga, which has either steps or the name of a saga."""
+    if _has_number(body.get("input")):
+        most = sys.get_int_max_str_digits()
+        raise Malformed(f"input: expected numbers of at most {most} digits, and no larger than a float", outer=outer)
+    if body.get("saga") is None:
+        return _checked(Execute, {name: value for name, value in body.items() if name != "saga"}, outer)
+    if "steps" in body:
+        raise Malformed(f"steps: expected none beside saga, got {_shown(body['steps'])}", outer=outer)
+    return _checked(ExecuteSaga, body, outer)
+
+
+def _has_number(value: Any) -> bool:
+    """Return whether a value contains a number that Python cannot express."""
+    values = [value]
+    for each in values:  # the list grows meanwhile
+        if isinstance(each, Number):
+            return True
+        values += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return False
 
 
 def looks_like_message(line: bytes) -> bool:
@@ -187,7 +238,7 @@ def _string_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> Body:
+def _checked(kind: type[Any], body: dict[str, Any], outer: dict[str, Any]) -> Any:
     """Convert the body to its type, from the known fields only."""
     fields = {name: body[name] for name in kind.__struct_fields__ if name in body and name != "body"}
     try:
@@ -266,77 +317,3 @@ def _shown(value: object) -> str:
     except RecursionError:
         return "something that is nested deeply"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-quote = encode_basestring_ascii
-"""Encode a string as JSON, exactly as `json.dumps` does."""
-
-
-def reply_text(saga_id: str | int, msg_id: int | None, outcome: Outcome) -> str:
-    """Encode the reply exactly as `json.dumps` would, only faster."""
-    if outcome.state is COMPLETED:
-        return f'{{"type": "saga_completed", {_head(saga_id, msg_id)}{_completed_text(outcome)}}}'
-    if outcome.defect is not None and outcome.failed_step is None:  # recorded by choreo 0.1: repeat its reply
-        return error_text(msg_id, CRASH, outcome.defect)
-    return f'{{"type": "saga_{outcome.state}", {_head(saga_id, msg_id)}{_state_text(outcome)}}}'
-
-
-def status_text(saga_id: str | int, msg_id: int | None, outcome: Outcome | None) -> str:
-    """Encode the reply to a status request: the outcome of a saga, or that it is running."""
-    return _status_text(saga_id, msg_id, '"state": "running"' if outcome is None else _state_text(outcome))
-
-
-def held_status_text(saga_id: str | int, msg_id: int | None, step: str | None, reason: str) -> str:
-    """Encode the reply to a status request for a held saga, with the reason."""
-    at = "" if step is None else f'"held_step": {quote(step)}, '
-    return _status_text(saga_id, msg_id, f'"state": "held", {at}"reason": {quote(reason)}')
-
-
-def _status_text(saga_id: str | int, msg_id: int | None, state: str) -> str:
-    return f'{{"type": "saga_status", {_head(saga_id, msg_id)}{state}}}'
-
-
-def _head(saga_id: str | int, msg_id: int | None) -> str:
-    saga = quote(saga_id) if isinstance(saga_id, str) else saga_id
-    return f'"saga_id": {saga}, ' if msg_id is None else f'"in_reply_to": {msg_id}, "saga_id": {saga}, '
-
-
-def _state_text(outcome: Outcome) -> str:
-    if outcome.state is COMPLETED:
-        return _completed_text(outcome)
-    text = f'"state": "{outcome.state}", "compensated_steps": {_names(outcome.compensated_steps)}'
-    if outcome.stuck_step is not None:
-        text += f', "stuck_step": {quote(outcome.stuck_step)}'
-    return text if outcome.failed_step is None else text + _raised_text(outcome.failed_step, outcome)
-
-
-def _completed_text(outcome: Outcome) -> str:
-    if outcome.result is None:
-        return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
-    return f'"state": "completed", "completed_steps": {outcome.completed_steps}, "result": {outcome.result}'
-
-
-def _raised_text(step: str, outcome: Outcome) -> str:
-    """Return the fields that report an exception of a service other than a refusal."""
-    in_doubt = f', "in_doubt_steps": {_names(outcome.in_doubt_steps)}' if outcome.in_doubt_steps else ""
-    return f'{in_doubt}, "failed_step": {quote(step)}, "reason": {quote(outcome.defect or "")}'
-
-
-def _names(steps: tuple[str, ...]) -> str:
-    return f"[{', '.join(map(quote, steps))}]"
-
-
-def init_ok_text(msg_id: int | None) -> str:
-    return '{"type": "init_ok"}' if msg_id is None else f'{{"type": "init_ok", "in_reply_to": {msg_id}}}'
-
-
-def error_text(msg_id: int | None, code: int, text: str) -> str:
-    return f'{{"type": "error", {_in_reply_to(msg_id)}"code": {code}, "text": {quote(cut(text))}}}'
-
-
-def envelope_text(src: str, dest: str | None, body: str) -> str:
-    return f'{{"src": {quote(src)}, "dest": {"null" if dest is None else quote(dest)}, "body": {body}}}'
-
-
-def _in_reply_to(msg_id: int | None) -> str:
-    return "" if msg_id is None else f'"in_reply_to": {msg_id}, '

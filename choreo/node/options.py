@@ -23,11 +23,16 @@ class Options:
     trace: str | None = None
     trace_format = "json"
     trace_level = "info"
+    trace_data = False
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
     services: str | None = None
+    saga: list[str]
     journal: str | None = None
     wait = False
+
+    def __init__(self) -> None:
+        self.saga = []
 
 
 def parse(arguments: list[str]) -> Options:
@@ -36,6 +41,8 @@ def parse(arguments: list[str]) -> Options:
     options, unknown = parser.parse_known_args(arguments, namespace=Options())
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(unknown[0], option_names(parser))}")
+    if options.trace_data and options.trace is None:
+        parser.error("--trace-data: expected --trace with it, got none")
     if options.wait and options.journal is None:
         parser.error("--wait: expected --journal FILE with it, got none")
     return options
@@ -90,6 +97,11 @@ had begun; 2 for wrong use, before anything is read""",
         metavar="{info,debug}",
         help="info: what is published and replied (default); debug: deliveries and calls of services as well",
     )
+    parser.add_argument(
+        "--trace-data",
+        action="store_true",
+        help="show the input of sagas and the results of steps in the trace; by default neither is shown",
+    )
     parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
     parser.add_argument(
         "--max-message-bytes",
@@ -107,6 +119,13 @@ had begun; 2 for wrong use, before anything is read""",
     )
     parser.add_argument(
         "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
+    )
+    parser.add_argument(
+        "--saga",
+        action="extend",
+        nargs=1,
+        metavar="SAGA",
+        help="a saga that requests may name: a TOML file, or module:attribute; may be given several times",
     )
     return parser
 

@@ -87,7 +87,7 @@ class Participant:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
             return self._fail(event, f"{self.step} was told to refuse")
-        before = event.data or cell.data
+        before = cell.data or event.data  # at a join, the cell has those of all predecessors
         try:
             if self.takes_call:
                 result = self._execute(self._call(run, before))
@@ -107,8 +107,8 @@ class Participant:
         else:
             if before is None and (result is None or not (self.passes_data or run.has_result)):
                 return Cell(SUCCEEDED, cell.heard, result), (Event(self.succeeded, run, event.topic),)
-            return Cell(SUCCEEDED, cell.heard, result, 0, cell.data), (self._succeed(event, before, result),)
-        return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown), event)
+            return Cell(SUCCEEDED, cell.heard, result, 0, before), (self._succeed(event, before, result),)
+        return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown, 0, before), event)
 
     def _call(self, run: Run, data: Data) -> Call:
         """Return the call of the local transaction."""
@@ -129,14 +129,14 @@ class Participant:
         return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        why = self._try_to_compensate(event.run, cell.receipt)
-        if why is not None and (why := self._keep_compensating(event.run, cell.receipt, 1)) is not None:
+        why = self._try_to_compensate(event.run, cell.receipt, cell.data)
+        if why is not None and (why := self._keep_compensating(event.run, cell.receipt, cell.data, 1)) is not None:
             return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, event.run, event.topic, why),)
         return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
 
     def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Compensate a local transaction that may have taken effect. The step has failed once that has worked."""
-        why = self._keep_compensating(event.run, None)
+        why = self._keep_compensating(event.run, None, cell.data or event.data)
         if why is not None:
             return Cell(STUCK), (self._stuck_in_doubt(cell, event, why),)
         return self._fail(event, undone(cell.receipt))
@@ -147,20 +147,22 @@ class Participant:
         detail = InDoubt(raised.summary, raised.traceback + traceback, undo)
         return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
 
-    def _keep_compensating(self, run: Run, receipt: object, attempts: int = 0) -> str | Defect | None:
+    def _keep_compensating(self, run: Run, receipt: object, data: Data, attempts: int = 0) -> str | Defect | None:
         """Compensate until it works or no attempt is left; return the error, or None. `attempts` were made before."""
-        while (why := self._try_to_compensate(run, receipt)) is not None and attempts < COMPENSATION_ATTEMPTS - 1:
+        why = self._try_to_compensate(run, receipt, data)
+        while why is not None and attempts < COMPENSATION_ATTEMPTS - 1:
             attempts += 1
+            why = self._try_to_compensate(run, receipt, data)
         return why
 
-    def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
+    def _try_to_compensate(self, run: Run, receipt: object, data: Data) -> str | Defect | None:
         """Compensate once; return the error, or None."""
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
             key = compensation_key(run.key_prefix + self._place)
             if self.takes_call:
-                call = Call(key, run.saga_id, run.id, self.step, run.input, None, receipt, None, self.position)
+                call = Call(key, run.saga_id, run.id, self.step, run.input, data, receipt, self._plan, self.position)
                 result = self._compensate(call)
             else:
                 result = self._compensate(key, restored(receipt) if receipt.__class__ in WRAPPED else receipt)

@@ -4,9 +4,9 @@ Laws: one run at a time, in constant stack: threads take turns, and a service th
 called it is refused. The data of a run is dropped when it ends; cached wirings are bounded.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from threading import RLock
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,7 +19,6 @@ from choreo.protocol.event import Event, Run
 from choreo.runtime.bus import Bus
 from choreo.runtime.entry import FROM_A_SERVICE, Reentered
 from choreo.runtime.origins import Origin
-from choreo.runtime.runner import NoRecord
 from choreo.saga.calling import checked
 from choreo.saga.definition import Saga
 from choreo.saga.keys import key_prefix
@@ -95,19 +94,6 @@ class InProcessRunner:
         if outcome is None:
             raise NoOutcome(f"{run.id} of saga {shown(run.saga_id)} came to rest without an outcome")
         return outcome
-
-    def run_until_idle(self) -> None:
-        """Do no work: every run has ended in `begin`."""
-
-    def recover(self) -> Iterator[NoReturn]:
-        """Yield no run: there is no journal."""
-        return iter(())
-
-    def poll_operator(self) -> None:
-        """Do no work: no operator can reach this runner."""
-
-    def status(self, saga_id: str | int) -> NoReturn:
-        raise NoRecord("status: expected a node with a journal (--journal FILE), this one remembers no sagas")
 
     def add(self, saga: Saga) -> str:
         """Make a saga known by its name, for requests that name it; return the name.

@@ -1,15 +1,15 @@
-"""The interface of every runner, for the code that takes requests.
+"""The common interface of the runners, for the code that takes requests.
 
 Laws: a begun request is settled; its outcome is known then, and not before it may be reported.
 """
 
-from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Protocol
 
 from msgspec import Struct
 
 from choreo.protocol.event import Event
+from choreo.saga.definition import Saga
 from choreo.saga.outcome import Outcome
 from choreo.saga.raised import Defect
 from choreo.saga.request import Request, Sender
@@ -53,10 +53,6 @@ class Conflict(ValueError):
     """The saga is recorded, and its content differs from that of this request."""
 
 
-class NoRecord(LookupError):
-    """This runner records no sagas."""
-
-
 TEXT_SHOWN_MAX = 160
 
 
@@ -77,14 +73,5 @@ class Runner(Protocol):
     def begin(self, request: Request, sender: Sender) -> Outcome | RunHandle:
         """Take a request; return its outcome if it is known at once. Raises `PlanTooLarge` and `Conflict`."""
 
-    def run_until_idle(self) -> None:
-        """Bring every begun run to its end."""
-
-    def recover(self) -> Iterator[Sequence[tuple[Request, Sender, RunHandle]]]:
-        """Finish the runs of an earlier process, a part at a time; yield the requests with pending replies."""
-
-    def poll_operator(self) -> None:
-        """Handle the requests of operators. Called at intervals."""
-
-    def status(self, saga_id: str | int) -> Known | RunHandle | None:
-        """Return the status of a saga, or None if it is unknown. Raises `NoRecord` if this runner records no sagas."""
+    def add(self, saga: Saga) -> str:
+        """Make a saga known by its name, for requests that name it; return the name."""

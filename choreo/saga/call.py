@@ -72,7 +72,7 @@ class Call:
     def results(self) -> Mapping[str, Any]:
         """The results of all steps before this one, by step name; None for a step that returned nothing.
 
-        Empty in a compensation.
+        A compensation has those that its local transaction had.
         """
         try:
             return self._results

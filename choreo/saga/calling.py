@@ -85,6 +85,19 @@ def by_call(service: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     return lambda call: service.execute(call.key), lambda call: service.compensate(call.key, call.result)
 
 
+class ByCall:
+    """A service of either form, as one that takes a `Call`."""
+
+    def __init__(self, service: Any) -> None:
+        self._execute, self._compensate = by_call(service)
+
+    def execute(self, call: Any) -> Any:
+        return self._execute(call)
+
+    def compensate(self, call: Any) -> Any:
+        return self._compensate(call)
+
+
 def ran(result: Any) -> Any:
     """Return the result of a call. Raises `TypeError` for an awaitable or a generator, and closes it first.
 

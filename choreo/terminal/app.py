@@ -127,6 +127,10 @@ FailCompensation = Annotated[
     list[str] | None,
     typer.Option("--fail-compensation", metavar="STEP", help="The step whose compensation keeps failing."),
 ]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", metavar="JSON", help="""The input of every call, a JSON value: '{"total": 60}'."""),
+]
 All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
 
 
@@ -142,10 +146,11 @@ def run(
     json: Json = False,
     show_all: All = False,
     services: Services = None,
+    input: Input = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or (), services)
+        saga = read_steps(steps, fail or (), fail_compensation or (), services, input)
         form = _form(mermaid, json, style)
         sets = open_separately(services, saga.plan.steps, len(style.styles), saga.service_names)
     recordings = [
@@ -185,10 +190,11 @@ def compare(
     json: Json = False,
     show_all: All = False,
     services: Services = None,
+    input: Input = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or (), services)
+        saga = read_steps(steps, fail or (), fail_compensation or (), services, input)
         sets = open_separately(services, saga.plan.steps, 2 * len(STYLES), saga.service_names)
         comparison = compare_styles(saga, sets)
     if json:

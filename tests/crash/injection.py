@@ -193,7 +193,8 @@ def process(path: Path, points: Points | None = None) -> Iterator[Session]:
         deadly = {"observe": lambda event: points.reach(f"before publishing {event.id}"), "around": points.services}
     factory = sqlite3.Connection if points is None else points.statements()
     with closing(Journal.open(str(path), factory)) as journal:
-        yield Session(DurableRunner(catalogue(), journal, count().__next__, **deadly), _no_log)
+        runner = DurableRunner(catalogue(), journal, count().__next__, **deadly)
+        yield Session(runner, _no_log, durable=runner)
 
 
 def _no_log(text: str) -> None:

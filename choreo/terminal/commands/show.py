@@ -121,7 +121,7 @@ def _plain(path: str, summary: RunSummary, is_asked: bool, held: HeldRow | None)
 
 def _reply(row: RunRow) -> Any:
     """Return the body of the reply to the client, which a retry receives again."""
-    from choreo.node.messages import reply_text
+    from choreo.node.replies import reply_text
 
     if row.outcome is None:
         return None
