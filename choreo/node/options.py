@@ -67,14 +67,14 @@ def _parser() -> "ArgumentParser":
     parser = Parser(
         argument_default=SUPPRESS,
         prog="choreo node",
-        description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
+        description="Execute sagas: read JSON messages from stdin, write one JSON line for each reply to stdout.",
         epilog="""examples:
   echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
   choreo node --journal sagas.db < sagas.jsonl
 
 exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
-or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
-had begun; 2 for wrong use, before anything is read""",
+or if no reader has taken the replies for five seconds after a signal; 130 if it was interrupted before
+the first message; 2 for wrong use, before it reads a message""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -95,7 +95,7 @@ had begun; 2 for wrong use, before anything is read""",
         "--trace-level",
         type=_choice("info", "debug"),
         metavar="{info,debug}",
-        help="info: what is published and replied (default); debug: deliveries and calls of services as well",
+        help="info: published events and replies (default); debug: deliveries and calls of services as well",
     )
     parser.add_argument(
         "--trace-data",
@@ -112,10 +112,10 @@ had begun; 2 for wrong use, before anything is read""",
     parser.add_argument(
         "--journal",
         metavar="FILE",
-        help="keep every saga in FILE: after a crash the next node with it goes on from there",
+        help="keep every saga in FILE; after a crash the next node with FILE resumes them",
     )
     parser.add_argument(
-        "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
+        "--wait", action="store_true", help="if another node owns the journal, wait until it has ended, and take over"
     )
     parser.add_argument(
         "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
