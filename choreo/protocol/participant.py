@@ -86,7 +86,7 @@ class Participant:
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
-            return self._fail(event, f"{self.step} was told to refuse")
+            return self._fail(event, told_to_refuse(self.step))
         before = cell.data or event.data  # at a join, the cell has those of all predecessors
         try:
             if self.takes_call:

@@ -228,7 +228,7 @@ class TimedParticipant(Participant):
     def _try(self, run: Run, data: Data) -> tuple[object, str | Defect | None]:
         """Execute once; return the receipt, and the error or None."""
         if run.fail_position == self.position:
-            return None, f"{self.step} was told to refuse"
+            return None, told_to_refuse(self.step)
         try:
             result = self._execute(self._call(run, data) if self.takes_call else run.key_prefix + self._place)
             return kept(result, self.step), None
