@@ -35,7 +35,7 @@ from choreo.saga.data import AS_IT_IS, TEXT_MAX, WRAPPED, Data, extended, kept, 
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 COMPENSATION_ATTEMPTS = 3
 

@@ -35,7 +35,7 @@ from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 BACKOFF_MS = 10
 """Delay before the first retry, in milliseconds; it doubles with each further retry."""
