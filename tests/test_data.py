@@ -10,9 +10,11 @@ import pytest
 from choreo import Call, Outcome, Refused, Saga, Step, parallel, pivot, retriable, step
 from choreo.compile import STYLES
 from choreo.compile.obeyed import NotObeyed
+from choreo.conformance.journal import check_runs
 from choreo.laboratory import explore, simulate
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.runtime.runner import Conflict
 from choreo.saga.catalogue import catalogue_of
 from choreo.saga.outcome import State
 from choreo.storage.sqlite.journal import Journal
@@ -405,3 +407,45 @@ def cut_off(path: Path, services: Callable[[], Any], run: Callable[[DurableRunne
 
 def outcome_of(runner: InProcessRunner | DurableRunner, style: str) -> Outcome:
     return runner.execute("o-1", ORDER, style=style, input={"total": 60})
+
+
+@pytest.mark.parametrize(("bad", "undo_fails"), [(0, 0), (2, 0), (9, 0), (9, 1), (9, 9)])
+@both_styles
+def test_a_journal_of_retried_calls_holds(style: str, bad: int, undo_fails: int, tmp_path: Path) -> None:
+    """Attempts are deliveries of their own: heard several times, and no violation of any rule."""
+
+    class Failing:
+        def __init__(self) -> None:
+            self.tries = self.undone = 0
+
+        def execute(self, call: Call) -> None:
+            self.tries += 1
+            if self.tries <= bad:
+                raise RuntimeError("no answer")
+
+        def compensate(self, call: Call) -> None:
+            self.undone += 1
+            if self.undone <= undo_fails:
+                raise RuntimeError("not now")
+
+    services = {"a": Quiet(), "p": Quiet(), "m": Failing(), "d": Failing()}
+    path = tmp_path / "sagas.db"
+    with durably(path, services) as runner:
+        forward = runner.execute("1", Saga("forward", "a", pivot("p"), retriable("m")), style=style)
+        backward = runner.execute("2", Saga("backward", "a", Step("d", compensation_fails=1)), style=style)
+
+    assert str(forward.state) == ("completed" if bad < 3 else "stuck")
+    assert str(backward.state) == ("completed" if not bad else "compensated" if undo_fails < 3 else "stuck")
+    with closing(Journal.open_to_read(str(path))) as journal:
+        report = check_runs(journal)
+    assert report.violations == ()
+
+
+def test_equal_inputs_are_the_same_request(tmp_path: Path) -> None:
+    """Whatever the order of their keys; another input is another request."""
+    with durably(tmp_path / "sagas.db", {"a": Quiet()}) as runner:
+        first = runner.execute("o", ("a",), input={"x": 1, "y": [2]})
+
+        assert runner.execute("o", ("a",), input={"y": [2], "x": 1}) == first
+        with pytest.raises(Conflict, match=r'input \{"x": 1, "y": \[2\]\}; expected the same, got input \{"x": 2\}'):
+            runner.execute("o", ("a",), input={"x": 2})

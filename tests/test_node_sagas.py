@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import choreo
 from tests.node_client import Node, line
 
 ORDER = """
@@ -137,3 +138,15 @@ def test_a_number_that_python_cannot_express_is_refused_in_an_input(number: str,
 
     assert json.loads(reply)["code"] == 12
     assert json.loads(reply)["text"].startswith("input: expected numbers")
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+@pytest.mark.parametrize("fail", ["notify", "book_car", None])
+def test_the_trace_of_a_saga_with_kinds_holds(level: str, fail: str | None, tmp_path: Path) -> None:
+    """Attempts are events of their own, and a step that was told to refuse has made none."""
+    trace = tmp_path / "trace.jsonl"
+    asked(tmp_path, EXECUTE | {"fail_step": fail}, "--trace", str(trace), "--trace-level", level)
+
+    report = choreo.check(str(trace), choreo.Saga.from_toml(str(tmp_path / "order.toml")))
+
+    assert report.violations == ()

@@ -35,7 +35,7 @@ from choreo.saga.data import AS_IT_IS, TEXT_MAX, WRAPPED, Data, extended, kept, 
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 COMPENSATION_ATTEMPTS = 3
 
@@ -86,7 +86,7 @@ class Participant:
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
-            return self._fail(event, f"{self.step} was told to refuse")
+            return self._fail(event, told_to_refuse(self.step))
         before = cell.data or event.data  # at a join, the cell has those of all predecessors
         try:
             if self.takes_call:

@@ -35,7 +35,7 @@ from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 BACKOFF_MS = 10
 """Delay before the first retry, in milliseconds; it doubles with each further retry."""
@@ -228,7 +228,7 @@ class TimedParticipant(Participant):
     def _try(self, run: Run, data: Data) -> tuple[object, str | Defect | None]:
         """Execute once; return the receipt, and the error or None."""
         if run.fail_position == self.position:
-            return None, f"{self.step} was told to refuse"
+            return None, told_to_refuse(self.step)
         try:
             result = self._execute(self._call(run, data) if self.takes_call else run.key_prefix + self._place)
             return kept(result, self.step), None

@@ -14,7 +14,7 @@ from choreo.saga.data import WithUndo, kept
 from choreo.saga.definition import Fails, Kind, Step
 from choreo.saga.keys import read_key
 from choreo.saga.raised import defect, expect_no_ctrl_c, in_a_line, reason
-from choreo.saga.service import ControlFlow, Refused, Service
+from choreo.saga.service import ControlFlow, Refused, Service, told_to_refuse
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, identified by a name: returns whether the call fails."""
@@ -41,7 +41,7 @@ class LabService:
         run, position = read_key(call.key).run, call.position
         try:
             if self._fails(self.step.fails, call.key, "execute"):
-                raise Refused(f"{self.step.name} was told to refuse")
+                raise Refused(told_to_refuse(self.step.name))
             if self._has_books:
                 self._books.check(self.step, run)
             result = None if self._execute is None else self._called(self._execute, call)
