@@ -221,7 +221,7 @@ def test_a_run_that_cannot_be_replayed_harms_no_other(path: str) -> None:
         for saga_id in ("good", "bad"):
             runner.begin(Request(saga_id, TRIP))
         runner.commit()
-        runner._publish()  # noqa: SLF001  # one round, and the process is gone
+        runner._rounds.publish()  # noqa: SLF001  # one round, and the process is gone
         runner.commit()
     query(path, "UPDATE deliveries SET published = 'succeeded:1' WHERE run = 2")
 

@@ -15,7 +15,8 @@ from msgspec import Struct
 from choreo.analysis.naming import enumerated
 from choreo.api import NoServices, compose_durable
 from choreo.render.screen import TITLE, Screen
-from choreo.runtime.durable.runner import DurableRunner, why_not
+from choreo.runtime.durable.recovery import why_not
+from choreo.runtime.durable.runner import DurableRunner
 from choreo.saga.outcome import State
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalInUse
