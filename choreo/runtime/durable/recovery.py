@@ -22,6 +22,7 @@ from choreo.storage.calls import Calls
 from choreo.storage.errors import JournalError, UnreadableRow
 from choreo.storage.replay import RESUMED, Replayer, RunSnapshot, Unreplayable
 from choreo.storage.rows import RUNNING, UNFINISHED, RunRow, saga_text
+from choreo.storage.sqlite import resumptions
 from choreo.storage.sqlite.journal import Journal
 
 RECOVERED_TOGETHER, RECOVERED_CELLS_MAX = 1000, 200_000
@@ -134,11 +135,11 @@ class Recovery:
 
     def answer_operator(self) -> None:
         """Resume the runs that an operator has asked for, and answer. Raises `JournalError`."""
-        for question, number in self._journal.asked_to_resume():
+        for question, number in resumptions.asked_to_resume(self._journal):
             row, failure = self._journal.run(number), None
             if row is not None and (row.state == State.STUCK or self._holding.is_held(number)):
                 failure = why_not(self.resume(row))
-            self._journal.answer(question, self._now_ms(), failure)
+            resumptions.answer(self._journal, question, self._now_ms(), failure)
 
     def revived(self, row: RunRow) -> RunHandle:
         """Restore the run with its pending deliveries."""
