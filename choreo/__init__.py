@@ -4,6 +4,7 @@ These are the public names; README.md describes them.
 """
 
 from choreo.compile import STYLES, Style, Table, choreography, orchestration
+from choreo.invariants.own import always, eventually, sometimes
 from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
 from choreo.protocol.event import Command, Event, Fact, Run, Topic
 from choreo.running import SagaRun, compare, run
@@ -45,8 +46,10 @@ __all__ = [
     "Table",
     "Topic",
     "__version__",
+    "always",
     "choreography",
     "compare",
+    "eventually",
     "explore",
     "lint",
     "orchestration",
@@ -56,5 +59,6 @@ __all__ = [
     "retriable",
     "run",
     "simulate",
+    "sometimes",
     "step",
 ]

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from choreo.compile.finding import Finding
+    from choreo.invariants.own import OwnInvariant
     from choreo.lab.report import Report
     from choreo.saga.definition import FaultKind, Saga
     from choreo.saga.service import ServiceOf
@@ -83,6 +84,7 @@ def explore(
     max_faults: int | None = None,
     without: Sequence[str] = (),
     style: str = "both",
+    invariants: Sequence[OwnInvariant] = (),
 ) -> Findings:
     """Explore every reachable state of a saga.
 
@@ -90,16 +92,20 @@ def explore(
     `input` is the input of its runs. `services`: an object with steps, a list of such objects, services by step name,
     a function that makes these or that finds a service by step name, or a module with `catalogue()`. Where services are
     given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
-    `max_faults` as for `choreo explore`; by default those of the saga. Raises `WrongDefinition` for invalid arguments.
+    `max_faults` as for `choreo explore`; by default those of the saga. `invariants` are your own: functions decorated
+    with `@choreo.always`, `@choreo.sometimes` or `@choreo.eventually`. Raises `WrongDefinition` for invalid arguments.
     """
+    from choreo.invariants.own import own_invariants
     from choreo.lab.explore.explorer import Explorer
 
     definition = _faulty(_defined(saga, without, services, input), faults, max_faults)
     with _as_wrong_definition():
-        reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
+        own = own_invariants(invariants)
+        reports = [Explorer(definition, name, _services(services), own=own).explore() for name in _styles(style)]
     words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
     budget = definition.faults.budget if definition.faults.kinds else 0
-    return Findings(definition, reports, budget, _command("explore", saga, words, without, services))
+    command = None if own else _command("explore", saga, words, without, services)
+    return Findings(definition, reports, budget, command)
 
 
 def simulate(
@@ -111,22 +117,26 @@ def simulate(
     faults: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
     style: str = "both",
+    invariants: Sequence[OwnInvariant] = (),
 ) -> Findings:
     """Simulate one history for each seed from 1 on, in this process.
 
     `faults`: the rate of each kind, such as `{"drop": 0.1}`. All else is as for `explore`.
     """
+    from choreo.invariants.own import own_invariants
     from choreo.lab.simulate.campaign import simulate as play
 
     definition = _defined(saga, without, services, input)
     rates = None if faults is None else _rates(faults)
     with _as_wrong_definition():
+        own = own_invariants(invariants)
         reports = [
-            play(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
+            play(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1, own=own)
             for name in _styles(style)
         ]
     told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
-    return Findings(definition, reports, None, _command("simulate", saga, _option("--faults", told), without, services))
+    command = None if own else _command("simulate", saga, _option("--faults", told), without, services)
+    return Findings(definition, reports, None, command)
 
 
 def lint(saga: AnySaga, *, style: str = "both") -> list[Finding]:

@@ -53,22 +53,28 @@ class Report(Struct, frozen=True):
     bytes_per_state: float | None = None
     simulated: tuple[str, ...] = ()
     """The steps without a service of the author."""
+    own: tuple[str, ...] = ()
+    """The titles of the author's own invariants."""
+    never_held: tuple[str, ...] = ()
+    """The titles of those that had to be true in some state, and were true in none."""
 
     @property
     def is_finding(self) -> bool:
-        return self.verdict is not Conclusion.SAFE or bool(self.never_fired)
+        return self.verdict is not Conclusion.SAFE or bool(self.never_fired or self.never_held)
 
     def as_json(self) -> dict[str, Any]:
         """Return one object for programs (docs/reference/commands.md)."""
         value: dict[str, Any] = {
             "verdict": str(self.verdict),
             "style": self.style,
-            "invariants": {"checked": self.checked, "broken": [_plain(each) for each in self.violations]},
+            "invariants": {"checked": (*self.checked, *self.own), "broken": [_plain(each) for each in self.violations]},
         }
         if self.states is not None:
             value["states"] = self.states
         if self.histories is not None:
             value["histories"] = self.histories
+        if self.own:
+            value["never_held"] = self.never_held
         counterexample = self.counterexample
         return value | {
             "events": self.events,

@@ -106,6 +106,10 @@ def _show_counts(screen: Screen, report: Report) -> None:
     if report.never_fired:
         kinds = enumerated(list(report.never_fired))
         screen.sentence("  ", ("never fired", "bold yellow"), f": {kinds}; nothing was shown about them", indent=4)
+    if report.own:
+        screen.sentence((f"  of your own: {'; '.join(map(screen.prose, report.own))}", FAINT), indent=4)
+    for title in report.never_held:
+        screen.sentence("  ", ("never true", "bold yellow"), f": {screen.prose(title)}", indent=4)
     unseen = [state for state in ("completed", "compensated") if state not in report.outcomes]
     if report.verdict is Conclusion.SAFE and unseen and report.histories != 1:
         screen.sentence(f"  no run was {enumerated(unseen)}: nothing was shown about that", indent=4)

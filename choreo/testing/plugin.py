@@ -20,6 +20,7 @@ from choreo import laboratory
 from choreo.laboratory import NotSafe
 
 if TYPE_CHECKING:
+    from choreo.invariants.own import OwnInvariant
     from choreo.lab.report import Report
     from choreo.laboratory import AnySaga, AnyServices, Findings
     from choreo.saga.definition import Saga
@@ -55,16 +56,25 @@ class Choreo:
     def explore(
         self,
         saga: AnySaga,
+        input: Any = None,
         *,
         services: AnyServices = None,
         faults: Sequence[str] | None = None,
         max_faults: int | None = None,
         without: Sequence[str] = (),
         style: str = "both",
+        invariants: Sequence[OwnInvariant] = (),
     ) -> Checked:
         """Explore every reachable state of the saga; the arguments are those of `choreo.explore`."""
         found = laboratory.explore(
-            saga, services=services, faults=faults, max_faults=max_faults, without=without, style=style
+            saga,
+            input,
+            services=services,
+            faults=faults,
+            max_faults=max_faults,
+            without=without,
+            style=style,
+            invariants=invariants,
         )
         words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
         return self._checked("explore", found, words, services)
@@ -72,15 +82,26 @@ class Choreo:
     def simulate(
         self,
         saga: AnySaga,
+        input: Any = None,
         *,
         seeds: int = 1000,
         services: AnyServices = None,
         faults: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
         style: str = "both",
+        invariants: Sequence[OwnInvariant] = (),
     ) -> Checked:
         """Simulate one history for each seed from 1 on; the arguments are those of `choreo.simulate`."""
-        found = laboratory.simulate(saga, seeds=seeds, services=services, faults=faults, without=without, style=style)
+        found = laboratory.simulate(
+            saga,
+            input,
+            seeds=seeds,
+            services=services,
+            faults=faults,
+            without=without,
+            style=style,
+            invariants=invariants,
+        )
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
         return self._checked("simulate", found, _option("--faults", told), services)
 
@@ -91,7 +112,8 @@ class Choreo:
             return Checked(found.reports, "")
         if found.command is not None:
             return Checked(found.reports, found.text())
-        if services is not None and not isinstance(services, str):  # no command opens services made by the test
+        has_own = any(report.own for report in found.reports)
+        if has_own or not (services is None or isinstance(services, str)):  # no command has what the test made
             return Checked(found.reports, found.text(lambda report: ["pytest", self._test]))
         module = [] if services is None else ["--services", services]
         again = ["choreo", command, self._keep(found.definition), *words, *module]

@@ -3,25 +3,19 @@
 Laws: repeats the actions from the start, over the same transitions; the report contains only events of that replay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from choreo.lab.explore.transitions import Transitions
 from choreo.lab.model.actions import HAPPENINGS, Action, encoded, in_words
-from choreo.lab.model.records import fault, received
-from choreo.lab.model.world import Delivery, World
+from choreo.lab.model.records import fault, first_records, received
+from choreo.lab.model.world import Delivery
 from choreo.lab.report import Counterexample
 from choreo.saga.definition import FaultKind
 from choreo.trace.record import Record
 from choreo.trace.records import published_record
 from choreo.trace.vocabulary import CRASH, DEAD_LETTER, UNREADABLE
-
-
-def first_records(world: World) -> Iterator[Record]:
-    """Yield the records of the initial events."""
-    for _, event in world.first_events():
-        yield published_record(event)
 
 
 class Replay:

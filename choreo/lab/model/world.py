@@ -13,6 +13,9 @@ from msgspec import Struct
 from choreo.compile.table import STARTED, Table
 from choreo.compile.wiring import wired
 from choreo.invariants.known import known_of
+from choreo.invariants.own import OwnInvariant, ServicesState
+from choreo.invariants.state_checks import StateChecks
+from choreo.invariants.violation import Violation
 from choreo.lab.model.resources import Effect, ResourceStore
 from choreo.lab.model.services import LabService
 from choreo.protocol.dead_letter import ATTEMPTS, UNREADABLE
@@ -31,6 +34,7 @@ from choreo.saga.request import input_text
 from choreo.saga.service import Service, ServiceOf
 from choreo.saga.steps import owner_of
 from choreo.storage.copying import copy_services, restore_services
+from choreo.trace.vocabulary import INVARIANT
 
 SIMULATED_SERVICE = "simulated"
 ORIGIN = "lab"
@@ -82,10 +86,11 @@ class RunOfWorld(Struct, frozen=True, eq=False):
 class World:
     """The current state: the `cells` of each run, and the resource store; only `deliver` changes them."""
 
-    def __init__(self, definition: Saga, style: str, service_of: ServiceOf) -> None:
-        """Build the world.
+    def __init__(self, definition: Saga, style: str, service_of: ServiceOf, own: Sequence[OwnInvariant] = ()) -> None:
+        """Build the world; `own` are the author's invariants, checked through `observe` and `at_rest`.
 
-        Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NotSnapshotable`.
+        Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, `NotSnapshotable`, and
+        `InvariantError`.
         """
         self.definition = definition
         self.style = style
@@ -98,8 +103,8 @@ class World:
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
         self.books = ResourceStore(definition.resources, self.guarantees, needs, self.notes.append)
         inner = _inner_services(definition, service_of)
-        owners = [owner_of(service) for service in inner.values() if service is not None]
-        self._inner = list({id(owner): owner for owner in owners}.values())
+        owners = {step: owner_of(service) for step, service in inner.items() if service is not None}
+        self._inner = list({id(owner): owner for owner in owners.values()}.values())
         self._services = {
             step.name: LabService(step, inner[step.name], self.books, lambda what: self.choose(what), self.notes.append)
             for step in definition.steps
@@ -115,6 +120,10 @@ class World:
         self.cells: dict[str, list[Any]] = {run.run.id: list(run.wiring.table.cells) for run in self.runs}
         """The cells of each run, by its id."""
         self._fresh = self.copy_shared()
+        self._has_own = bool(own)
+        self.checks = StateChecks(own, ServicesState(owners))
+        self.violated_at_start = self.checks.violated()
+        """The titles of the author's invariants that are false before any delivery."""
         self.events_max = sum(run.events_max for run in known_of(definition).runs.values())
         """Upper bound on the events of all its runs together."""
 
@@ -160,6 +169,16 @@ class World:
             if each.detail.__class__ is Outcome and each.topic.source != FRONT_DOOR:
                 self.books.end(each.run.id)
         return published
+
+    def observe(self, route: Route) -> None:
+        """Check the author's invariants after a delivery that stays committed, and note those that are false."""
+        if self._has_own and self.notes:  # without a call the services are as before
+            for title in self.checks.violated():
+                self.notes.append(Effect(INVARIANT, route.subscriber, -1, "", title))
+
+    def at_rest(self) -> tuple[Violation, ...]:
+        """Return the violations of the author's invariants in the current state, in which nothing is in flight."""
+        return self.checks.violated_at_rest()
 
     def resends(self, route: Route) -> bool:
         """Return whether a lost delivery of this lane is sent again. A timer is never lost."""

@@ -16,10 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.invariants.catalogue import INVARIANTS
-from choreo.invariants.history import outcomes_of
+from choreo.invariants.history import History, outcomes_of
 from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.own import OwnInvariant
+from choreo.invariants.state_checks import monitored, never_held
 from choreo.invariants.violation import Violation
 from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
@@ -73,6 +75,8 @@ class Tally(Struct):
     fired: dict[str, int] = {}
     outcomes: dict[str, int] = {}
     first: int | None = None
+    held: set[str] = set()
+    """The titles of the author's `sometimes` invariants that were true."""
 
     def add(self, history: Played) -> None:
         self.histories += 1
@@ -90,15 +94,23 @@ class Tally(Struct):
             for name, count in others.items():
                 mine[name] = mine.get(name, 0) + count
         self.first = other.first
+        self.held |= other.held
 
 
 class Lab:
     """One definition in one style, set up once; plays history after history."""
 
-    def __init__(self, definition: Saga, style: str, service_of: ServiceOf, rates: Rates) -> None:
+    def __init__(
+        self,
+        definition: Saga,
+        style: str,
+        service_of: ServiceOf,
+        rates: Rates,
+        own: Sequence[OwnInvariant] = (),
+    ) -> None:
         self.definition = definition
-        self.world = World(definition, style, service_of)
-        self.monitor = Monitor(known_of(definition), invariants_of(definition))
+        self.world = World(definition, style, service_of, own)
+        self.monitor = Monitor(known_of(definition), (*invariants_of(definition), *monitored(own)))
         self._rates = rates
         self._until_ms = faults_until_ms(definition)
         self._subscribers = list(dict.fromkeys(route.subscriber for route in self.world.routes if not route.is_client))
@@ -119,16 +131,20 @@ class Lab:
                 violated_at = number
                 break
         if not violations:
-            violations = self.monitor.at_rest(history) if simulation.came_to_rest else (NO_REST,)
+            violations = self._at_rest(history) if simulation.came_to_rest else (NO_REST,)
         fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(history))
         return Played(seed, violations, fired, outcomes, simulation.handled, records, violated_at)
 
+    def _at_rest(self, history: History) -> tuple[Violation, ...]:
+        return (*self.monitor.at_rest(history), *self.world.at_rest())
+
     def shrink(self, history: Played) -> Played:
         """Shrink the faults to a minimal set that still breaks the same invariant; return its history, replayed."""
-        codes = {violation.code for violation in history.violations}
+        broken = {(violation.code, violation.title) for violation in history.violations}
 
         def breaks(script: Sequence[Verdict]) -> bool:
-            return any(violation.code in codes for violation in self.play(history.seed, script).violations)
+            played = self.play(history.seed, script)
+            return any((violation.code, violation.title) in broken for violation in played.violations)
 
         script = ddmin(history.script, breaks)
         for verdict in list(script):
@@ -176,15 +192,17 @@ def simulate(
     rates: Rates | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
+    own: Sequence[OwnInvariant] = (),
 ) -> Report:
     """Play the history of every seed, up to the first violation, and shrink that one.
 
-    `processes`: the number of parallel processes; None: one for each core, and a single one for few seeds.
+    `processes`: the number of parallel processes; None: one for each core, and a single one for few seeds. `own` are
+    the author's invariants.
     """
     rates = rates_of(definition, rates)
     began, tally, stopped = perf_counter(), Tally(fired={str(kind): 0 for kind, rate in rates.items() if rate}), None
     try:
-        for part in _parts(definition, style, open_services, seeds, rates, processes):
+        for part in _parts(definition, style, open_services, seeds, rates, own, processes):
             tally.merge(part)
             if progress is not None:
                 progress(tally.histories, len(seeds))
@@ -197,7 +215,7 @@ def simulate(
     counterexample: Counterexample | None = None
     violations: tuple[Violation, ...] = ()
     if tally.first is not None:
-        lab = Lab(definition, style, open_services(), rates)
+        lab = Lab(definition, style, open_services(), rates, own)
         found = lab.shrink(lab.play(tally.first))
         violations = found.violations
         counterexample = Counterexample(
@@ -218,20 +236,28 @@ def simulate(
         stopped=stopped,
         never_fired=() if counterexample or stopped else tuple(k for k, count in tally.fired.items() if not count),
         simulated=simulated_steps(definition),
+        own=tuple(each.title for each in own),
+        never_held=() if counterexample or stopped else never_held(own, tally.held),
     )
 
 
 def _parts(
-    definition: Saga, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
+    definition: Saga,
+    style: str,
+    open_services: OpenServices,
+    seeds: range,
+    rates: Rates,
+    own: Sequence[OwnInvariant],
+    processes: int | None,
 ) -> Iterator[Tally]:
     """Yield the tallies of the seeds, part by part, in order."""
     tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
     processes = min(os.cpu_count() or 1, len(tasks)) if processes is None else processes
     if processes <= 1:
-        lab = Lab(definition, style, open_services(), rates)
+        lab = Lab(definition, style, open_services(), rates, own)
         yield from (_play(lab, task) for task in tasks)
         return
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates, own))
     try:
         yield from _in_order(pool, tasks, ahead=2 * processes)
     finally:
@@ -257,7 +283,7 @@ def _result(future: "Future[Tally]") -> Tally:
 
 
 def _play(lab: Lab, seeds: range) -> Tally:
-    tally = Tally(fired={}, outcomes={})
+    tally = Tally(fired={}, outcomes={}, held=lab.world.checks.held)
     for seed in seeds:
         history = lab.play(seed)
         tally.add(history)
@@ -271,11 +297,13 @@ HERE: list[Lab] = []
 """In a process of the pool: its lab."""
 
 
-def _set_up(definition: Saga, style: str, open_services: OpenServices, rates: Rates) -> None:
+def _set_up(
+    definition: Saga, style: str, open_services: OpenServices, rates: Rates, own: Sequence[OwnInvariant]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for the results
     CtrlC.raises = Interrupted
     leave_when_forked()
-    HERE[:] = [Lab(definition, style, open_services(), rates)]
+    HERE[:] = [Lab(definition, style, open_services(), rates, own)]
 
 
 def _play_here(seeds: range) -> Tally:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.lab.model.actions import in_words
-from choreo.lab.model.records import fault, handled
+from choreo.lab.model.records import fault, handled, start_records
 from choreo.lab.model.resources import Effect
 from choreo.lab.model.world import Delivery, Route, World
 from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
@@ -135,6 +135,7 @@ class Simulation:
             self._parked.append((event, route, copy, 0))
             return False
         self.handled += 1
+        self.world.observe(route)
         self.log.append((self.now_ms, HANDLE, event, route, events, tuple(self.world.notes)))
         self._send_all(events, self.now_ms)
         if self._parked:
@@ -240,6 +241,8 @@ class Simulation:
             except ResourceLocked:
                 self._parked.append((event, route, copy, 0))
                 return
+            if remains.is_committed:
+                world.observe(route)
             notes = tuple(world.notes) if remains.is_committed else ()
             self.log.append((self.now_ms, HANDLE, event, route, events if remains.is_published else [], notes))
             if not remains.is_committed:
@@ -273,6 +276,7 @@ class Simulation:
         world = self.world
         for at_ms, event in world.first_events():
             yield at_ms, (published_record(event),)
+        yield 0, tuple(start_records(world))
         for at_ms, what, event, route, more, notes in sorted(self.log, key=lambda entry: entry[0]):
             if what == HANDLE:
                 yield at_ms, handled(event, route, notes, more)
