@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from choreo.invariants.violation import Violation
+from choreo.lab.way import Way
 from choreo.trace.record import Record
 
 
@@ -27,6 +28,8 @@ class Counterexample(Struct, frozen=True):
     records: tuple[Record, ...]
     seed: int | None = None
     choices: tuple[str, ...] = ()
+    way: Way = Way(())
+    """Its deliveries and faults, to be followed again."""
 
 
 class Report(Struct, frozen=True):
@@ -57,6 +60,8 @@ class Report(Struct, frozen=True):
     """The titles of the author's own invariants."""
     never_held: tuple[str, ...] = ()
     """The titles of those that had to be true in some state, and were true in none."""
+    replay_of: str | None = None
+    """The file of the saved counterexample that was followed again."""
 
     @property
     def is_finding(self) -> bool:
@@ -80,12 +85,18 @@ class Report(Struct, frozen=True):
             "events": self.events,
             "faults_fired": self.faults_fired,
             "outcomes": self.outcomes,
-            "counterexample": None if counterexample is None else msgspec.to_builtins(counterexample),
+            "counterexample": None if counterexample is None else _without_way(counterexample),
             "stopped": self.stopped,
             "never_fired": self.never_fired,
             "simulated": self.simulated,
             "elapsed_s": round(self.elapsed_s, 3),
         }
+
+
+def _without_way(counterexample: Counterexample) -> dict[str, Any]:
+    value: dict[str, Any] = msgspec.to_builtins(counterexample)
+    del value["way"]
+    return value
 
 
 def _plain(violation: Violation) -> dict[str, str]:

@@ -77,6 +77,9 @@ def show_counterexample(screen: Screen, report: Report) -> None:
 
 
 def _claim(report: Report, budget: int | None) -> str:
+    if report.replay_of is not None:
+        ends = "breaks an invariant" if report.violations else "nothing found"
+        return f"the way saved in {report.replay_of}: {ends}"
     if report.states is not None:
         with_faults = "without faults" if not budget else f"with at most {budget} fault{'s' if budget > 1 else ''}"
         if report.verdict is Conclusion.SAFE:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KEPT, INTERRUPTED = "choreo", "it was interrupted"
 NAME_MAX = 60
+SHORT = ("WrongDefinition", "NotFollowed")
+"""Exceptions that are reported as text, without a stack."""
 
 
 class Checked:
@@ -105,6 +107,24 @@ class Choreo:
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
         return self._checked("simulate", found, _option("--faults", told), services)
 
+    def replays(
+        self,
+        path: str | Path,
+        saga: AnySaga | None = None,
+        *,
+        services: AnyServices = None,
+        without: Sequence[str] = (),
+        invariants: Sequence[OwnInvariant] = (),
+    ) -> None:
+        """Follow a saved counterexample again, and assert that it breaks no invariant any more.
+
+        The file is what `choreo.explore(...).counterexample.save(path)` or that of `choreo.simulate` has written.
+        `saga` is the saga as it is now, by default the saved one; all guarantees of its definition hold, except those
+        in `without`. Raises `NotSafe`, or `NotFollowed` where a move of it is not possible any more.
+        """
+        __tracebackhide__ = True
+        laboratory.replay(path, saga, services=services, without=without, invariants=invariants).assert_safe()
+
     def _checked(self, command: str, found: Findings, words: Sequence[str], services: AnyServices) -> Checked:
         if any(report.stopped == INTERRUPTED for report in found.reports):
             raise KeyboardInterrupt  # pytest reports it
@@ -150,8 +170,8 @@ def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, Any
     if call.excinfo is not None:
         if call.excinfo.errisinstance(NotSafe):
             report.longrepr = f"{_where(call.excinfo)}: not safe\n\n{call.excinfo.value}"
-        elif type(call.excinfo.value).__name__ == "WrongDefinition" and _is_ours(call.excinfo):
-            report.longrepr = f"{_where(call.excinfo)}: WrongDefinition: {call.excinfo.value}"
+        elif (name := type(call.excinfo.value).__name__) in SHORT and _is_ours(call.excinfo):
+            report.longrepr = f"{_where(call.excinfo)}: {name}: {call.excinfo.value}"
     return report
 
 

@@ -98,6 +98,8 @@ class World:
         self.notes: list[Effect] = []
         self.choose: Callable[[str], bool] = lambda _: False
         """Decides free choices; the driver sets it."""
+        self.chosen: list[tuple[str, bool]] = []
+        """The free choices of the last delivery, and whether the call fails."""
         self._published: list[Event] = []
         specs = list(_specs(definition))
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
@@ -106,7 +108,7 @@ class World:
         owners = {step: owner_of(service) for step, service in inner.items() if service is not None}
         self._inner = list({id(owner): owner for owner in owners.values()}.values())
         self._services = {
-            step.name: LabService(step, inner[step.name], self.books, lambda what: self.choose(what), self.notes.append)
+            step.name: LabService(step, inner[step.name], self.books, self._chosen, self.notes.append)
             for step in definition.steps
         }
         self.routes: list[Route] = []
@@ -162,6 +164,7 @@ class World:
         then no state has changed.
         """
         self.notes.clear()
+        self.chosen.clear()
         published = self._published = []
         run_id = event.run.id
         self.run_of[run_id].wiring.bus.emit(route.address, event, self.cells[run_id])
@@ -217,6 +220,11 @@ class World:
         restore_services(self._inner, services)
 
     # Construction
+
+    def _chosen(self, call: str) -> bool:
+        fails = self.choose(call)
+        self.chosen.append((call, fails))
+        return fails
 
     def _publish(self, events: Events) -> None:
         self._published.extend(events)

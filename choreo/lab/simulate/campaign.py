@@ -27,8 +27,10 @@ from choreo.lab.model.defects import no_defect
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
+from choreo.lab.simulate.history_way import way_of
 from choreo.lab.simulate.shrink import ddmin
 from choreo.lab.simulate.simulator import Fired, Simulation
+from choreo.lab.way import Way
 from choreo.runtime.process import leave_when_forked
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.raised import CtrlC, Interrupted
@@ -117,10 +119,7 @@ class Lab:
 
     def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
         """Play the history of a seed; `script`: with exactly these faults."""
-        self.world.reset()
-        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
-        plan = FaultPlan(seed, self._rates, self._subscribers, self.definition.faults, self._until_ms, by_delivery)
-        simulation = Simulation(self.world, plan).run()
+        simulation = self._simulated(seed, script)
         records = tuple(simulation.records())
         history = self.monitor.begin()
         violations: tuple[Violation, ...] = ()
@@ -134,6 +133,16 @@ class Lab:
             violations = self._at_rest(history) if simulation.came_to_rest else (NO_REST,)
         fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(history))
         return Played(seed, violations, fired, outcomes, simulation.handled, records, violated_at)
+
+    def way_of(self, history: Played) -> Way:
+        """Play a history again, with exactly its faults, and return its way up to the violation."""
+        return way_of(self._simulated(history.seed, history.script), history.violated_at)
+
+    def _simulated(self, seed: int, script: Sequence[Verdict] | None) -> Simulation:
+        self.world.reset()
+        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
+        plan = FaultPlan(seed, self._rates, self._subscribers, self.definition.faults, self._until_ms, by_delivery)
+        return Simulation(self.world, plan).run()
 
     def _at_rest(self, history: History) -> tuple[Violation, ...]:
         return (*self.monitor.at_rest(history), *self.world.at_rest())
@@ -219,7 +228,10 @@ def simulate(
         found = lab.shrink(lab.play(tally.first))
         violations = found.violations
         counterexample = Counterexample(
-            tuple(fired.words for fired in found.fired), found.records[: found.violated_at], found.seed
+            tuple(fired.words for fired in found.fired),
+            found.records[: found.violated_at],
+            found.seed,
+            way=lab.way_of(found),
         )
     verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
     return Report(

@@ -52,6 +52,8 @@ class Simulation:
         self.world = world
         self.log: list[Entry] = []
         self.fired: list[Fired] = []
+        self.choices: list[tuple[str, bool]] = []
+        """The free choices of the deliveries that were handled, and whether the call failed."""
         self.handled = 0
         self.now_ms = 0
         self.came_to_rest = False
@@ -81,7 +83,7 @@ class Simulation:
     def records(self) -> Iterator[Record]:
         """Yield the trace, numbered from 1, in virtual milliseconds."""
         number = 0
-        for at_ms, records in self._moments():
+        for at_ms, records in self.moments():
             for record in records:
                 number += 1
                 record.seq, record.time = number, at_ms
@@ -136,6 +138,7 @@ class Simulation:
             return False
         self.handled += 1
         self.world.observe(route)
+        self.choices += self.world.chosen
         self.log.append((self.now_ms, HANDLE, event, route, events, tuple(self.world.notes)))
         self._send_all(events, self.now_ms)
         if self._parked:
@@ -241,6 +244,7 @@ class Simulation:
             except ResourceLocked:
                 self._parked.append((event, route, copy, 0))
                 return
+            self.choices += world.chosen
             if remains.is_committed:
                 world.observe(route)
             notes = tuple(world.notes) if remains.is_committed else ()
@@ -272,7 +276,8 @@ class Simulation:
 
     # The trace
 
-    def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
+    def moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
+        """Yield the time and the records of the initial events, and then of each entry of the log."""
         world = self.world
         for at_ms, event in world.first_events():
             yield at_ms, (published_record(event),)
