@@ -179,7 +179,7 @@ def replay(
     prevents is left out; any other move that is not possible raises `NotFollowed`. Raises `WrongDefinition`.
     """
     from choreo.invariants.own import own_invariants
-    from choreo.lab.following import report_of_way
+    from choreo.lab.replay import report_of_way
     from choreo.lab.saved import read_saved
 
     kept = read_saved(path)

@@ -13,7 +13,7 @@ from choreo import Call, NotSafe, Saga, Step, pivot, step
 from choreo.compile import STYLES
 from choreo.invariants.own import OwnInvariant
 from choreo.lab.explore.explorer import Explorer
-from choreo.lab.following import NotFollowed, report_of_way
+from choreo.lab.replay import NotFollowed, report_of_way
 from choreo.lab.report import Report
 from choreo.lab.saved import read_saved, saved
 from choreo.lab.simulate.campaign import simulate

@@ -10,7 +10,7 @@ from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
 from choreo.invariants.own import OwnInvariant
 from choreo.invariants.state_checks import monitored
-from choreo.lab.follow import CannotFollow, Follower
+from choreo.lab.follower import CannotFollow, Follower
 from choreo.lab.model.world import World, simulated_steps
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.saved import SavedCounterexample, is_same_saga
