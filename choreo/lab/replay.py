@@ -11,7 +11,8 @@ from choreo.invariants.monitor import Monitor
 from choreo.invariants.own import OwnInvariant
 from choreo.invariants.state_checks import monitored
 from choreo.lab.follower import CannotFollow, Follower
-from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.model.simulated import simulated_steps
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.saved import SavedCounterexample, is_same_saga
 from choreo.lab.simulate.campaign import invariants_of

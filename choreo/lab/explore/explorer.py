@@ -28,7 +28,8 @@ from choreo.lab.explore.transitions import TooMuchUnderWay, Transition, Transiti
 from choreo.lab.model.actions import NAMES, decoded
 from choreo.lab.model.defects import no_defect
 from choreo.lab.model.records import first_records
-from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.model.simulated import simulated_steps
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.service import ServiceOf

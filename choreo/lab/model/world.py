@@ -18,6 +18,7 @@ from choreo.invariants.state_checks import StateChecks
 from choreo.invariants.violation import Violation
 from choreo.lab.model.resources import Effect, ResourceStore
 from choreo.lab.model.services import LabService
+from choreo.lab.model.simulated import inner_services
 from choreo.protocol.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.protocol.delivery import CrashEffect, after_crash, is_put_aside, is_resent
 from choreo.protocol.event import Event, Events, Fact, Run, Timer
@@ -25,18 +26,15 @@ from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
 from choreo.protocol.idempotent_receiver import asks_again
 from choreo.protocol.reaction import Subscription
 from choreo.runtime.bus import Bus
-from choreo.saga.calling import fit
 from choreo.saga.definition import CrashPoint, RunOf, Saga, Step
 from choreo.saga.keys import key_prefix
-from choreo.saga.lookup import known_services
 from choreo.saga.outcome import Outcome
 from choreo.saga.request import input_text
-from choreo.saga.service import Service, ServiceOf
+from choreo.saga.service import ServiceOf
 from choreo.saga.steps import owner_of
 from choreo.storage.copying import copy_services, restore_services
 from choreo.trace.vocabulary import INVARIANT
 
-SIMULATED_SERVICE = "simulated"
 ORIGIN = "lab"
 """Origin of all idempotency keys in the lab: fixed, so that one seed is one history, and unlike any that a runner
 draws."""
@@ -104,7 +102,7 @@ class World:
         specs = list(_specs(definition))
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
         self.books = ResourceStore(definition.resources, self.guarantees, needs, self.notes.append)
-        inner = _inner_services(definition, service_of)
+        inner = inner_services(definition, service_of)
         owners = {step: owner_of(service) for step, service in inner.items() if service is not None}
         self._inner = list({id(owner): owner for owner in owners.values()}.values())
         self._services = {
@@ -288,23 +286,3 @@ def _again(specs: list[tuple[Run, RunOf, bool]], index: int) -> Run | None:
 
 def _locks(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in steps for name in step.locks))
-
-
-def simulated_steps(definition: Saga) -> tuple[str, ...]:
-    """Return the names of the steps without a service of the author."""
-    return tuple(step.name for step in definition.steps if is_simulated(step))
-
-
-def is_simulated(step: Step) -> bool:
-    return step.service is None or step.service == SIMULATED_SERVICE
-
-
-def _inner_services(definition: Saga, service_of: ServiceOf) -> dict[str, Service | None]:
-    """Return the author's service of each step that names one."""
-    names = {
-        step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)
-    }
-    known = known_services(service_of, dict.fromkeys(names.values()))
-    for name, service in known.items():
-        fit(service, name)
-    return {step.name: known[names[step.name]] if step.name in names else None for step in definition.steps}

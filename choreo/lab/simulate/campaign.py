@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from time import perf_counter
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.invariants.catalogue import INVARIANTS
@@ -24,18 +23,19 @@ from choreo.invariants.own import OwnInvariant
 from choreo.invariants.state_checks import monitored, never_held
 from choreo.invariants.violation import Violation
 from choreo.lab.model.defects import no_defect
-from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.model.simulated import simulated_steps
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
 from choreo.lab.simulate.history_way import way_of
 from choreo.lab.simulate.shrink import ddmin
-from choreo.lab.simulate.simulator import Fired, Simulation
+from choreo.lab.simulate.simulator import Simulation
+from choreo.lab.simulate.tally import Played, Tally
 from choreo.lab.way import Way
 from choreo.runtime.process import leave_when_forked
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.raised import CtrlC, Interrupted
 from choreo.saga.service import ServiceOf
-from choreo.trace.record import Record
 
 SEEDS_OF_A_TASK = 100
 
@@ -47,56 +47,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of histories that are done, and their total."""
 
 NO_REST = Violation("L1", "every run ends", "the history does not come to rest: deliveries without end")
-
-
-class Played(Struct, frozen=True):
-    """One history: its violations, its faults, the outcomes of its runs, and its trace.
-
-    The trace continues after the violation; `violated_at` is the number of records up to it.
-    """
-
-    seed: int
-    violations: tuple[Violation, ...]
-    fired: tuple[Fired, ...]
-    outcomes: tuple[str, ...]
-    handled: int
-    records: tuple[Record, ...]
-    violated_at: int
-
-    @property
-    def script(self) -> list[Verdict]:
-        """Return the faults that occurred."""
-        return [fired.verdict for fired in self.fired]
-
-
-class Tally(Struct):
-    """Totals of a number of histories, up to and including the first violation."""
-
-    histories: int = 0
-    events: int = 0
-    fired: dict[str, int] = {}
-    outcomes: dict[str, int] = {}
-    first: int | None = None
-    held: set[str] = set()
-    """The titles of the author's `sometimes` invariants that were true."""
-
-    def add(self, history: Played) -> None:
-        self.histories += 1
-        self.events += history.handled
-        for fired in history.fired:
-            kind = str(fired.verdict.kind)
-            self.fired[kind] = self.fired.get(kind, 0) + 1
-        for outcome in history.outcomes:
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-
-    def merge(self, other: "Tally") -> None:
-        self.histories += other.histories
-        self.events += other.events
-        for mine, others in ((self.fired, other.fired), (self.outcomes, other.outcomes)):
-            for name, count in others.items():
-                mine[name] = mine.get(name, 0) + count
-        self.first = other.first
-        self.held |= other.held
 
 
 class Lab:
