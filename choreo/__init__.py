@@ -12,6 +12,7 @@ from choreo.version import __version__
 if TYPE_CHECKING:
     from choreo.api import NoServices
     from choreo.checking import check
+    from choreo.invariants.own import always, eventually, sometimes
     from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
     from choreo.running import SagaRun, compare, run
     from choreo.runtime.in_memory import NoOutcome
@@ -35,8 +36,10 @@ __all__ = [
     "State",
     "Step",
     "__version__",
+    "always",
     "check",
     "compare",
+    "eventually",
     "explore",
     "lint",
     "parallel",
@@ -44,12 +47,14 @@ __all__ = [
     "retriable",
     "run",
     "simulate",
+    "sometimes",
     "step",
 ]
 
 _HOMES = {
     "NoServices": "choreo.api",
     "check": "choreo.checking",
+    **dict.fromkeys(("always", "eventually", "sometimes"), "choreo.invariants.own"),
     **dict.fromkeys(("Findings", "NotSafe", "explore", "lint", "simulate"), "choreo.laboratory"),
     **dict.fromkeys(("SagaRun", "compare", "run"), "choreo.running"),
     "NoOutcome": "choreo.runtime.in_memory",

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from choreo.compile.finding import Finding
+    from choreo.invariants.own import OwnInvariant
     from choreo.lab.report import Report
+    from choreo.lab.saved import SavedCounterexample
     from choreo.saga.definition import FaultKind, Saga
     from choreo.saga.service import ServiceOf
 
@@ -28,6 +32,10 @@ class NotSafe(AssertionError):
     """A saga that is not safe; the text has the reason and the counterexample."""
 
 
+class NoCounterexample(LookupError):
+    """Findings without a counterexample: no invariant is violated."""
+
+
 class Findings:
     """Reports of one style or both, and the command that reproduces them.
 
@@ -35,9 +43,16 @@ class Findings:
     """
 
     def __init__(
-        self, definition: Saga, reports: Sequence[Report], budget: int | None, command: Sequence[str] | None
+        self,
+        definition: Saga,
+        reports: Sequence[Report],
+        budget: int | None,
+        command: Sequence[str] | None,
+        as_given: Saga,
     ) -> None:
+        """Keep the reports; `as_given` is the saga before guarantees were switched off for them."""
         self.definition = definition
+        self._as_given = as_given
         self.reports = tuple(reports)
         self.command = command
         self._budget = budget
@@ -46,6 +61,17 @@ class Findings:
     def is_safe(self) -> bool:
         """Whether every invariant holds, every state was seen, and every kind of fault has fired."""
         return not any(report.is_finding for report in self.reports)
+
+    @property
+    def counterexample(self) -> SavedCounterexample:
+        """The first counterexample, which `save(path)` writes to a file. Raises `NoCounterexample`."""
+        from choreo.lab.saved import saved
+
+        for report in self.reports:
+            if report.counterexample is not None:
+                return saved(report, self._as_given, _switched_off(self._as_given, self.definition))
+        verdicts = ", ".join(f"{report.style}: {report.verdict}" for report in self.reports)
+        raise NoCounterexample(f"expected a violation of {self.definition.name}, got none ({verdicts})")
 
     def assert_safe(self) -> None:
         """Raise `NotSafe` where an invariant is violated, the search is incomplete, or a fault never fired."""
@@ -83,6 +109,7 @@ def explore(
     max_faults: int | None = None,
     without: Sequence[str] = (),
     style: str = "both",
+    invariants: Sequence[OwnInvariant] = (),
 ) -> Findings:
     """Explore every reachable state of a saga.
 
@@ -90,16 +117,20 @@ def explore(
     `input` is the input of its runs. `services`: an object with steps, a list of such objects, services by step name,
     a function that makes these or that finds a service by step name, or a module with `catalogue()`. Where services are
     given, a step that names no service has the one of its own name, and is simulated otherwise. `faults` and
-    `max_faults` as for `choreo explore`; by default those of the saga. Raises `WrongDefinition` for invalid arguments.
+    `max_faults` as for `choreo explore`; by default those of the saga. `invariants` are your own: functions decorated
+    with `@choreo.always`, `@choreo.sometimes` or `@choreo.eventually`. Raises `WrongDefinition` for invalid arguments.
     """
+    from choreo.invariants.own import own_invariants
     from choreo.lab.explore.explorer import Explorer
 
     definition = _faulty(_defined(saga, without, services, input), faults, max_faults)
     with _as_wrong_definition():
-        reports = [Explorer(definition, name, _services(services)).explore() for name in _styles(style)]
+        own = own_invariants(invariants)
+        reports = [Explorer(definition, name, _services(services), own=own).explore() for name in _styles(style)]
     words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
     budget = definition.faults.budget if definition.faults.kinds else 0
-    return Findings(definition, reports, budget, _command("explore", saga, words, without, services))
+    command = None if own else _command("explore", saga, words, without, services)
+    return Findings(definition, reports, budget, command, _defined(saga, (), services, input))
 
 
 def simulate(
@@ -111,22 +142,53 @@ def simulate(
     faults: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
     style: str = "both",
+    invariants: Sequence[OwnInvariant] = (),
 ) -> Findings:
     """Simulate one history for each seed from 1 on, in this process.
 
     `faults`: the rate of each kind, such as `{"drop": 0.1}`. All else is as for `explore`.
     """
+    from choreo.invariants.own import own_invariants
     from choreo.lab.simulate.campaign import simulate as play
 
     definition = _defined(saga, without, services, input)
     rates = None if faults is None else _rates(faults)
     with _as_wrong_definition():
+        own = own_invariants(invariants)
         reports = [
-            play(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1)
+            play(definition, name, lambda: _services(services), range(1, seeds + 1), rates, processes=1, own=own)
             for name in _styles(style)
         ]
     told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
-    return Findings(definition, reports, None, _command("simulate", saga, _option("--faults", told), without, services))
+    command = None if own else _command("simulate", saga, _option("--faults", told), without, services)
+    return Findings(definition, reports, None, command, _defined(saga, (), services, input))
+
+
+def replay(
+    path: str | Path,
+    saga: AnySaga | None = None,
+    *,
+    services: AnyServices = None,
+    without: Sequence[str] = (),
+    invariants: Sequence[OwnInvariant] = (),
+) -> Findings:
+    """Follow the way of a saved counterexample again, delivery by delivery and fault by fault.
+
+    `saga` is the saga as it is now, by default the saved one; all guarantees of its definition hold, except those in
+    `without`. `invariants` are your own, as for `explore`. Where a guarantee that was off now holds, a move that it
+    prevents is left out; any other move that is not possible raises `NotFollowed`. Raises `WrongDefinition`.
+    """
+    from choreo.invariants.own import own_invariants
+    from choreo.lab.replay import report_of_way
+    from choreo.lab.saved import read_saved
+
+    kept = read_saved(path)
+    current = kept.definition if saga is None else saga
+    with _as_wrong_definition():
+        as_given, definition = _defined(current, (), services), _defined(current, without, services)
+        own = own_invariants(invariants)
+        report = report_of_way(str(path), kept, definition, _services(services), own)
+    return Findings(definition, [report], None, None, as_given)
 
 
 def lint(saga: AnySaga, *, style: str = "both") -> list[Finding]:
@@ -174,6 +236,12 @@ def _of_names(saga: Sequence[str | Sequence[str]]) -> Saga:
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise WrongDefinition(f"steps[{index}]: expected a step name or a list of step names, got {group!r}")
     return Saga("saga", *saga)
+
+
+def _switched_off(before: Saga, after: Saga) -> tuple[str, ...]:
+    """Return the guarantees that only the first saga has."""
+    names = before.guarantees.__struct_fields__
+    return tuple(name for name in names if getattr(before.guarantees, name) and not getattr(after.guarantees, name))
 
 
 def _faulty(definition: Saga, kinds: Sequence[str] | None, budget: int | None) -> Saga:

@@ -20,6 +20,7 @@ from choreo.trace.vocabulary import (
     DROP,
     DUPLICATE,
     EXECUTE,
+    INVARIANT,
     LOCK,
     OPERATOR,
     PARTITION,
@@ -199,8 +200,13 @@ class _Builder:
 
     def _effects(self, moment: Moment) -> list[Note]:
         """Return the calls of services and the effects on the resources."""
-        notes = [self._call(each) if each.action in CALLS else Note(self._resource(each)) for each in moment.effects]
+        notes = [self._effect(each) for each in moment.effects]
         return sorted(notes, key=lambda note: TONES_IN_ORDER.index(note.tone))
+
+    def _effect(self, effect: Record) -> Note:
+        if effect.action == INVARIANT:
+            return Note(f"violates: {self._show(effect.reason or '')}", Tone.BAD)
+        return self._call(effect) if effect.action in CALLS else Note(self._resource(effect))
 
     def _published(self, moment: Moment, index: int, arrives: dict[str | None, int]) -> Iterator[Note]:
         """Yield the published events whose delivery is not drawn further down."""

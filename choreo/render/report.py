@@ -77,6 +77,9 @@ def show_counterexample(screen: Screen, report: Report) -> None:
 
 
 def _claim(report: Report, budget: int | None) -> str:
+    if report.replay_of is not None:
+        ends = "breaks an invariant" if report.violations else "nothing found"
+        return f"the way saved in {report.replay_of}: {ends}"
     if report.states is not None:
         with_faults = "without faults" if not budget else f"with at most {budget} fault{'s' if budget > 1 else ''}"
         if report.verdict is Conclusion.SAFE:
@@ -106,6 +109,10 @@ def _show_counts(screen: Screen, report: Report) -> None:
     if report.never_fired:
         kinds = enumerated(list(report.never_fired))
         screen.sentence("  ", ("never fired", "bold yellow"), f": {kinds}; nothing was shown about them", indent=4)
+    if report.own:
+        screen.sentence((f"  of your own: {'; '.join(map(screen.prose, report.own))}", FAINT), indent=4)
+    for title in report.never_held:
+        screen.sentence("  ", ("never true", "bold yellow"), f": {screen.prose(title)}", indent=4)
     unseen = [state for state in ("completed", "compensated") if state not in report.outcomes]
     if report.verdict is Conclusion.SAFE and unseen and report.histories != 1:
         screen.sentence(f"  no run was {enumerated(unseen)}: nothing was shown about that", indent=4)

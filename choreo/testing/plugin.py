@@ -20,12 +20,15 @@ from choreo import laboratory
 from choreo.laboratory import NotSafe
 
 if TYPE_CHECKING:
+    from choreo.invariants.own import OwnInvariant
     from choreo.lab.report import Report
     from choreo.laboratory import AnySaga, AnyServices, Findings
     from choreo.saga.definition import Saga
 
 KEPT, INTERRUPTED = "choreo", "it was interrupted"
 NAME_MAX = 60
+SHORT = ("WrongDefinition", "NotFollowed")
+"""Exceptions that are reported as text, without a stack."""
 
 
 class Checked:
@@ -55,16 +58,25 @@ class Choreo:
     def explore(
         self,
         saga: AnySaga,
+        input: Any = None,
         *,
         services: AnyServices = None,
         faults: Sequence[str] | None = None,
         max_faults: int | None = None,
         without: Sequence[str] = (),
         style: str = "both",
+        invariants: Sequence[OwnInvariant] = (),
     ) -> Checked:
         """Explore every reachable state of the saga; the arguments are those of `choreo.explore`."""
         found = laboratory.explore(
-            saga, services=services, faults=faults, max_faults=max_faults, without=without, style=style
+            saga,
+            input,
+            services=services,
+            faults=faults,
+            max_faults=max_faults,
+            without=without,
+            style=style,
+            invariants=invariants,
         )
         words = [*_option("--max-faults", max_faults), *_option("--faults", ",".join(faults) if faults else None)]
         return self._checked("explore", found, words, services)
@@ -72,17 +84,46 @@ class Choreo:
     def simulate(
         self,
         saga: AnySaga,
+        input: Any = None,
         *,
         seeds: int = 1000,
         services: AnyServices = None,
         faults: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
         style: str = "both",
+        invariants: Sequence[OwnInvariant] = (),
     ) -> Checked:
         """Simulate one history for each seed from 1 on; the arguments are those of `choreo.simulate`."""
-        found = laboratory.simulate(saga, seeds=seeds, services=services, faults=faults, without=without, style=style)
+        found = laboratory.simulate(
+            saga,
+            input,
+            seeds=seeds,
+            services=services,
+            faults=faults,
+            without=without,
+            style=style,
+            invariants=invariants,
+        )
         told = ",".join(f"{kind}={rate:g}" for kind, rate in (faults or {}).items()) or None
         return self._checked("simulate", found, _option("--faults", told), services)
+
+    def replays(
+        self,
+        path: str | Path,
+        saga: AnySaga | None = None,
+        *,
+        services: AnyServices = None,
+        without: Sequence[str] = (),
+        invariants: Sequence[OwnInvariant] = (),
+    ) -> None:
+        """Follow a saved counterexample again, and assert that it breaks no invariant any more.
+
+        The file is what `choreo.explore(...).counterexample.save(path)` or that of `choreo.simulate` has written.
+        `saga` is the saga as it is now, by default the saved one; all guarantees of its definition hold, except those
+        in `without`. Raises `NotSafe`, or `NotFollowed` where a move of it is not possible any more.
+        """
+        __tracebackhide__ = True
+        laboratory.replay(path, saga, services=services, without=without, invariants=invariants).assert_safe()
 
     def _checked(self, command: str, found: Findings, words: Sequence[str], services: AnyServices) -> Checked:
         if any(report.stopped == INTERRUPTED for report in found.reports):
@@ -91,7 +132,8 @@ class Choreo:
             return Checked(found.reports, "")
         if found.command is not None:
             return Checked(found.reports, found.text())
-        if services is not None and not isinstance(services, str):  # no command opens services made by the test
+        has_own = any(report.own for report in found.reports)
+        if has_own or not (services is None or isinstance(services, str)):  # no command has what the test made
             return Checked(found.reports, found.text(lambda report: ["pytest", self._test]))
         module = [] if services is None else ["--services", services]
         again = ["choreo", command, self._keep(found.definition), *words, *module]
@@ -128,8 +170,8 @@ def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, Any
     if call.excinfo is not None:
         if call.excinfo.errisinstance(NotSafe):
             report.longrepr = f"{_where(call.excinfo)}: not safe\n\n{call.excinfo.value}"
-        elif type(call.excinfo.value).__name__ == "WrongDefinition" and _is_ours(call.excinfo):
-            report.longrepr = f"{_where(call.excinfo)}: WrongDefinition: {call.excinfo.value}"
+        elif (name := type(call.excinfo.value).__name__) in SHORT and _is_ours(call.excinfo):
+            report.longrepr = f"{_where(call.excinfo)}: {name}: {call.excinfo.value}"
     return report
 
 

@@ -11,7 +11,15 @@ from choreo.saga.data import as_text
 from choreo.saga.outcome import Outcome
 from choreo.saga.raised import Defect
 from choreo.trace.record import Record
-from choreo.trace.vocabulary import EVENT_OF_EFFECT, OPERATOR, PUBLISH, RESUME, SAGA_RESUMED
+from choreo.trace.vocabulary import (
+    EVENT_OF_EFFECT,
+    INVARIANT,
+    INVARIANT_VIOLATED,
+    OPERATOR,
+    PUBLISH,
+    RESUME,
+    SAGA_RESUMED,
+)
 
 
 def event_record(event: Event, action: str, source: str, seq: int = 0, time: str | float = 0) -> Record:
@@ -78,3 +86,10 @@ def effect_record(
 def resumed_record(run: Run, seq: int = 0, time: str | float = 0) -> Record:
     """Return the record of the request of an operator to resume a stuck run."""
     return Record(seq, time, SAGA_RESUMED, RESUME, run.saga_id, run.id, OPERATOR)
+
+
+def violated_record(title: str, run: Run, source: str, causation_id: str | None) -> Record:
+    """Return the record of an author's invariant that is false after `source` handled an event, or at the start."""
+    record = Record(0, 0, INVARIANT_VIOLATED, INVARIANT, run.saga_id, run.id, source, causation_id=causation_id)
+    record.reason = title
+    return record

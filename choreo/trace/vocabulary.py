@@ -10,6 +10,7 @@ PUBLISH, DELIVER, TIMER, REPLY = "publish", "deliver", "timer", "reply"
 EXECUTE, COMPENSATE = "execute", "compensate"
 LOCK, READ, WRITE, RELEASE = "lock", "read", "write", "release"
 RESUME = "resume"
+INVARIANT = "invariant"
 DROP, DUPLICATE, DELAY, PARTITION, POISON = "drop", "duplicate", "delay", "partition", "poison"
 CRASH, RESTART, UNREADABLE, DEAD_LETTER = "crash", "restart", "unreadable", "dead_letter"
 
@@ -23,7 +24,7 @@ RECEIPTS = (DELIVER, TIMER, REPLY)
 FAULTS = (DROP, DUPLICATE, DELAY, PARTITION, POISON, CRASH, RESTART, UNREADABLE, DEAD_LETTER)
 """Faults of a delivery or of a participant, and what follows from them."""
 
-ACTIONS = frozenset((PUBLISH, *RECEIPTS, *CALLS, *RESOURCE_ACTIONS, RESUME, *FAULTS))
+ACTIONS = frozenset((PUBLISH, *RECEIPTS, *CALLS, *RESOURCE_ACTIONS, RESUME, INVARIANT, *FAULTS))
 """Every action that choreo itself writes into a trace: how an event came about, or what became of it."""
 
 OTHER = "other"
@@ -54,6 +55,9 @@ STEP_COMPENSATE = STEP_EVENTS[Command.COMPENSATE]
 STEP_ATTEMPT = STEP_EVENTS[Timer.ATTEMPT]
 STEP_TIMED_OUT = STEP_EVENTS[Timer.TIMED_OUT]
 
+INVARIANT_VIOLATED = "invariant.violated"
+"""An invariant of the author's own is false in a state of the laboratory. No participant publishes it."""
+
 OUTCOMES = (SAGA_COMPLETED, SAGA_COMPENSATED, SAGA_STUCK)
 
 EVENT_OF_EFFECT: dict[str, str] = {
@@ -64,7 +68,15 @@ EVENT_OF_EFFECT: dict[str, str] = {
 """By action of a service: the name of the event in its record."""
 
 EVENTS = frozenset(
-    (*SAGA_EVENTS.values(), *STEP_EVENTS.values(), *EVENT_OF_EFFECT.values(), SAGA_RESUMED, "error", "init.ok")
+    (
+        *SAGA_EVENTS.values(),
+        *STEP_EVENTS.values(),
+        *EVENT_OF_EFFECT.values(),
+        SAGA_RESUMED,
+        INVARIANT_VIOLATED,
+        "error",
+        "init.ok",
+    )
 )
 """Every event that choreo itself writes into a trace."""
 

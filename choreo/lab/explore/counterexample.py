@@ -3,25 +3,22 @@
 Laws: repeats the actions from the start, over the same transitions; the report contains only events of that replay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from choreo.lab.explore.transitions import Transitions
 from choreo.lab.model.actions import HAPPENINGS, Action, encoded, in_words
-from choreo.lab.model.records import fault, received
-from choreo.lab.model.world import Delivery, World
+from choreo.lab.model.records import fault, first_records, received
+from choreo.lab.model.world import Delivery
 from choreo.lab.report import Counterexample
+from choreo.lab.way import Choice, Move, Way, move_of
 from choreo.saga.definition import FaultKind
 from choreo.trace.record import Record
 from choreo.trace.records import published_record
 from choreo.trace.vocabulary import CRASH, DEAD_LETTER, UNREADABLE
 
-
-def first_records(world: World) -> Iterator[Record]:
-    """Yield the records of the initial events."""
-    for _, event in world.first_events():
-        yield published_record(event)
+FAILS = "it fails"
 
 
 class Replay:
@@ -43,22 +40,39 @@ class Replay:
         records = list(first_records(self._transitions.world))
         faults: list[str] = []
         choices: list[str] = []
+        moves: list[Move] = []
+        chosen: list[str] = []
         for act in acts:
             delivery = self._transitions.channels.deliveries[act.number]
             if act.fault is not None:
                 faults.append(in_words(act.fault, delivery, act.point))
             records += self._records_of(act, delivery, ground)
-            if not delivery.poison and act.fault is None:
-                choices += self._transitions.arrive(ground, act.number)[act.alternative][1].choices
+            moves.append(move_of(delivery, act.fault, act.point))
+            asked = self._choices_of(act, delivery, ground)
+            chosen += asked
+            if act.fault is None:
+                choices += asked
             ground, flight = self._led_to(act, ground, flight)
             if self._is_reduced:
                 ground, flight, dead = self._transitions.settled(ground, flight)
+                moves += [move_of(self._transitions.channels.deliveries[number]) for number, _ in dead]
                 for _, effect in dead if is_at_rest else ():
                     records += map(replace, self._transitions.reactions.effects[effect])
         for number, record in enumerate(records, start=1):
             record.seq = number
             record.time = number
-        return Counterexample(tuple(faults), tuple(records), None, tuple(choices))
+        way = Way(tuple(moves), tuple(map(_choice, chosen)))
+        return Counterexample(tuple(faults), tuple(records), None, tuple(choices), way)
+
+    def _choices_of(self, act: Action, delivery: Delivery, ground: int) -> tuple[str, ...]:
+        """Return the free choices of an action; a crash before the local transaction asks for none."""
+        if delivery.poison or act.fault not in (None, FaultKind.CRASH):
+            return ()
+        if act.point is not None:
+            left = self._transitions.world.after_crash(act.point)
+            if not (left.is_committed or left.is_published):
+                return ()
+        return self._transitions.arrive(ground, act.number)[act.alternative][1].choices
 
     def _led_to(self, act: Action, ground: int, flight: int) -> tuple[int, int]:
         """Return the local state and the in-flight deliveries after an action."""
@@ -92,3 +106,8 @@ class Replay:
             return [fault(delivery, UNREADABLE)]
         letter = self._transitions.world.dead_letter(delivery)
         return [fault(delivery, DEAD_LETTER), published_record(letter)]
+
+
+def _choice(words: str) -> Choice:
+    call, _, answer = words.rpartition(": ")
+    return Choice(call, answer == FAILS)

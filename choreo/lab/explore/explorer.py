@@ -16,8 +16,10 @@ from choreo.invariants.history import outcomes_of
 from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.own import OwnInvariant
+from choreo.invariants.state_checks import monitored, never_held
 from choreo.invariants.violation import Violation
-from choreo.lab.explore.counterexample import Replay, first_records
+from choreo.lab.explore.counterexample import Replay
 from choreo.lab.explore.interning import InternTable
 from choreo.lab.explore.limits import Limits, memory_mb, without_collecting
 from choreo.lab.explore.livelocks import traps
@@ -25,7 +27,9 @@ from choreo.lab.explore.reactions import NO_EFFECT
 from choreo.lab.explore.transitions import TooMuchUnderWay, Transition, Transitions
 from choreo.lab.model.actions import NAMES, decoded
 from choreo.lab.model.defects import no_defect
-from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.model.records import first_records
+from choreo.lab.model.simulated import simulated_steps
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.service import ServiceOf
@@ -51,8 +55,9 @@ class FoundViolation(Exception):
 class Explorer:
     """Explores one definition in one style, once.
 
-    `is_reduced` switches the partial-order reduction on; `invariants` are those to check; `progress` is called at
-    intervals. Raises the exceptions of `World`. The services are restored to their initial state at the end.
+    `is_reduced` switches the partial-order reduction on; `invariants` are those to check, `own` the author's;
+    `progress` is called at intervals. Raises the exceptions of `World`. The services are restored to their initial
+    state at the end.
     """
 
     def __init__(
@@ -64,11 +69,14 @@ class Explorer:
         limits: Limits = Limits(),  # noqa: B008  # a frozen value
         invariants: Sequence[Invariant] = INVARIANTS,
         progress: Progress | None = None,
+        own: Sequence[OwnInvariant] = (),
     ) -> None:
         self.style = style
-        self.monitor = Monitor(known_of(definition), (*invariants, no_defect(definition)))
+        self._checked = (*invariants, no_defect(definition))
+        self._own = tuple(own)
+        self.monitor = Monitor(known_of(definition), (*self._checked, *monitored(own)))
         self._simulated = simulated_steps(definition)
-        self.transitions = Transitions(World(definition, style, service_of), is_reduced)
+        self.transitions = Transitions(World(definition, style, service_of, own), is_reduced)
         self._fault_counts = [0] * len(NAMES)
         self.outcomes: dict[str, int] = {}
         self.events = 0
@@ -117,8 +125,11 @@ class Explorer:
 
     def _begin(self) -> None:
         ground, flight = self.transitions.start
-        history, _ = self.monitor.observe_all(self.monitor.begin(), first_records(self.transitions.world))
+        records = first_records(self.transitions.world)
+        history, violations = self.monitor.observe_all(self.monitor.begin(), records)
         self._reach(ground << 48 | flight << 24 | self._histories.number_of(history), 0, 0, self._budget)
+        if violations:
+            raise FoundViolation(0, None, violations)
 
     def _search(self) -> str | None:
         """Search until no state is left, or return why the search stopped early."""
@@ -140,7 +151,7 @@ class Explorer:
                 if found is None or budgets[found] < budget:
                     self._reach(after, step[3], node, budget)
             if not steps:
-                self._rest(node, history)
+                self._rest(node, ground, history)
             if not budget:
                 continue
             budget -= 1
@@ -204,11 +215,13 @@ class Explorer:
         number = self._next_history[effect << 24 | history] = self._histories.number_of(after)
         return number
 
-    def _rest(self, state: int, history: int) -> None:
+    def _rest(self, state: int, ground: int, history: int) -> None:
         """Check liveness in a state whose only transitions are faults."""
         violations = self._rests.get(history)
         if violations is None:
             violations = self._rests[history] = self.monitor.at_rest(self._histories.values[history])
+        if self._own:
+            violations += self.transitions.at_rest(ground)
         for outcome in outcomes_of(self._histories.values[history]):
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         if violations:
@@ -229,7 +242,8 @@ class Explorer:
 
         newest = dict.fromkeys(self._index[self._key(self._keys[node], self._budgets[node])] for node in self._still)
         for trap in sorted(traps(newest, successors), key=min):
-            self._rest(min(trap), self._keys[trap[0]] & 0xFFFFFF)
+            key = self._keys[min(trap)]
+            self._rest(min(trap), key >> 48, key & 0xFFFFFF)
 
     # The report
 
@@ -238,7 +252,7 @@ class Explorer:
         return Report(
             Conclusion.VIOLATED if found else verdict,
             self.style,
-            tuple(invariant.code for invariant in self.monitor.invariants),
+            tuple(invariant.code for invariant in self._checked),
             tuple(dict.fromkeys(found.violations)) if found else (),
             self.events,
             self.fired,
@@ -250,6 +264,8 @@ class Explorer:
             never_fired=() if found or stopped else self._never_fired(),
             bytes_per_state=self.bytes_per_state(),
             simulated=self._simulated,
+            own=tuple(each.title for each in self._own),
+            never_held=() if found or stopped else never_held(self._own, self.transitions.world.checks.held),
         )
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from choreo.invariants.violation import Violation
 from choreo.lab.explore.canonical import canonical_under
 from choreo.lab.explore.interning import InternTable
 from choreo.lab.model.channels import Channels
@@ -44,6 +45,7 @@ class Reactions:
         self._channels = channels
         self._canonical = canonical_under(world.guarantees) if is_canonical else lambda cell: cell
         self.known: dict[tuple[int, int, int], tuple[Consequence, ...]] = {}
+        self._rests: dict[int, tuple[Violation, ...]] = {}
 
     def start(self) -> tuple[tuple[int, ...], int]:
         """Return the numbers of the initial cells and of the initial shared state."""
@@ -58,6 +60,14 @@ class Reactions:
             found = self.known[key] = tuple(self._play(cell, shared, number))
         return found
 
+    def at_rest(self, shared: int) -> tuple[Violation, ...]:
+        """Return the violations of the author's invariants, with this shared state at rest."""
+        found = self._rests.get(shared)
+        if found is None:
+            self._world.restore_shared(self.shared.values[shared])
+            found = self._rests[shared] = self._world.at_rest()
+        return found
+
     def effect(self, records: tuple[Record, ...]) -> int:
         """Intern the trace records of an effect."""
         self.effects.append(records)
@@ -67,10 +77,13 @@ class Reactions:
         world, delivery = self._world, self._channels.deliveries[number]
         route, event = delivery.route, delivery.event
         for events, choices in _scripts(lambda choose: self._play_once(cell, shared, event, route, choose)):
+            next_cell = self._number_of(world.cells[event.run.id][route.seat])
+            next_shared = self.shared.number_of(world.copy_shared())
+            world.observe(route)  # every reaction is also reached without a fault
             notes = list(world.notes)
             yield Consequence(
-                self._number_of(world.cells[event.run.id][route.seat]),
-                self.shared.number_of(world.copy_shared()),
+                next_cell,
+                next_shared,
                 tuple(self._channels.number_of(each) for e in events for each in world.deliveries_of(e)),
                 self.effect(handled(event, route, notes, events)),
                 choices,

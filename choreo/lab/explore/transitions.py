@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from choreo.invariants.violation import Violation
 from choreo.lab.explore.interning import InternTable
 from choreo.lab.explore.partial_order_reduction import living_phases
 from choreo.lab.explore.reactions import NO_EFFECT, Consequence, Reactions
@@ -186,6 +187,10 @@ class Transitions:
             )
             self._arrivals[key] = found
         return found
+
+    def at_rest(self, ground: int) -> tuple[Violation, ...]:
+        """Return the violations of the author's invariants in a local state at rest."""
+        return self.reactions.at_rest(self.grounds.values[ground][-1])
 
     def settled(self, ground: int, flight: int) -> Settled:
         """Return the state after all dead deliveries."""

@@ -13,8 +13,12 @@ from msgspec import Struct
 from choreo.compile.table import STARTED, Table
 from choreo.compile.wiring import wired
 from choreo.invariants.known import known_of
+from choreo.invariants.own import OwnInvariant, ServicesState
+from choreo.invariants.state_checks import StateChecks
+from choreo.invariants.violation import Violation
 from choreo.lab.model.resources import Effect, ResourceStore
 from choreo.lab.model.services import LabService
+from choreo.lab.model.simulated import inner_services
 from choreo.protocol.dead_letter import ATTEMPTS, UNREADABLE
 from choreo.protocol.delivery import CrashEffect, after_crash, is_put_aside, is_resent
 from choreo.protocol.event import Event, Events, Fact, Run, Timer
@@ -22,17 +26,15 @@ from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
 from choreo.protocol.idempotent_receiver import asks_again
 from choreo.protocol.reaction import Subscription
 from choreo.runtime.bus import Bus
-from choreo.saga.calling import fit
 from choreo.saga.definition import CrashPoint, RunOf, Saga, Step
 from choreo.saga.keys import key_prefix
-from choreo.saga.lookup import known_services
 from choreo.saga.outcome import Outcome
 from choreo.saga.request import input_text
-from choreo.saga.service import Service, ServiceOf
+from choreo.saga.service import ServiceOf
 from choreo.saga.steps import owner_of
 from choreo.storage.copying import copy_services, restore_services
+from choreo.trace.vocabulary import INVARIANT
 
-SIMULATED_SERVICE = "simulated"
 ORIGIN = "lab"
 """Origin of all idempotency keys in the lab: fixed, so that one seed is one history, and unlike any that a runner
 draws."""
@@ -82,10 +84,11 @@ class RunOfWorld(Struct, frozen=True, eq=False):
 class World:
     """The current state: the `cells` of each run, and the resource store; only `deliver` changes them."""
 
-    def __init__(self, definition: Saga, style: str, service_of: ServiceOf) -> None:
-        """Build the world.
+    def __init__(self, definition: Saga, style: str, service_of: ServiceOf, own: Sequence[OwnInvariant] = ()) -> None:
+        """Build the world; `own` are the author's invariants, checked through `observe` and `at_rest`.
 
-        Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, and `NotSnapshotable`.
+        Raises `ValueError` for a cycle of steps, `UnknownService`, `UnfitService`, `NotSnapshotable`, and
+        `InvariantError`.
         """
         self.definition = definition
         self.style = style
@@ -93,15 +96,17 @@ class World:
         self.notes: list[Effect] = []
         self.choose: Callable[[str], bool] = lambda _: False
         """Decides free choices; the driver sets it."""
+        self.chosen: list[tuple[str, bool]] = []
+        """The free choices of the last delivery, and whether the call fails."""
         self._published: list[Event] = []
         specs = list(_specs(definition))
         needs = {run.id: _locks(definition.steps_of(spec)) for run, spec, _ in specs}
         self.books = ResourceStore(definition.resources, self.guarantees, needs, self.notes.append)
-        inner = _inner_services(definition, service_of)
-        owners = [owner_of(service) for service in inner.values() if service is not None]
-        self._inner = list({id(owner): owner for owner in owners}.values())
+        inner = inner_services(definition, service_of)
+        owners = {step: owner_of(service) for step, service in inner.items() if service is not None}
+        self._inner = list({id(owner): owner for owner in owners.values()}.values())
         self._services = {
-            step.name: LabService(step, inner[step.name], self.books, lambda what: self.choose(what), self.notes.append)
+            step.name: LabService(step, inner[step.name], self.books, self._chosen, self.notes.append)
             for step in definition.steps
         }
         self.routes: list[Route] = []
@@ -115,6 +120,10 @@ class World:
         self.cells: dict[str, list[Any]] = {run.run.id: list(run.wiring.table.cells) for run in self.runs}
         """The cells of each run, by its id."""
         self._fresh = self.copy_shared()
+        self._has_own = bool(own)
+        self.checks = StateChecks(own, ServicesState(owners))
+        self.violated_at_start = self.checks.violated()
+        """The titles of the author's invariants that are false before any delivery."""
         self.events_max = sum(run.events_max for run in known_of(definition).runs.values())
         """Upper bound on the events of all its runs together."""
 
@@ -153,6 +162,7 @@ class World:
         then no state has changed.
         """
         self.notes.clear()
+        self.chosen.clear()
         published = self._published = []
         run_id = event.run.id
         self.run_of[run_id].wiring.bus.emit(route.address, event, self.cells[run_id])
@@ -160,6 +170,16 @@ class World:
             if each.detail.__class__ is Outcome and each.topic.source != FRONT_DOOR:
                 self.books.end(each.run.id)
         return published
+
+    def observe(self, route: Route) -> None:
+        """Check the author's invariants after a delivery that stays committed, and note those that are false."""
+        if self._has_own and self.notes:  # without a call the services are as before
+            for title in self.checks.violated():
+                self.notes.append(Effect(INVARIANT, route.subscriber, -1, "", title))
+
+    def at_rest(self) -> tuple[Violation, ...]:
+        """Return the violations of the author's invariants in the current state, in which nothing is in flight."""
+        return self.checks.violated_at_rest()
 
     def resends(self, route: Route) -> bool:
         """Return whether a lost delivery of this lane is sent again. A timer is never lost."""
@@ -198,6 +218,11 @@ class World:
         restore_services(self._inner, services)
 
     # Construction
+
+    def _chosen(self, call: str) -> bool:
+        fails = self.choose(call)
+        self.chosen.append((call, fails))
+        return fails
 
     def _publish(self, events: Events) -> None:
         self._published.extend(events)
@@ -261,23 +286,3 @@ def _again(specs: list[tuple[Run, RunOf, bool]], index: int) -> Run | None:
 
 def _locks(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for step in steps for name in step.locks))
-
-
-def simulated_steps(definition: Saga) -> tuple[str, ...]:
-    """Return the names of the steps without a service of the author."""
-    return tuple(step.name for step in definition.steps if is_simulated(step))
-
-
-def is_simulated(step: Step) -> bool:
-    return step.service is None or step.service == SIMULATED_SERVICE
-
-
-def _inner_services(definition: Saga, service_of: ServiceOf) -> dict[str, Service | None]:
-    """Return the author's service of each step that names one."""
-    names = {
-        step.name: step.service for step in definition.steps if step.service is not None and not is_simulated(step)
-    }
-    known = known_services(service_of, dict.fromkeys(names.values()))
-    for name, service in known.items():
-        fit(service, name)
-    return {step.name: known[names[step.name]] if step.name in names else None for step in definition.steps}

@@ -12,26 +12,30 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from time import perf_counter
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.invariants.catalogue import INVARIANTS
-from choreo.invariants.history import outcomes_of
+from choreo.invariants.history import History, outcomes_of
 from choreo.invariants.invariant import Invariant
 from choreo.invariants.known import known_of
 from choreo.invariants.monitor import Monitor
+from choreo.invariants.own import OwnInvariant
+from choreo.invariants.state_checks import monitored, never_held
 from choreo.invariants.violation import Violation
 from choreo.lab.model.defects import no_defect
-from choreo.lab.model.world import World, simulated_steps
+from choreo.lab.model.simulated import simulated_steps
+from choreo.lab.model.world import World
 from choreo.lab.report import Conclusion, Counterexample, Report
 from choreo.lab.simulate.faults import FAULTS_MIN_MS, RATE, USUAL, FaultPlan, Verdict
+from choreo.lab.simulate.history_way import way_of
 from choreo.lab.simulate.shrink import ddmin
-from choreo.lab.simulate.simulator import Fired, Simulation
+from choreo.lab.simulate.simulator import Simulation
+from choreo.lab.simulate.tally import Played, Tally
+from choreo.lab.way import Way
 from choreo.runtime.process import leave_when_forked
 from choreo.saga.definition import FaultKind, Saga
 from choreo.saga.raised import CtrlC, Interrupted
 from choreo.saga.service import ServiceOf
-from choreo.trace.record import Record
 
 SEEDS_OF_A_TASK = 100
 
@@ -45,70 +49,27 @@ Progress = Callable[[int, int], None]
 NO_REST = Violation("L1", "every run ends", "the history does not come to rest: deliveries without end")
 
 
-class Played(Struct, frozen=True):
-    """One history: its violations, its faults, the outcomes of its runs, and its trace.
-
-    The trace continues after the violation; `violated_at` is the number of records up to it.
-    """
-
-    seed: int
-    violations: tuple[Violation, ...]
-    fired: tuple[Fired, ...]
-    outcomes: tuple[str, ...]
-    handled: int
-    records: tuple[Record, ...]
-    violated_at: int
-
-    @property
-    def script(self) -> list[Verdict]:
-        """Return the faults that occurred."""
-        return [fired.verdict for fired in self.fired]
-
-
-class Tally(Struct):
-    """Totals of a number of histories, up to and including the first violation."""
-
-    histories: int = 0
-    events: int = 0
-    fired: dict[str, int] = {}
-    outcomes: dict[str, int] = {}
-    first: int | None = None
-
-    def add(self, history: Played) -> None:
-        self.histories += 1
-        self.events += history.handled
-        for fired in history.fired:
-            kind = str(fired.verdict.kind)
-            self.fired[kind] = self.fired.get(kind, 0) + 1
-        for outcome in history.outcomes:
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-
-    def merge(self, other: "Tally") -> None:
-        self.histories += other.histories
-        self.events += other.events
-        for mine, others in ((self.fired, other.fired), (self.outcomes, other.outcomes)):
-            for name, count in others.items():
-                mine[name] = mine.get(name, 0) + count
-        self.first = other.first
-
-
 class Lab:
     """One definition in one style, set up once; plays history after history."""
 
-    def __init__(self, definition: Saga, style: str, service_of: ServiceOf, rates: Rates) -> None:
+    def __init__(
+        self,
+        definition: Saga,
+        style: str,
+        service_of: ServiceOf,
+        rates: Rates,
+        own: Sequence[OwnInvariant] = (),
+    ) -> None:
         self.definition = definition
-        self.world = World(definition, style, service_of)
-        self.monitor = Monitor(known_of(definition), invariants_of(definition))
+        self.world = World(definition, style, service_of, own)
+        self.monitor = Monitor(known_of(definition), (*invariants_of(definition), *monitored(own)))
         self._rates = rates
         self._until_ms = faults_until_ms(definition)
         self._subscribers = list(dict.fromkeys(route.subscriber for route in self.world.routes if not route.is_client))
 
     def play(self, seed: int, script: Sequence[Verdict] | None = None) -> Played:
         """Play the history of a seed; `script`: with exactly these faults."""
-        self.world.reset()
-        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
-        plan = FaultPlan(seed, self._rates, self._subscribers, self.definition.faults, self._until_ms, by_delivery)
-        simulation = Simulation(self.world, plan).run()
+        simulation = self._simulated(seed, script)
         records = tuple(simulation.records())
         history = self.monitor.begin()
         violations: tuple[Violation, ...] = ()
@@ -119,16 +80,30 @@ class Lab:
                 violated_at = number
                 break
         if not violations:
-            violations = self.monitor.at_rest(history) if simulation.came_to_rest else (NO_REST,)
+            violations = self._at_rest(history) if simulation.came_to_rest else (NO_REST,)
         fired, outcomes = tuple(simulation.fired), tuple(outcomes_of(history))
         return Played(seed, violations, fired, outcomes, simulation.handled, records, violated_at)
 
+    def way_of(self, history: Played) -> Way:
+        """Play a history again, with exactly its faults, and return its way up to the violation."""
+        return way_of(self._simulated(history.seed, history.script), history.violated_at)
+
+    def _simulated(self, seed: int, script: Sequence[Verdict] | None) -> Simulation:
+        self.world.reset()
+        by_delivery = None if script is None else {(verdict.name, verdict.copy): verdict for verdict in script}
+        plan = FaultPlan(seed, self._rates, self._subscribers, self.definition.faults, self._until_ms, by_delivery)
+        return Simulation(self.world, plan).run()
+
+    def _at_rest(self, history: History) -> tuple[Violation, ...]:
+        return (*self.monitor.at_rest(history), *self.world.at_rest())
+
     def shrink(self, history: Played) -> Played:
         """Shrink the faults to a minimal set that still breaks the same invariant; return its history, replayed."""
-        codes = {violation.code for violation in history.violations}
+        broken = {(violation.code, violation.title) for violation in history.violations}
 
         def breaks(script: Sequence[Verdict]) -> bool:
-            return any(violation.code in codes for violation in self.play(history.seed, script).violations)
+            played = self.play(history.seed, script)
+            return any((violation.code, violation.title) in broken for violation in played.violations)
 
         script = ddmin(history.script, breaks)
         for verdict in list(script):
@@ -176,15 +151,17 @@ def simulate(
     rates: Rates | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
+    own: Sequence[OwnInvariant] = (),
 ) -> Report:
     """Play the history of every seed, up to the first violation, and shrink that one.
 
-    `processes`: the number of parallel processes; None: one for each core, and a single one for few seeds.
+    `processes`: the number of parallel processes; None: one for each core, and a single one for few seeds. `own` are
+    the author's invariants.
     """
     rates = rates_of(definition, rates)
     began, tally, stopped = perf_counter(), Tally(fired={str(kind): 0 for kind, rate in rates.items() if rate}), None
     try:
-        for part in _parts(definition, style, open_services, seeds, rates, processes):
+        for part in _parts(definition, style, open_services, seeds, rates, own, processes):
             tally.merge(part)
             if progress is not None:
                 progress(tally.histories, len(seeds))
@@ -197,11 +174,14 @@ def simulate(
     counterexample: Counterexample | None = None
     violations: tuple[Violation, ...] = ()
     if tally.first is not None:
-        lab = Lab(definition, style, open_services(), rates)
+        lab = Lab(definition, style, open_services(), rates, own)
         found = lab.shrink(lab.play(tally.first))
         violations = found.violations
         counterexample = Counterexample(
-            tuple(fired.words for fired in found.fired), found.records[: found.violated_at], found.seed
+            tuple(fired.words for fired in found.fired),
+            found.records[: found.violated_at],
+            found.seed,
+            way=lab.way_of(found),
         )
     verdict = Conclusion.INCOMPLETE if stopped else Conclusion.SAFE
     return Report(
@@ -218,20 +198,28 @@ def simulate(
         stopped=stopped,
         never_fired=() if counterexample or stopped else tuple(k for k, count in tally.fired.items() if not count),
         simulated=simulated_steps(definition),
+        own=tuple(each.title for each in own),
+        never_held=() if counterexample or stopped else never_held(own, tally.held),
     )
 
 
 def _parts(
-    definition: Saga, style: str, open_services: OpenServices, seeds: range, rates: Rates, processes: int | None
+    definition: Saga,
+    style: str,
+    open_services: OpenServices,
+    seeds: range,
+    rates: Rates,
+    own: Sequence[OwnInvariant],
+    processes: int | None,
 ) -> Iterator[Tally]:
     """Yield the tallies of the seeds, part by part, in order."""
     tasks = [seeds[begin : begin + SEEDS_OF_A_TASK] for begin in range(0, len(seeds), SEEDS_OF_A_TASK)]
     processes = min(os.cpu_count() or 1, len(tasks)) if processes is None else processes
     if processes <= 1:
-        lab = Lab(definition, style, open_services(), rates)
+        lab = Lab(definition, style, open_services(), rates, own)
         yield from (_play(lab, task) for task in tasks)
         return
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (definition, style, open_services, rates, own))
     try:
         yield from _in_order(pool, tasks, ahead=2 * processes)
     finally:
@@ -257,7 +245,7 @@ def _result(future: "Future[Tally]") -> Tally:
 
 
 def _play(lab: Lab, seeds: range) -> Tally:
-    tally = Tally(fired={}, outcomes={})
+    tally = Tally(fired={}, outcomes={}, held=lab.world.checks.held)
     for seed in seeds:
         history = lab.play(seed)
         tally.add(history)
@@ -271,11 +259,13 @@ HERE: list[Lab] = []
 """In a process of the pool: its lab."""
 
 
-def _set_up(definition: Saga, style: str, open_services: OpenServices, rates: Rates) -> None:
+def _set_up(
+    definition: Saga, style: str, open_services: OpenServices, rates: Rates, own: Sequence[OwnInvariant]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for the results
     CtrlC.raises = Interrupted
     leave_when_forked()
-    HERE[:] = [Lab(definition, style, open_services(), rates)]
+    HERE[:] = [Lab(definition, style, open_services(), rates, own)]
 
 
 def _play_here(seeds: range) -> Tally:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.lab.model.actions import in_words
-from choreo.lab.model.records import fault, handled
+from choreo.lab.model.records import fault, handled, start_records
 from choreo.lab.model.resources import Effect
 from choreo.lab.model.world import Delivery, Route, World
 from choreo.lab.simulate.faults import DELAY_MS, JITTER_MS, REDELIVERY_MS, RESTART_MS, FaultPlan, Verdict
@@ -52,6 +52,8 @@ class Simulation:
         self.world = world
         self.log: list[Entry] = []
         self.fired: list[Fired] = []
+        self.choices: list[tuple[str, bool]] = []
+        """The free choices of the deliveries that were handled, and whether the call failed."""
         self.handled = 0
         self.now_ms = 0
         self.came_to_rest = False
@@ -81,7 +83,7 @@ class Simulation:
     def records(self) -> Iterator[Record]:
         """Yield the trace, numbered from 1, in virtual milliseconds."""
         number = 0
-        for at_ms, records in self._moments():
+        for at_ms, records in self.moments():
             for record in records:
                 number += 1
                 record.seq, record.time = number, at_ms
@@ -135,6 +137,8 @@ class Simulation:
             self._parked.append((event, route, copy, 0))
             return False
         self.handled += 1
+        self.world.observe(route)
+        self.choices += self.world.chosen
         self.log.append((self.now_ms, HANDLE, event, route, events, tuple(self.world.notes)))
         self._send_all(events, self.now_ms)
         if self._parked:
@@ -240,6 +244,9 @@ class Simulation:
             except ResourceLocked:
                 self._parked.append((event, route, copy, 0))
                 return
+            self.choices += world.chosen
+            if remains.is_committed:
+                world.observe(route)
             notes = tuple(world.notes) if remains.is_committed else ()
             self.log.append((self.now_ms, HANDLE, event, route, events if remains.is_published else [], notes))
             if not remains.is_committed:
@@ -269,10 +276,12 @@ class Simulation:
 
     # The trace
 
-    def _moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
+    def moments(self) -> Iterator[tuple[int, tuple[Record, ...]]]:
+        """Yield the time and the records of the initial events, and then of each entry of the log."""
         world = self.world
         for at_ms, event in world.first_events():
             yield at_ms, (published_record(event),)
+        yield 0, tuple(start_records(world))
         for at_ms, what, event, route, more, notes in sorted(self.log, key=lambda entry: entry[0]):
             if what == HANDLE:
                 yield at_ms, handled(event, route, notes, more)

@@ -10,7 +10,8 @@ import typer
 
 from choreo.api import NoServices, open_services
 from choreo.compile import STYLES
-from choreo.lab.model.world import World, is_simulated
+from choreo.lab.model.simulated import is_simulated
+from choreo.lab.model.world import World
 from choreo.saga.calling import UnfitService
 from choreo.saga.definition import Saga
 from choreo.saga.lookup import UnknownService, known_services
