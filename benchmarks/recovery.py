@@ -93,9 +93,9 @@ def leave_unfinished(path: str, runs: int) -> None:
         for number in range(begin, begin + BATCH):
             runner.begin(Request(f"booking-{number}", STEPS, fail_step(number)), Sender("client", number))
         runner.commit()
-        runner._publish()  # noqa: SLF001  # one round; the public way goes on to the end
+        runner._rounds.publish()  # noqa: SLF001  # one round; the public way goes on to the end
         runner.commit()
-        runner._outbox.clear()  # noqa: SLF001  # the process dies here, as far as the journal can tell
+        runner._rounds._outbox.clear()  # noqa: SLF001  # the process dies here, as far as the journal can tell
     journal.close()
 
 

@@ -98,14 +98,15 @@ def dying(commits: int) -> Callable[[DurableRunner], None]:
     """Makes a runner die when it is about to commit for the time after so many."""
 
     def arm(runner: DurableRunner) -> None:
-        commit, left = runner.commit, itertools.count(commits, -1)
+        rounds = runner._rounds  # noqa: SLF001  # each of them ends in a commit
+        commit, left = rounds.commit, itertools.count(commits, -1)
 
         def commit_or_die() -> None:
             if not next(left):
                 raise Died
             commit()
 
-        runner.commit = commit_or_die  # type: ignore[method-assign]  # the death is planted here
+        rounds.commit = commit_or_die  # type: ignore[method-assign]  # the death is planted here
 
     return arm
 
@@ -201,7 +202,7 @@ def test_a_run_that_was_cut_is_resumed_before_anybody_asks(style: str) -> None:
 
 def test_many_runs_are_resumed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """More unfinished runs than are resumed side by side: the oldest first, and none is left out."""
-    monkeypatch.setattr("choreo.runtime.durable.runner.RECOVERED_TOGETHER", 3)
+    monkeypatch.setattr("choreo.runtime.durable.recovery.RECOVERED_TOGETHER", 3)
     with journal_file() as path:
         with durable(path, always(ResourceStore())) as runner:
             dying(2)(runner)

@@ -14,7 +14,9 @@ from choreo.saga.outcome import State
 from choreo.saga.request import Request
 from choreo.storage.errors import JournalError
 from choreo.storage.replay import Replayer, Unreplayable
+from choreo.storage.sqlite import resumptions
 from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.pruning import prune
 from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from services.simulated import Simulated
 
@@ -61,8 +63,8 @@ def test_an_older_journal_is_brought_forward(path: str, version: int) -> None:
 
     with closing(Journal.open(path)) as journal:
         (((request, _, under_way),),) = runner_on(journal).recover()
-        journal.ask_to_resume(1, 0)
-        assert journal.asked_to_resume() == [(1, 1)]
+        resumptions.ask_to_resume(journal, 1, 0)
+        assert resumptions.asked_to_resume(journal) == [(1, 1)]
 
     assert request == Request("old", ("a", "b"))
     assert under_way.outcome is not None
@@ -120,7 +122,7 @@ def test_who_looks_cannot_write(path: str) -> None:
     journal = Journal.open_to_read(path)
 
     with closing(journal), pytest.raises(JournalError, match="expected a journal that can be written"):
-        journal.ask_to_resume(1, 0)
+        resumptions.ask_to_resume(journal, 1, 0)
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------
@@ -168,8 +170,8 @@ def test_only_what_has_ended_long_ago_is_forgotten(path: str) -> None:
         runner_on(journal, now_ms=5_000).execute("young", TRIP)
         runner_on(journal, now_ms=1_000).execute("newest", TRIP)
 
-        assert journal.prune(before_ms=5_000) == (2, 2)
-        assert journal.prune(before_ms=5_000) == (0, 0)
+        assert prune(journal, before_ms=5_000) == (2, 2)
+        assert prune(journal, before_ms=5_000) == (0, 0)
         left = [row.request.saga_id for row in journal.runs()]
         deliveries = query(path, "SELECT DISTINCT run FROM deliveries ORDER BY run")
 
@@ -184,7 +186,7 @@ def test_pruning_goes_batch_by_batch(path: str) -> None:
         for number in range(7):
             runner.execute(number, ("a",))
 
-        steps = [journal.prune(1, after=after, limit=3) for after in (0, 3, 6)]
+        steps = [prune(journal, 1, after=after, limit=3) for after in (0, 3, 6)]
 
         assert steps == [(3, 3), (3, 6), (0, 0)]
         assert journal.last_run() == 7, "a number is never given out twice"
@@ -221,7 +223,7 @@ def test_a_run_that_cannot_be_replayed_harms_no_other(path: str) -> None:
         for saga_id in ("good", "bad"):
             runner.begin(Request(saga_id, TRIP))
         runner.commit()
-        runner._publish()  # noqa: SLF001  # one round, and the process is gone
+        runner._rounds.publish()  # noqa: SLF001  # one round, and the process is gone
         runner.commit()
     query(path, "UPDATE deliveries SET published = 'succeeded:1' WHERE run = 2")
 

@@ -25,8 +25,9 @@ from choreo.conformance.journal_records import replayer_of
 from choreo.saga.plan import Itinerary
 from choreo.saga.request import Request
 from choreo.storage.sqlite import opening
+from choreo.storage.sqlite.checks import damage
 from choreo.storage.sqlite.journal import Journal
-from choreo.storage.sqlite.opening import Lock
+from choreo.storage.sqlite.lock import Lock
 from choreo.storage.sqlite.schema import VERSION
 from choreo.terminal.commands import prune as prune_command
 from choreo.terminal.views.durations import DAY, HOUR, MINUTE, SECOND, age_text, duration_text, now_ms, read_age
@@ -78,7 +79,7 @@ def ask(saga_id: str, *steps: object, **fields: object) -> dict[str, Any]:
 def holds(path: str) -> bool:
     journal = Journal.open_to_read(path)
     try:
-        return check_runs(journal).holds and not journal.damage()
+        return check_runs(journal).holds and not damage(journal)
     finally:
         journal.close()
 

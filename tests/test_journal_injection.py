@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.resumptions import ask_to_resume
 from tests.crash.files import NO_FILES, Files, files_of, in_memory, put_back
 from tests.crash.injection import (
     NEVER,
@@ -114,7 +115,7 @@ def asked_to_resume(path: Path, saga: Saga) -> Files:
     """A journal whose run is stuck, and is to be resumed."""
     die(path, asks_for(saga), NEVER)
     with closing(Journal.open(str(path))) as journal:
-        assert journal.ask_to_resume(1, 0) == QUESTION
+        assert ask_to_resume(journal, 1, 0) == QUESTION
     return files_of(path)
 
 

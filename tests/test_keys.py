@@ -35,6 +35,7 @@ from choreo.saga.outcome import State
 from choreo.saga.service import Refused
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.pruning import prune
 from choreo.storage.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from tests import bank as banking
 from tests.bank import Bank, Call
@@ -212,7 +213,7 @@ def test_a_process_that_begins_nothing_leaves_no_origin(path: Path, bank: Bank) 
 
     with closing(Journal.open(str(path))) as journal:
         before = [(row.number, row.origin) for row in journal.runs()]
-        journal.prune(1)
+        prune(journal, 1)
         after = [(row.number, row.origin) for row in journal.runs()]
 
     assert [run for run, _ in before] == [1, 2, 3]

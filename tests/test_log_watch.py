@@ -13,7 +13,7 @@ import pytest
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.storage.errors import JournalError, LeftAsItLies
 from choreo.storage.sqlite.journal import Journal
-from choreo.storage.sqlite.opening import Lock
+from choreo.storage.sqlite.lock import Lock
 from services.simulated import Simulated
 from tests.node_client import ROOT, TIMEOUT_S, Node, execute, line
 

@@ -122,7 +122,7 @@ def test_a_wiring_takes_no_more_than_it_is_counted_for(tmp_path: Path, steps: It
     wirings: Any = {
         "in memory": runner._wirings,  # noqa: SLF001
         "with a journal": durable._wirings,  # noqa: SLF001
-        "to replay": durable._replayers,  # noqa: SLF001
+        "to replay": durable._recovery._replayers,  # noqa: SLF001
     }[make]
     wirings.of(style, ("to", "warm", "up"))
 

@@ -26,6 +26,7 @@ from choreo.storage.errors import UnreadableRow
 from choreo.storage.replay import Replayer
 from choreo.storage.rows import RUNNING, DeliveryRow, RunRow, read_run
 from choreo.storage.sagas import saga_of_key
+from choreo.storage.sqlite.checks import strays
 from choreo.storage.sqlite.journal import Journal
 from choreo.trace.vocabulary import fact_of
 
@@ -57,7 +58,7 @@ def check_runs(journal: Journal, is_at_rest: bool = False, progress: Progress | 
         after = batch[-1][0][0]
         if progress is not None:
             progress(checker.runs)
-    checker.note_strays(journal.strays(LISTED_MAX))
+    checker.note_strays(strays(journal, LISTED_MAX))
     return checker.report()
 
 

@@ -30,7 +30,7 @@ from choreo.saga.raised import Interrupted
 if TYPE_CHECKING:
     from choreo.runtime.durable.runner import DurableRunner
     from choreo.runtime.in_memory import InProcessRunner
-    from choreo.storage.sqlite.opening import Lock
+    from choreo.storage.sqlite.lock import Lock
     from choreo.trace.writer import Tracer
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -84,7 +84,7 @@ def _serve_durably(options: Options, ends: Ends) -> int:
     from choreo.api import compose_durable
     from choreo.storage.errors import JournalError, LeftAsItLies
     from choreo.storage.sqlite.journal import Journal
-    from choreo.storage.sqlite.opening import expect_no_other_file
+    from choreo.storage.sqlite.lock import expect_no_other_file
 
     path = options.journal or ""
     try:
@@ -121,7 +121,7 @@ def _serve_durably(options: Options, ends: Ends) -> int:
 def _locked(path: str, wait: bool) -> "Lock":
     """Acquire the journal's lock. With `wait`, wait for it and log both the wait and the acquisition."""
     from choreo.storage.errors import JournalInUse
-    from choreo.storage.sqlite.opening import Lock
+    from choreo.storage.sqlite.lock import Lock
 
     try:
         return Lock(path)

@@ -41,3 +41,21 @@ class Entry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_at_work = False
+
+
+class Outside:
+    """Turn of a caller that must be outside: one within a service, or in another thread, is refused.
+
+    Within the block the runner may yet enter its own `Entry`.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def __enter__(self) -> None:
+        self._entry.expect_outside()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing: the caller was only let in."""

@@ -6,26 +6,24 @@ called it is refused. The data of a run is dropped when it ends; cached wirings 
 
 from collections.abc import Callable, Mapping
 from threading import RLock
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.compile import STYLES, Style
 from choreo.compile.cache import Wirings, compiled, saga_of
-from choreo.compile.obeyed import expect_obeyed
 from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Run
+from choreo.runtime.base import BaseRunner
 from choreo.runtime.bus import Bus
 from choreo.runtime.entry import FROM_A_SERVICE, Reentered
 from choreo.runtime.origins import Origin
 from choreo.saga.calling import checked
-from choreo.saga.definition import Saga
 from choreo.saga.keys import key_prefix
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary
 from choreo.saga.raised import shown
-from choreo.saga.request import NOBODY, Request, Sender, input_text
+from choreo.saga.request import NOBODY, Request, Sender
 from choreo.saga.service import ServiceOf
 
 
@@ -40,7 +38,7 @@ class Wiring(Struct, frozen=True, eq=False):
     bus: Bus
 
 
-class InProcessRunner:
+class InProcessRunner(BaseRunner):
     """Executes sagas over an in-process bus.
 
     `observe` is called with every event in the order of publication, just before it is emitted. `styles` are the styles
@@ -56,15 +54,14 @@ class InProcessRunner:
         origin: str | None = None,
     ) -> None:
         """Make a runner. Raises `ValueError` for an origin that is unfit for keys."""
+        super().__init__(RLock())
         self._origin = Origin(origin)
         self._service_of = checked(service_of)
-        self._sagas: dict[str, Saga] = {}
         self._styles = styles
         self._observe = observe
         self._pending: list[Event] = []
         self._wirings = Wirings(self._wire)
         self._runs = 0
-        self._turn = RLock()
 
     def begin(self, request: Request, sender: Sender = NOBODY) -> Outcome:
         """Run a saga to its end, at once.
@@ -95,39 +92,8 @@ class InProcessRunner:
             raise NoOutcome(f"{run.id} of saga {shown(run.saga_id)} came to rest without an outcome")
         return outcome
 
-    def add(self, saga: Saga) -> str:
-        """Make a saga known by its name, for requests that name it; return the name.
-
-        Raises `NotObeyed` for a key that this runner cannot obey, and `ValueError` for another saga of that name.
-        """
-        expect_obeyed(saga)
-        if self._sagas.setdefault(saga.name, saga) != saga:
-            raise ValueError(f"saga: expected one saga of each name, got another {shown(saga.name)}")
-        return saga.name
-
-    def execute(
-        self,
-        saga_id: str | int,
-        steps: Itinerary | Saga,
-        fail_step: str | None = None,
-        fail_compensation: str | None = None,
-        style: str = "choreography",
-        input: Any = None,
-    ) -> Outcome:
-        """Run a saga, or a list of steps, to its end. `input` is handed to every call.
-
-        `fail_step` names the step whose local transaction is to refuse, the first of that name; `fail_compensation` the
-        name whose compensations are to keep failing. Raises `TypeError` for steps that are no itinerary, `ValueError`
-        for an unknown style, `NotObeyed` for a key of the saga that this runner cannot obey, `PlanTooLarge` beyond the
-        bounds, `Reentered` within a service that this runner has called, and `NoOutcome` or `UnheardEvent` if the
-        wiring is wrong.
-        """
-        with self._turn:
-            saga = None
-            if isinstance(steps, Saga):
-                saga, steps = (None, steps.itinerary) if steps.itinerary is not None else (self.add(steps), ())
-            text = None if input is None else input_text(input)
-            return self.begin(Request(saga_id, steps, fail_step, fail_compensation, style, saga, text))
+    def _run(self, request: Request) -> Outcome:
+        return self.begin(request)
 
     def _wire(self, style: str, steps: Itinerary | str) -> Wiring:
         table = compiled(self._styles, style, saga_of(steps, self._sagas), self._service_of)

@@ -64,6 +64,10 @@ class Calls:
         call, run, seat, _ = self.marks
         return Mark(NAMES[call], run, seat) if call in NAMES else None
 
+    def clear(self) -> None:
+        """Clear the marks: no call is in progress, and the undo of every step in doubt is committed."""
+        self.marks[CALL] = self.marks[DOUBT] = 0
+
     def close(self) -> None:
         self.marks.release()
         self._mapping.close()

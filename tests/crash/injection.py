@@ -23,6 +23,7 @@ from choreo.saga.call import Call
 from choreo.saga.plan import plan
 from choreo.saga.service import ServiceOf
 from choreo.storage.sqlite.journal import Journal
+from choreo.storage.sqlite.resumptions import answered
 from tests.crash.files import NO_FILES, Files, files_of, put_back
 from tests.crash.judge import judge
 from tests.crash.services import catalogue
@@ -295,7 +296,7 @@ def promises_of_resuming(saga: Saga, resumed: Saga) -> Find:
             told += b"".join(poll_operator(session)).decode()
             again = session.feed(saga.line(MSG_ID)).decode().splitlines()
         with closing(Journal.open_to_read(str(path))) as journal:
-            answer = journal.answered(QUESTION)
+            answer = answered(journal, QUESTION)
         findings = judge(path, [resumed]).findings
         if told or again != [saga.reply(MSG_ID)]:
             findings.append(f"the client was told {told!r}, and then {again}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from choreo.runtime.durable import runner as durable
+from choreo.runtime.durable import rounds
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.saga.guarantees import ALL_ON
 from choreo.saga.service import ServiceOf
@@ -153,7 +153,7 @@ def every_statement_is_a_transaction(patch: Patch) -> None:
 
 @bug
 def receipts_are_not_kept(patch: Patch) -> None:
-    patch.setattr(durable, "keep", lambda value, what: None)
+    patch.setattr(rounds, "keep", lambda value, what: None)
 
 
 @bug

@@ -1,10 +1,19 @@
-"""The error text for a saga that is recorded with other content than a request has."""
+"""Conflicts: a saga that is recorded with other content than a request has, and the error text about it."""
+
+from msgspec.structs import replace
 
 from choreo.saga.request import Request
 from choreo.storage.rows import saga_text
 from choreo.storage.values import quote_or_none, steps_text
 
 TEXT_SHOWN_MAX = 160
+
+
+def is_same(recorded: Request, request: Request) -> bool:
+    """Return whether a request repeats the recorded one. A saga may have other steps by now; its name counts."""
+    if request.saga is not None:
+        recorded = replace(recorded, steps=request.steps)
+    return recorded == request
 
 
 def difference(recorded: Request, request: Request) -> str:

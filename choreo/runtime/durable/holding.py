@@ -19,7 +19,7 @@ from choreo.storage.recorded_service import RecordedCalls, kind_of
 from choreo.storage.replay import RunSnapshot
 from choreo.storage.rows import HandledRow, RunRow
 from choreo.storage.sagas import saga_of_key
-from choreo.storage.sqlite import holds
+from choreo.storage.sqlite import holds, resumptions
 from choreo.storage.sqlite.holds import DeadlyRow, HeldRow
 from choreo.storage.sqlite.journal import Journal
 
@@ -69,7 +69,7 @@ class Holding:
         held = self._deadly_of(row, itinerary)
         if held is not None:
             self.note(row, held)
-            holds.answer_all(self._journal, mark.run, self._now_ms(), held.reason)
+            resumptions.answer_all(self._journal, mark.run, self._now_ms(), held.reason)
         return f"{named(row.number, row.request.saga_id)} has ended the process {times}, in {_call(deadly, itinerary)}"
 
     def is_suspect(self, run: int) -> bool:

@@ -20,7 +20,6 @@ RELEASE = "DELETE FROM held WHERE run = ?"
 DEADLY = "SELECT run, seat, call, deaths FROM deadly_calls ORDER BY run, seat"
 COUNT_DEATH = "INSERT OR REPLACE INTO deadly_calls VALUES (?, ?, ?, ?)"
 FORGET_DEATHS = "DELETE FROM deadly_calls WHERE run = ? AND seat = ?"
-ANSWER_ALL = "UPDATE resumptions SET done_ms = ?, failure = ? WHERE run = ? AND done_ms IS NULL"
 IS_UNFINISHED = "SELECT 1 FROM runs WHERE run = ? AND state = 'running'"
 
 
@@ -83,11 +82,6 @@ def count_death(journal: Journal, row: DeadlyRow) -> None:
 def forget_deaths(journal: Journal, calls: Iterable[tuple[int, int]]) -> None:
     """Delete the counts of those calls (run, subscriber index), which have returned."""
     journal.change(FORGET_DEATHS, list(calls))
-
-
-def answer_all(journal: Journal, run: int, at_ms: int, failure: str) -> None:
-    """Answer every open question of an operator about that run."""
-    journal.change(ANSWER_ALL, [(at_ms, failure.encode("utf-8", "backslashreplace").decode(), run)])
 
 
 def is_unfinished(journal: Journal, run: int) -> bool:

@@ -14,6 +14,7 @@ from choreo.conformance import CheckReport
 from choreo.conformance.journal import check_runs
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.storage.errors import DamagedJournal
+from choreo.storage.sqlite import checks
 from choreo.storage.sqlite.journal import Journal
 from choreo.terminal.options.journal_file import expect_descriptors, journal_errors
 from choreo.terminal.options.lab import progress_bar
@@ -32,7 +33,7 @@ def check_journal(screen: Screen, path: str, is_at_rest: bool, json: bool) -> bo
     with journal_errors(), progress_bar("judging") as bar:
         try:
             with closing(Journal.open_to_read(path)) as journal:
-                damage += [*journal.damage(), *journal.wrong_cells()]
+                damage += [*checks.damage(journal), *checks.wrong_cells(journal)]
                 total = sum(journal.counts().values())
                 verdict = check_runs(journal, is_at_rest, lambda judged: bar.move(judged, max(judged, total)))
         except DamagedJournal as error:  # the rest cannot be read

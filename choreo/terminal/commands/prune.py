@@ -13,6 +13,7 @@ from msgspec import Struct
 from choreo.render.screen import FAINT, TITLE, Screen
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalFails
+from choreo.storage.sqlite import pruning
 from choreo.storage.sqlite.journal import Journal
 from choreo.terminal.options.command import Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, journal_errors, journal_to_read
@@ -70,7 +71,7 @@ def _prune(
             raise UsageError("--older-than", str(error)) from None
         before_ms = now_ms() - age_ms
         with journal_to_read(journal, writes=True) as opened:
-            prunable, kept = opened.prunable(before_ms)
+            prunable, kept = pruning.prunable(opened, before_ms)
         pruned = Pruned(prunable, kept)
         if not dry_run:
             with journal_errors(writes=True):
@@ -102,7 +103,7 @@ def _forget_all(journal: Journal, before_ms: int, total: int, pruned: Pruned, ba
     after = 0
     while True:
         began = time.monotonic()
-        count, after = journal.prune(before_ms, after, BATCH)
+        count, after = pruning.prune(journal, before_ms, after, BATCH)
         if not count:
             return
         pruned.count += count

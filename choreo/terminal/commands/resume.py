@@ -15,14 +15,16 @@ from msgspec import Struct
 from choreo.analysis.naming import enumerated
 from choreo.api import NoServices, compose_durable
 from choreo.render.screen import TITLE, Screen
-from choreo.runtime.durable.runner import DurableRunner, why_not
+from choreo.runtime.durable.recovery import why_not
+from choreo.runtime.durable.runner import DurableRunner
 from choreo.saga.outcome import State
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalInUse
 from choreo.storage.rows import HELD, RUNNING, RunRow
+from choreo.storage.sqlite import resumptions
 from choreo.storage.sqlite.holds import held_run
 from choreo.storage.sqlite.journal import Journal
-from choreo.storage.sqlite.opening import Lock
+from choreo.storage.sqlite.lock import Lock
 from choreo.terminal.commands.sagas import STATES
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
 from choreo.terminal.options.journal_file import JournalFile, OfRun, SagaId, find_run, journal_errors, journal_to_read
@@ -138,12 +140,12 @@ class Resumption:
         if row.state not in (RUNNING, State.STUCK):
             return Done(row, "another process")
         runner = self._runner(journal)
-        if question is not None and (failure := journal.answered(question)[1]) is not None:
+        if question is not None and (failure := resumptions.answered(journal, question)[1]) is not None:
             return _done(journal, row, "the node", failure)  # the node crashed over it too often
         failure = why_not(runner.resume(row))
         runner.commit()
         if question is not None:
-            journal.answer(question, now_ms(), failure)
+            resumptions.answer(journal, question, now_ms(), failure)
         return _done(journal, row, "this command", failure)
 
     def _runner(self, journal: Journal) -> DurableRunner:
@@ -156,10 +158,10 @@ class Resumption:
         """Ask the node that holds the journal; if the node dies over the run, drive it here."""
         journal = Journal.open(self._path)
         try:
-            question = journal.ask_to_resume(self._row.number, now_ms())
+            question = resumptions.ask_to_resume(journal, self._row.number, now_ms())
             until = time.monotonic() + self._timeout_s
             while time.monotonic() < until:
-                is_answered, failure = journal.answered(question)
+                is_answered, failure = resumptions.answered(journal, question)
                 if is_answered:
                     return _done(journal, self._row, "the node", failure)
                 lock = self._lock()

@@ -17,6 +17,7 @@ from choreo.render.screen import Screen
 from choreo.saga.usage import UsageError
 from choreo.storage.errors import JournalError
 from choreo.storage.rows import HELD, RUNNING, DeliveryRow, RunRow
+from choreo.storage.sqlite import resumptions
 from choreo.storage.sqlite.holds import HeldRow, held_run
 from choreo.terminal.commands.sagas import held_as_json
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use
@@ -61,7 +62,7 @@ def _show(
         with journal_to_read(journal) as opened, opened.at_one_moment():
             row = find_run(opened, saga_id, run)
             deliveries = opened.deliveries(row.number)
-            is_asked = row.number in [number for _, number in opened.asked_to_resume()]
+            is_asked = row.number in [number for _, number in resumptions.asked_to_resume(opened)]
             held = held_run(opened, row.number) if row.state == RUNNING else None
         with journal_errors():
             summary = _summary(row, deliveries, journal)
