@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from choreo.compile import STYLES, Style
 from choreo.protocol.event import Event
 from choreo.runtime.in_memory import InProcessRunner
-from choreo.saga.calling import checked, takes_nothing
+from choreo.saga.calling import ByCall, checked, takes_nothing
 from choreo.saga.catalogue import DuplicateService, catalogue_of
 from choreo.saga.modules import SERVICES, import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
@@ -149,13 +149,23 @@ def _watched(
 ) -> tuple[Around, Mapping[str, Style], Callable[[Event], None] | None]:
     """Return the wrapper of the services, the styles and the observer of events that the tracer needs."""
     if tracer is None or not debug:
-        return lambda service_of: service_of, STYLES, None if tracer is None else tracer.published
+        around = _by_call if tracer is not None and tracer.shows_data else _as_they_are
+        return around, STYLES, None if tracer is None else tracer.published
     from choreo.compile.watched import watched
     from choreo.trace.writer import traced
 
     delivered = tracer.delivered
     styles = _rewritten(lambda style: watched(style, delivered))
     return lambda service_of: traced(service_of, tracer), styles, tracer.published
+
+
+def _as_they_are(service_of: ServiceOf) -> ServiceOf:
+    return service_of
+
+
+def _by_call(service_of: ServiceOf) -> ServiceOf:
+    """Return the same services, each taking a call, so that results travel with the events and can be shown."""
+    return lambda step: ByCall(service_of(step))
 
 
 def _rewritten(rewrite: Callable[[Style], Style]) -> Mapping[str, Style]:

@@ -6,11 +6,15 @@ can be made afresh, so that no run sees the effects of another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from choreo.saga.data import ancestors_of
 from choreo.saga.definition import Saga
+from choreo.saga.roles import CLIENT
+from choreo.saga.spelling import suggestion
+from choreo.saga.steps import owner_of
 
 if TYPE_CHECKING:
     from choreo.analysis.recording import Recording
@@ -25,14 +29,10 @@ WIDTH = 100
 
 
 class SagaRun:
-    """One run of a saga in memory: its outcome, its results, and every event.
+    """One run of a saga in memory: its outcome, its results, and every event."""
 
-    `services` are the objects whose steps it called, after the run.
-    """
-
-    def __init__(self, recording: Recording, services: Sequence[Any]) -> None:
+    def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self.services = tuple(services)
 
     @property
     def style(self) -> str:
@@ -66,10 +66,40 @@ class SagaRun:
 
     @property
     def trace(self) -> list[Record]:
-        """The trace: a record of each published event."""
-        from choreo.trace.records import published_record
+        """The trace: a record of each published event, and of the reply; without times."""
+        from choreo.trace.records import event_record, published_record
+        from choreo.trace.vocabulary import REPLY
 
-        return [published_record(event, number) for number, event in enumerate(self._recording.events, start=1)]
+        events = self._recording.events
+        records = [published_record(event, number) for number, event in enumerate(events, start=1)]
+        if self._recording.outcome is not None:
+            records.append(event_record(events[-1], REPLY, CLIENT, len(events) + 1))
+        return records
+
+    def service(self, which: type | str) -> Any:
+        """Return the object of that class, or the one that serves the step of that name, as it is after the run.
+
+        Raises `LookupError` if there is none, or several of the class.
+        """
+        if isinstance(which, str):
+            if which not in self._recording.services:
+                near = suggestion(which, self._recording.services)
+                raise LookupError(f"service: expected a step of the saga, got {which!r}{near}")
+            return owner_of(self._recording.services[which])
+        owners = {id(owner): owner for owner in map(owner_of, self._recording.services.values())}
+        found = [owner for owner in owners.values() if isinstance(owner, which)]
+        if len(found) != 1:
+            names = ", ".join(sorted({type(owner).__name__ for owner in owners.values()}))
+            raise LookupError(f"service: expected one {which.__name__} among {names}, got {len(found)}")
+        return found[0]
+
+    def are_ordered(self, one: str, other: str) -> bool:
+        """Return whether one of two steps depends on the other, or they are the same."""
+        plan = self._recording.plan
+        positions = plan.position_of(one), plan.position_of(other)
+        if None in positions or one == other:
+            return one == other
+        return one in ancestors_of(plan, positions[1] or 0) or other in ancestors_of(plan, positions[0] or 0)
 
     def diagram(self, width: int = WIDTH) -> str:
         """Return the sequence diagram as text, at most `width` columns wide."""
@@ -103,9 +133,9 @@ def run(
 
     scenario = _scenario(saga, input, fail, fail_compensation)
     _expect_style(style)
-    service_of, objects = opened(services)
+    service_of = opened(services)
     expect_served(scenario.saga, service_of)
-    return SagaRun(record(scenario, style, service_of), objects)
+    return SagaRun(record(scenario, style, service_of))
 
 
 def compare(
@@ -123,24 +153,18 @@ def compare(
     from choreo.comparison import compare as compare_styles
 
     scenario = _scenario(saga, input, fail, fail_compensation)
-    sets = [opened(services)[0] for _ in range(4)]
+    sets = [opened(services) for _ in range(4)]
     for service_of in sets:
         expect_served(scenario.saga, service_of)
     return compare_styles(scenario, sets)
 
 
-def opened(services: Any) -> tuple[ServiceOf, list[Any]]:
-    """Return the lookup of services of a single run, and the objects that it calls. Raises `NoServices`."""
+def opened(services: Any) -> ServiceOf:
+    """Return the lookup of the services of a single run; objects are copied for it. Raises `NoServices`."""
     from choreo.api import services_from
-    from choreo.saga.calling import takes_nothing
 
-    if callable(services) and takes_nothing(services):
-        services = services()
-    elif isinstance(services, Mapping | list | tuple):
-        services = deepcopy(services)
-    found = list(services.values()) if isinstance(services, Mapping) else services
-    objects = list(found) if isinstance(found, list | tuple) else [found]
-    return services_from(services), objects
+    is_given_as_objects = services is not None and not callable(services) and not isinstance(services, str)
+    return services_from(deepcopy(services) if is_given_as_objects else services)
 
 
 def expect_served(saga: Saga, service_of: Callable[[str], Any]) -> None:
@@ -165,7 +189,6 @@ def expect_served(saga: Saga, service_of: Callable[[str], Any]) -> None:
 def _scenario(saga: Any, given: Any, fail: str | None, fail_compensation: str | None) -> Scenario:
     from choreo.recorder import Scenario
     from choreo.saga.file import check
-    from choreo.saga.spelling import suggestion
 
     value = saga if isinstance(saga, Saga) else Saga("saga", *saga)
     if value.itinerary is None:
@@ -179,7 +202,6 @@ def _scenario(saga: Any, given: Any, fail: str | None, fail_compensation: str | 
 
 def _expect_style(style: str) -> None:
     from choreo.compile import STYLES
-    from choreo.saga.spelling import suggestion
 
     if style not in STYLES:
         raise ValueError(f"style: expected {' or '.join(STYLES)}, got {style!r}{suggestion(str(style), STYLES)}")

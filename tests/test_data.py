@@ -10,9 +10,11 @@ import pytest
 from choreo import Call, Outcome, Refused, Saga, Step, parallel, pivot, retriable, step
 from choreo.compile import STYLES
 from choreo.compile.obeyed import NotObeyed
+from choreo.conformance.journal import check_runs
 from choreo.laboratory import explore, simulate
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
+from choreo.runtime.runner import Conflict
 from choreo.saga.catalogue import catalogue_of
 from choreo.saga.outcome import State
 from choreo.storage.sqlite.journal import Journal
@@ -33,6 +35,7 @@ class Orders:
 
     @place.compensation
     def withdraw(self, call: Call) -> None:
+        assert dict(call.results) == {}
         if call.result is not None:
             assert call.result["total"] == call.input["total"]
             self.placed -= 1
@@ -57,13 +60,15 @@ class Payments:
         self.charged -= call.result or 0
 
     @step("note")
-    def note_it(self, call: Call) -> None:
+    def note_it(self, call: Call) -> str:
         assert dict(call.results) == {"place": {"order": call.saga_id, "total": call.input["total"]}}
         self.noted += 1
+        return "noted"
 
     @note_it.compensation
     def forget(self, call: Call) -> None:
-        assert call.result is None
+        assert call.result == "noted"
+        assert call.results["place"]["total"] == call.input["total"]
         self.noted -= 1
 
 
@@ -76,7 +81,7 @@ class Courier:
     def execute(self, call: Call) -> str:
         assert list(call.results) == ["place", "charge", "note"]
         assert call.results["charge"] == call.input["total"]
-        assert call.results["note"] is None
+        assert call.results["note"] == "noted"
         self.booked.append(call.key)
         return f"parcel of {call.results['place']['order']}"
 
@@ -99,7 +104,10 @@ def test_a_call_has_the_input_and_the_results_of_the_steps_before(style: str) ->
     outcome = InProcessRunner(catalogue_of(services)).execute("o-1", ORDER, style=style, input={"total": 60})
 
     assert outcome.state is State.COMPLETED
-    assert outcome.result == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "ship": "parcel of o-1"}'
+    assert (
+        outcome.result
+        == '{"place": {"order": "o-1", "total": 60}, "charge": 60, "note": "noted", "ship": "parcel of o-1"}'
+    )
     assert (services["place"].placed, services["charge"].charged, services["note"].noted) == (1, 60, 1)
 
 
@@ -399,3 +407,45 @@ def cut_off(path: Path, services: Callable[[], Any], run: Callable[[DurableRunne
 
 def outcome_of(runner: InProcessRunner | DurableRunner, style: str) -> Outcome:
     return runner.execute("o-1", ORDER, style=style, input={"total": 60})
+
+
+@pytest.mark.parametrize(("bad", "undo_fails"), [(0, 0), (2, 0), (9, 0), (9, 1), (9, 9)])
+@both_styles
+def test_a_journal_of_retried_calls_holds(style: str, bad: int, undo_fails: int, tmp_path: Path) -> None:
+    """Attempts are deliveries of their own: heard several times, and no violation of any rule."""
+
+    class Failing:
+        def __init__(self) -> None:
+            self.tries = self.undone = 0
+
+        def execute(self, call: Call) -> None:
+            self.tries += 1
+            if self.tries <= bad:
+                raise RuntimeError("no answer")
+
+        def compensate(self, call: Call) -> None:
+            self.undone += 1
+            if self.undone <= undo_fails:
+                raise RuntimeError("not now")
+
+    services = {"a": Quiet(), "p": Quiet(), "m": Failing(), "d": Failing()}
+    path = tmp_path / "sagas.db"
+    with durably(path, services) as runner:
+        forward = runner.execute("1", Saga("forward", "a", pivot("p"), retriable("m")), style=style)
+        backward = runner.execute("2", Saga("backward", "a", Step("d", compensation_fails=1)), style=style)
+
+    assert str(forward.state) == ("completed" if bad < 3 else "stuck")
+    assert str(backward.state) == ("completed" if not bad else "compensated" if undo_fails < 3 else "stuck")
+    with closing(Journal.open_to_read(str(path))) as journal:
+        report = check_runs(journal)
+    assert report.violations == ()
+
+
+def test_equal_inputs_are_the_same_request(tmp_path: Path) -> None:
+    """Whatever the order of their keys; another input is another request."""
+    with durably(tmp_path / "sagas.db", {"a": Quiet()}) as runner:
+        first = runner.execute("o", ("a",), input={"x": 1, "y": [2]})
+
+        assert runner.execute("o", ("a",), input={"y": [2], "x": 1}) == first
+        with pytest.raises(Conflict, match=r'input \{"x": 1, "y": \[2\]\}; expected the same, got input \{"x": 2\}'):
+            runner.execute("o", ("a",), input={"x": 2})

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import choreo
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if ".venv" not in path.parts)
 BLOCK = re.compile(
@@ -23,10 +25,12 @@ BLOCK = re.compile(
 )
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]+)?\)")
 WIDTH = "100"
+PYTHON_PAGE = ROOT / "docs" / "reference" / "python.md"
 
 LONG = {
     "README.md",
     "docs/explanation/choreography-and-orchestration.md",
+    "docs/explanation/durability.md",
     "docs/how-to/check-production-logs.md",
     "docs/how-to/find-a-bug.md",
     "docs/how-to/operate-a-journal.md",
@@ -112,6 +116,13 @@ def test_a_page_that_says_something_else_is_found() -> None:
     assert not matches("one\n…\nfour\n", "one\ntwo\n")
     assert not matches("one\n", "two\n")
     assert commands("$ echo a\na\n$ echo b\nb\n") == [("echo a", "a\n"), ("echo b", "b\n")]
+
+
+def test_every_public_name_is_described() -> None:
+    """In the reference of Python, as code."""
+    described = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", PYTHON_PAGE.read_text()))))
+
+    assert [name for name in choreo.__all__ if name not in described] == []
 
 
 def test_every_page_that_the_code_names_exists() -> None:

@@ -88,7 +88,7 @@ def complete(*words: str) -> list[str]:
         (("run", "--st"), ["--style"]),
         (("run", "a", "--style", "o"), ["orchestration"]),
         (("sagas", "--state", "comp"), ["compensated", "completed"]),
-        (("node", "--trace-"), ["--trace-format", "--trace-level"]),
+        (("node", "--trace-"), ["--trace-data", "--trace-format", "--trace-level"]),
     ],
     ids=" ".join,
 )

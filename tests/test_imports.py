@@ -29,6 +29,7 @@ LAYERS = (
     "choreo.recorder",
     "choreo.comparison",
     "choreo.running",
+    "choreo.checking",
     "choreo.laboratory",
     "choreo.lessons",
     "choreo.node",

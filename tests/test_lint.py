@@ -15,7 +15,7 @@ from choreo.compile.linting import NO_SERVICE, lint
 from choreo.compile.needs import Need, needs_of
 from choreo.compile.table import Table
 from choreo.compile.unmet import unmet
-from choreo.compile.wiring import COMPILERS, wired
+from choreo.compile.wiring import wired
 from choreo.protocol.event import Fact
 from choreo.saga.definition import Saga
 from choreo.saga.file import definition_from
@@ -315,7 +315,7 @@ def graphs(draw: st.DrawFn) -> Saga:
 def table_and_needs(definition: Saga, style: str) -> tuple[Table, list[Need]]:
     (run,) = definition.all_runs()
     table = wired(definition, run, style, lambda step: NO_SERVICE)
-    return table, needs_of(table.plan, definition.steps_of(run), COMPILERS[style][1])
+    return table, needs_of(table.plan, definition.steps_of(run), table.collector)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -15,11 +15,12 @@ from choreo.compile.lineage import Lineage
 from choreo.compile.needs import Need, needs_of
 from choreo.compile.table import Table
 from choreo.compile.unmet import unmet
-from choreo.compile.wiring import COMPILERS, wired
+from choreo.compile.wiring import wired
 from choreo.protocol.event import Timer
 from choreo.saga.definition import Kind, RunOf, Saga, Step
 from choreo.saga.file.errors import suggestion
 from choreo.saga.plan import Plan
+from choreo.saga.roles import COORDINATOR, ORCHESTRATOR
 
 
 def lint(definition: Saga, style: str) -> list[Finding]:
@@ -27,7 +28,7 @@ def lint(definition: Saga, style: str) -> list[Finding]:
     found = [*_of_unknown_topics(definition)]
     for run in _distinct(definition):
         table = wired(definition, run, style, lambda step: NO_SERVICE)
-        found += _of_table(definition, run, table, COMPILERS[style][1])
+        found += _of_table(definition, run, table, table.collector)
         found += _of_kinds(definition, table.plan)
     return list(dict.fromkeys(found))
 
@@ -81,7 +82,7 @@ def _published(definition: Saga) -> dict[str, None]:
     needs = [
         need
         for run in _distinct(definition)
-        for _, collector in COMPILERS.values()
+        for collector in (COORDINATOR, ORCHESTRATOR)
         for need in needs_of(definition.plan_of(run), definition.steps_of(run), collector)
     ]
     return dict.fromkeys(

@@ -29,6 +29,11 @@ class Table(Struct, frozen=True, eq=False):
     """The initial cell of every seat."""
 
     @property
+    def collector(self) -> str:
+        """The name of the coordinator or of the orchestrator, which reports the outcome."""
+        return self.subscribers[len(self.plan.steps)]
+
+    @property
     def client(self) -> int:
         """The seat of the client: its cell receives the outcome."""
         return len(self.cells) - 1

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from choreo.compile.choreography import choreography
-from choreo.compile.orchestration import orchestration
+from choreo.compile import STYLES
 from choreo.compile.table import STARTED, Table, hear_outcomes
 from choreo.protocol import dead_letter
-from choreo.protocol.coordinator import Coordinator
 from choreo.protocol.event import Fact, Run, Topic
 from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
 from choreo.protocol.idempotent_receiver import RECORDED, REQUESTED, IdempotentReceiver, ask, asks_again
-from choreo.protocol.orchestrator import Orchestrator
 from choreo.protocol.reaction import WAITING, Cell, Subscription, moves
 from choreo.protocol.relay import relay
 from choreo.protocol.report import OutcomeTopics
@@ -25,17 +22,14 @@ from choreo.saga.plan import Plan
 from choreo.saga.roles import CLIENT
 from choreo.saga.service import ServiceOf
 
-COMPILERS = {"choreography": (choreography, Coordinator.NAME), "orchestration": (orchestration, Orchestrator.NAME)}
-
 
 def wired(saga: Saga, run: RunOf, style: str, service_of: ServiceOf, again: Run | None = None) -> Table:
     """Return the table of a run; `again` is the run that a repeated request would start.
 
     Raises `ValueError` if the steps form a cycle.
     """
-    compile_table, collector = COMPILERS[style]
-    table = compile_table(saga.of_run(run), service_of)
-    plan, guarantees = table.plan, saga.guarantees
+    table = STYLES[style](saga.of_run(run), service_of)
+    plan, guarantees, collector = table.plan, saga.guarantees, table.collector
     topics = OutcomeTopics(collector)
     rows = [*table.subscriptions]
     rows.append(Subscription(dead_letter.UNREADABLE, table.client - 1, collector, dead_letter.give_up(plan, topics)))

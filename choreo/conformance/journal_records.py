@@ -33,10 +33,13 @@ CALL_OF: Mapping[Fact | Command | Timer, str] = {
     Fact.FAILED: EXECUTE,
     Fact.COMPENSATED: COMPENSATE,
     Fact.COMPENSATION_FAILED: COMPENSATE,
+    Timer.ATTEMPT: EXECUTE,
+    Timer.RETRY: COMPENSATE,
 }
 """The call of a service, by the event that its participant published because of it."""
 
-REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED)
+REFUSED = (Fact.FAILED, Fact.COMPENSATION_FAILED, Timer.ATTEMPT, Timer.RETRY)
+TRIED_AGAIN = "it failed, and is tried again"
 ENDS = (Fact.COMPLETED, Fact.COMPENSATED, Fact.STUCK)
 
 Detail = str | Defect | InDoubt | None
@@ -150,12 +153,15 @@ class _RecordBuilder:
         if topic.step is None or topic.fact not in CALL_OF:
             return
         undo = detail.undo if isinstance(detail, InDoubt) else None
-        if isinstance(detail, Defect | InDoubt) and (topic.fact is Fact.FAILED or undo is not None):
+        is_retry = isinstance(topic.fact, Timer)
+        if isinstance(detail, Defect | InDoubt) and (topic.fact is Fact.FAILED or undo is not None or is_retry):
             self._calls_in_doubt(topic, cause, detail)
+            if is_retry:
+                self._effect(COMPENSATE, topic, cause).reason = TRIED_AGAIN
             return
         record = self._effect(CALL_OF[topic.fact], topic, cause)
         if topic.fact in REFUSED:
-            record.reason = event.reason or "refused"
+            record.reason = event.reason or (TRIED_AGAIN if is_retry else "refused")
 
     def _calls_in_doubt(self, topic: Topic, cause: Topic | None, detail: Defect | InDoubt) -> None:
         """Record the call in doubt, unless an earlier row has, and the undo or the attempt at it."""

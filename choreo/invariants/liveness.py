@@ -10,6 +10,7 @@ from choreo.invariants.history import History, RunFacts, pivot_of
 from choreo.invariants.known import Known, RunModel
 from choreo.invariants.wording import may_be_undone, outcome_text, position_of
 from choreo.saga.definition import Kind
+from choreo.saga.service import told_to_refuse
 from choreo.trace.record import Record
 from choreo.trace.vocabulary import SAGA_COMPENSATED, SAGA_COMPLETED, SAGA_STUCK, STEP_FAILED
 
@@ -45,6 +46,8 @@ def no_early_surrender(history: History, record: Record, run: RunModel, known: K
     if record.event != STEP_FAILED or not run.attempts or run.kinds[position_of(record)] is not Kind.RETRIABLE:
         return None
     tries, attempts = history.run(record.run).steps[position_of(record)].tries, run.attempts[position_of(record)]
+    if not tries and (not known.has_effects or record.reason == told_to_refuse(str(record.step))):
+        return None  # the trace has no calls, or the request let the step refuse without one
     return f"{record.step} is retriable, and gave up after {tries} of {attempts} tries" if tries < attempts else None
 
 

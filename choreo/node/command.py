@@ -5,7 +5,7 @@ Laws: light. Modules that a plain node does not need (the option parser, structl
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from choreo.saga.raised import Interrupted
 
 if TYPE_CHECKING:
     from choreo.runtime.durable.runner import DurableRunner
+    from choreo.runtime.in_memory import InProcessRunner
     from choreo.storage.sqlite.lock import Lock
     from choreo.trace.writer import Tracer
 
@@ -52,6 +53,10 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
+class UnfitSaga(Exception):
+    """Raised for a saga that cannot be read, one that the runner cannot obey, and two sagas of one name."""
+
+
 Ends = tuple[int, int]
 """Descriptors: messages are read from the first, replies written to the second."""
 
@@ -66,7 +71,12 @@ def _run(options: Options, ends: Ends) -> int:
         log(f"choreo node: {error}")
         return WRONG_USE
     runner = compose(service_of, tracer, _is_debug(options))
-    return _serve(options, ends, _session(options, runner, tracer), tracer)
+    try:
+        sagas = _add_sagas(options, runner)
+    except UnfitSaga as error:
+        log(f"choreo node: --saga: {error}")
+        return WRONG_USE
+    return _serve(options, ends, _session(options, runner, tracer, sagas), tracer)
 
 
 def _serve_durably(options: Options, ends: Ends) -> int:
@@ -92,7 +102,11 @@ def _serve_durably(options: Options, ends: Ends) -> int:
         log(f"choreo node: --journal: {error}")
         return WRONG_USE
     try:
-        return _serve(options, ends, _session(options, runner, tracer, runner), tracer, lock)
+        sagas = _add_sagas(options, runner)
+        return _serve(options, ends, _session(options, runner, tracer, sagas, runner), tracer, lock)
+    except UnfitSaga as error:
+        log(f"choreo node: --saga: {error}")
+        return WRONG_USE
     except LeftAsItLies as error:
         log(f"choreo node: the journal fails, and nothing more is written to it: {error}")
         os._exit(FAILED)
@@ -124,8 +138,24 @@ def _is_debug(options: Options) -> bool:
     return options.trace_level == "debug"
 
 
+def _add_sagas(options: Options, runner: "InProcessRunner | DurableRunner") -> tuple[str, ...]:
+    """Give the runner the sagas of the options; return their names. Raises `UnfitSaga`."""
+    if not options.saga:
+        return ()
+    from choreo.saga.file import read_definition
+
+    try:
+        return tuple(runner.add(read_definition(source)) for source in options.saga)
+    except ValueError as error:
+        raise UnfitSaga(str(error)) from None
+
+
 def _session(
-    options: Options, runner: Runner, tracer: "Tracer | None", durable: "DurableRunner | None" = None
+    options: Options,
+    runner: Runner,
+    tracer: "Tracer | None",
+    sagas: Sequence[str],
+    durable: "DurableRunner | None" = None,
 ) -> Session:
     return Session(
         runner,
@@ -134,6 +164,7 @@ def _session(
         message_bytes_max=options.max_message_bytes,
         replied=None if tracer is None else tracer.replied,
         durable=durable,
+        sagas=sagas,
     )
 
 
@@ -237,14 +268,14 @@ def _open_tracer(options: Options) -> "Tracer | None":
     if options.trace is None:
         return None
     try:
-        return _tracer(options.trace, options.trace_format)
+        return _tracer(options.trace, options.trace_format, options.trace_data)
     except OSError as error:
         raise NoTrace(
             f"--trace: expected a file that can be written, got {options.trace!r} ({error.strerror})"
         ) from None
 
 
-def _tracer(trace: str, form: str) -> "Tracer":
+def _tracer(trace: str, form: str, shows_data: bool) -> "Tracer":
     from choreo.trace.sink import Sink
     from choreo.trace.writer import Format, Tracer
 
@@ -256,4 +287,4 @@ def _tracer(trace: str, form: str) -> "Tracer":
     def failed(error: OSError) -> None:
         log(f"choreo node: the trace ends here, it cannot be written any more: {error}")
 
-    return Tracer(Sink(descriptor, failed), Format(form), colors)
+    return Tracer(Sink(descriptor, failed), Format(form), colors, shows_data)

@@ -35,6 +35,22 @@ class Execute(Struct, gc=False, tag_field="type", tag="execute"):
     fail_compensation: str | None = None
     style: Literal["choreography", "orchestration"] = "choreography"
     input: Any = None
+    saga: UnsetType = UNSET
+    in_reply_to: Any = UNSET
+    body: UnsetType = UNSET
+
+
+class ExecuteSaga(Struct, gc=False, tag_field="type", tag="execute"):
+    """Request to run a saga that the node was given: its name stands for the steps."""
+
+    saga_id: str | int
+    saga: str
+    msg_id: int | UnsetType = UNSET
+    fail_step: str | None = None
+    fail_compensation: str | None = None
+    style: Literal["choreography", "orchestration"] = "choreography"
+    input: Any = None
+    steps: UnsetType = UNSET
     in_reply_to: Any = UNSET
     body: UnsetType = UNSET
 
@@ -57,13 +73,21 @@ class Status(Struct, gc=False, tag_field="type", tag="status"):
     body: UnsetType = UNSET
 
 
-Body = Execute | Init | Status
+BodyOfSaga = ExecuteSaga | Init | Status
 
 
 class Message(Struct, gc=False):
     """Body with its envelope; a bare body is a message without addresses."""
 
-    body: Body
+    body: Execute | Init | Status
+    src: str | None = None
+    dest: str | None = None
+
+
+class MessageOfSaga(Struct, gc=False):
+    """The same, where a request names a saga."""
+
+    body: BodyOfSaga
     src: str | None = None
     dest: str | None = None
 
@@ -104,7 +128,11 @@ class Number(Struct, frozen=True):
 decode = msgspec.json.Decoder(Message).decode
 """Decode a message with its envelope, valid in every field. Raises one of `DECODE_ERRORS`."""
 
-_decode_body = msgspec.json.Decoder(Body).decode
+decode_of_saga = msgspec.json.Decoder(MessageOfSaga).decode
+"""The same, where a request names a saga."""
+
+_decode_body = msgspec.json.Decoder(Execute | Init | Status).decode
+_decode_body_of_saga = msgspec.json.Decoder(BodyOfSaga).decode
 
 DECODE_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 
@@ -112,6 +140,7 @@ EXPECTED = {
     "type": "a string",
     "saga_id": "a string or an integer",
     "steps": "an array of step names",
+    "saga": "a string",
     "msg_id": "an integer",
     "fail_step": "a string or null",
     "fail_compensation": "a string or null",
@@ -121,7 +150,7 @@ EXPECTED = {
     "dest": "a string",
     "body": "an object",
 }
-KINDS: dict[str, type[Body]] = {"execute": Execute, "init": Init, "status": Status}
+KINDS: dict[str, type[Any]] = {"execute": Execute, "init": Init, "status": Status}
 
 INTEGER = re.compile(r"-?[0-9]+")
 ERROR_PATH = re.compile(r"at `\$([^`]*)`$")
@@ -131,6 +160,15 @@ MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 def decode_bare(data: bytes) -> Message:
     """Decode a bare body, valid in every field. Raises one of `DECODE_ERRORS`."""
     return Message(_decode_body(data))
+
+
+def decode_bare_of_saga(data: bytes) -> MessageOfSaga:
+    """The same, where a request names a saga."""
+    return MessageOfSaga(_decode_body_of_saga(data))
+
+
+FORMS = (decode, decode_bare, decode_of_saga, decode_bare_of_saga)
+"""The fast decoders; no text is valid for two of them but a request other than `execute`."""
 
 
 def decode_with_care(data: bytes) -> Message:
@@ -148,7 +186,30 @@ def decode_with_care(data: bytes) -> Message:
     if kind not in KINDS:
         text = f'type: expected "execute", "init" or "status", got {_shown(kind)}{_suggestion(kind, KINDS)}'
         raise Malformed(text, NOT_SUPPORTED, outer)
-    return Message(_checked(KINDS[kind], body, outer), envelope.get("src"), envelope.get("dest"))
+    checked = _checked_of_saga(body, outer) if kind == "execute" else _checked(KINDS[kind], body, outer)
+    return Message(checked, envelope.get("src"), envelope.get("dest"))
+
+
+def _checked_of_saga(body: dict[str, Any], outer: dict[str, Any]) -> Any:
+    """Convert a request to run a saga, which has either steps or the name of a saga."""
+    if _has_number(body.get("input")):
+        most = sys.get_int_max_str_digits()
+        raise Malformed(f"input: expected numbers of at most {most} digits, and no larger than a float", outer=outer)
+    if body.get("saga") is None:
+        return _checked(Execute, {name: value for name, value in body.items() if name != "saga"}, outer)
+    if "steps" in body:
+        raise Malformed(f"steps: expected none beside saga, got {_shown(body['steps'])}", outer=outer)
+    return _checked(ExecuteSaga, body, outer)
+
+
+def _has_number(value: Any) -> bool:
+    """Return whether a value contains a number that Python cannot express."""
+    values = [value]
+    for each in values:  # the list grows meanwhile
+        if isinstance(each, Number):
+            return True
+        values += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return False
 
 
 def looks_like_message(line: bytes) -> bool:
@@ -177,7 +238,7 @@ def _string_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _checked(kind: type[Body], body: dict[str, Any], outer: dict[str, Any]) -> Body:
+def _checked(kind: type[Any], body: dict[str, Any], outer: dict[str, Any]) -> Any:
     """Convert the body to its type, from the known fields only."""
     fields = {name: body[name] for name in kind.__struct_fields__ if name in body and name != "body"}
     try:

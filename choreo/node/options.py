@@ -23,11 +23,16 @@ class Options:
     trace: str | None = None
     trace_format = "json"
     trace_level = "info"
+    trace_data = False
     envelope = False
     max_message_bytes = MESSAGE_BYTES_MAX
     services: str | None = None
+    saga: list[str]
     journal: str | None = None
     wait = False
+
+    def __init__(self) -> None:
+        self.saga = []
 
 
 def parse(arguments: list[str]) -> Options:
@@ -36,6 +41,8 @@ def parse(arguments: list[str]) -> Options:
     options, unknown = parser.parse_known_args(arguments, namespace=Options())
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion(unknown[0], option_names(parser))}")
+    if options.trace_data and options.trace is None:
+        parser.error("--trace-data: expected --trace with it, got none")
     if options.wait and options.journal is None:
         parser.error("--wait: expected --journal FILE with it, got none")
     return options
@@ -60,14 +67,14 @@ def _parser() -> "ArgumentParser":
     parser = Parser(
         argument_default=SUPPRESS,
         prog="choreo node",
-        description="Execute sagas: JSON messages on stdin, one JSON line for each reply on stdout.",
+        description="Execute sagas: read JSON messages from stdin, write one JSON line for each reply to stdout.",
         epilog="""examples:
   echo '{"type": "execute", "saga_id": "trip-1", "steps": ["book_flight", "book_hotel"]}' | choreo node --trace
   choreo node --journal sagas.db < sagas.jsonl
 
 exit status: 0 at the end of input or after SIGINT or SIGTERM; 1 if stdin, stdout or the journal fails,
-or if nobody has read the replies for five seconds after a signal; 130 if it was interrupted before it
-had begun; 2 for wrong use, before anything is read""",
+or if no reader has taken the replies for five seconds after a signal; 130 if it was interrupted before
+the first message; 2 for wrong use, before it reads a message""",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -88,7 +95,12 @@ had begun; 2 for wrong use, before anything is read""",
         "--trace-level",
         type=_choice("info", "debug"),
         metavar="{info,debug}",
-        help="info: what is published and replied (default); debug: deliveries and calls of services as well",
+        help="info: published events and replies (default); debug: deliveries and calls of services as well",
+    )
+    parser.add_argument(
+        "--trace-data",
+        action="store_true",
+        help="show the input of sagas and the results of steps in the trace; by default neither is shown",
     )
     parser.add_argument("--envelope", action="store_true", help="wrap replies as {src, dest, body}, as Maelstrom does")
     parser.add_argument(
@@ -100,13 +112,20 @@ had begun; 2 for wrong use, before anything is read""",
     parser.add_argument(
         "--journal",
         metavar="FILE",
-        help="keep every saga in FILE: after a crash the next node with it goes on from there",
+        help="keep every saga in FILE; after a crash the next node with FILE resumes them",
     )
     parser.add_argument(
-        "--wait", action="store_true", help="if another node has the journal, wait until it is gone, and take over"
+        "--wait", action="store_true", help="if another node owns the journal, wait until it has ended, and take over"
     )
     parser.add_argument(
         "--services", metavar="MODULE", help=f"a module with catalogue() (default: that of the journal, or {SERVICES})"
+    )
+    parser.add_argument(
+        "--saga",
+        action="extend",
+        nargs=1,
+        metavar="SAGA",
+        help="a saga that requests may name: a TOML file, or module:attribute; may be given several times",
     )
     return parser
 

@@ -6,14 +6,15 @@ the framer, which finds the messages in it (`framing.py`).
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from choreo.node.framing import Frame, Framer, Text
 from choreo.node.messages import (
     DECODE_ERRORS,
+    FORMS,
     Malformed,
     Message,
     decode,
-    decode_bare,
     decode_with_care,
     looks_like_message,
 )
@@ -35,7 +36,7 @@ class Reader:
         self._answer = answer
         self._refuse = refuse
         self._message_bytes_max = message_bytes_max
-        self._decode: Callable[[bytes], Message] = decode  # or `decode_bare`: a conversation seldom mixes both forms
+        self._decode: Callable[[bytes], Any] = decode  # or another one of `FORMS`: a conversation seldom mixes them
         self._framer = Framer(message_bytes_max)
         self._is_framing = False
         self._tail: list[bytes] = []  # the last line, which has no newline yet
@@ -92,7 +93,7 @@ class Reader:
     def _handle_with_care(self, line: bytes) -> None:
         if b"{" in line and len(line) <= self._message_bytes_max:
             text = line.removeprefix(BYTE_ORDER_MARK)
-            message = self._in_either_form(text)
+            message = self._in_any_form(text)
             if self._is_framing and (message is not None or looks_like_message(text)):
                 self._give_up()
             if message is not None:
@@ -100,9 +101,9 @@ class Reader:
                 return
         self._frame(line + b"\n")
 
-    def _in_either_form(self, text: bytes) -> Message | None:
-        """Decode a valid message of either form; its form is tried first from now on."""
-        for form in (decode, decode_bare):
+    def _in_any_form(self, text: bytes) -> Any:
+        """Decode a valid message of any form; its form is tried first from now on. None for any other text."""
+        for form in FORMS:
             try:
                 message = form(text)
             except DECODE_ERRORS:

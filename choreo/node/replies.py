@@ -59,8 +59,9 @@ def _state_text(outcome: Outcome) -> str:
 
 
 def _completed_text(outcome: Outcome) -> str:
-    text = f'"state": "completed", "completed_steps": {outcome.completed_steps}'
-    return text if outcome.result is None else f'{text}, "result": {outcome.result}'
+    if outcome.result is None:
+        return f'"state": "completed", "completed_steps": {outcome.completed_steps}'
+    return f'"state": "completed", "completed_steps": {outcome.completed_steps}, "result": {outcome.result}'
 
 
 def _raised_text(step: str, outcome: Outcome) -> str:

@@ -5,14 +5,14 @@ a mistake becomes an error reply, and so does a run that cannot reach an outcome
 then on no promise can be kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from choreo.node.messages import Execute, Init, Malformed, Message, Status
+from choreo.node.messages import Execute, ExecuteSaga, Init, Malformed, Message, Status
 from choreo.node.reader import Reader
 from choreo.node.replies import (
     CRASH,
@@ -30,9 +30,11 @@ from choreo.node.replies import (
 from choreo.node.reply_queue import ReplyQueue
 from choreo.runtime.runner import Conflict, RunHandle, Runner
 from choreo.saga.outcome import Outcome
-from choreo.saga.plan import PlanTooLarge
+from choreo.saga.plan import Itinerary, PlanTooLarge
 from choreo.saga.raised import Defect, defect
 from choreo.saga.request import Request, Sender, Unavailable, input_text
+from choreo.saga.service import NotSnapshotable
+from choreo.saga.spelling import suggestion
 
 if TYPE_CHECKING:
     from choreo.runtime.durable.runner import DurableRunner
@@ -48,7 +50,7 @@ class Session:
 
     `log` takes a line for people, where there is no client to reply to. `replied` receives the body of every reply;
     where runs are concurrent, also the event that caused it. `durable` is the same runner, if it has a journal: it
-    answers later, and also for the runs of an earlier process.
+    answers later, and also for the runs of an earlier process. `sagas` are the names of those that requests may name.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Session:
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         replied: Callable[..., None] | None = None,
         durable: "DurableRunner | None" = None,
+        sagas: Sequence[str] = (),
     ) -> None:
         self._runner = runner
+        self._sagas = sagas
         self._durable = durable
         self._log = log
         self._node_id: str | None = None
@@ -106,15 +110,29 @@ class Session:
         msg_id = None if body.msg_id is UNSET else body.msg_id
         sender = Sender(message.src, msg_id, self._reply_as(message.dest) if self._envelope else None)
         if isinstance(body, Execute):
-            self._execute(body, sender)
+            self._execute(body, body.steps, None, sender)
+        elif isinstance(body, ExecuteSaga):
+            self._execute_saga(body, sender)
         elif isinstance(body, Status):
             self._status(body.saga_id, sender)
         else:
             self._introduce(body, sender)
 
-    def _execute(self, body: Execute, sender: Sender) -> None:
-        text = None if body.input is None else input_text(body.input)
-        request = Request(body.saga_id, body.steps, body.fail_step, body.fail_compensation, body.style, None, text)
+    def _execute_saga(self, body: ExecuteSaga, sender: Sender) -> None:
+        if body.saga in self._sagas:
+            self._execute(body, (), body.saga, sender)
+            return
+        known = " or ".join(map(quote, self._sagas)) or "a saga that the node was given (--saga FILE)"
+        text = f"saga: expected {known}, got {quote(body.saga)}{suggestion(body.saga, self._sagas)}"
+        self._replies.reply(error_text(sender.msg_id, MALFORMED_REQUEST, text), sender)
+
+    def _execute(self, body: Execute | ExecuteSaga, steps: Itinerary, saga: str | None, sender: Sender) -> None:
+        try:
+            text = None if body.input is None else input_text(body.input)
+        except NotSnapshotable as error:  # it is nested too deeply
+            self._replies.reply(error_text(sender.msg_id, MALFORMED_REQUEST, str(error)), sender)
+            return
+        request = Request(body.saga_id, steps, body.fail_step, body.fail_compensation, body.style, saga, text)
         try:
             answer = self._runner.begin(request, sender)
         except (PlanTooLarge, Conflict) as error:

@@ -7,7 +7,7 @@ without a receipt, before it publishes `failed`. The rules are those of the neig
 participant an idempotent receiver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -31,11 +31,11 @@ from choreo.protocol.reaction import (
 )
 from choreo.saga.call import Call
 from choreo.saga.calling import ran, takes_call
-from choreo.saga.data import AS_IT_IS, Data, extended, kept, restored
+from choreo.saga.data import AS_IT_IS, TEXT_MAX, WRAPPED, Data, extended, kept, restored
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 COMPENSATION_ATTEMPTS = 3
 
@@ -70,25 +70,32 @@ class Participant:
         self.compensation_failed = step_topic(plan, position, Fact.COMPENSATION_FAILED)
         self._execute: Callable[..., Any] = service.execute
         self._compensate: Callable[..., Any] = service.compensate
-        self._takes_call = takes_call(service)
+        self.takes_call = takes_call(service)
+        self.passes_data = True
+        """False if no service of the saga takes a call, and so none sees the results of others."""
         self._place = str(position)
         self._plan = plan
 
     def moves(self, signal: Signal) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in TRANSITIONS[signal].items()})
 
+    def timer_moves(self) -> Iterable[tuple[Topic, Moves]]:
+        """Return the timers that the participant may set, and its reactions to them; this one sets none."""
+        return ()
+
     def forward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         run = event.run
         if run.fail_position is not None and run.fail_position == self.position:  # comparison with None is slow
-            return self._fail(event, f"{self.step} was told to refuse")
-        before = cell.data or event.data
+            return self._fail(event, told_to_refuse(self.step))
+        before = cell.data or event.data  # at a join, the cell has those of all predecessors
         try:
-            if self._takes_call:
+            if self.takes_call:
                 result = self._execute(self._call(run, before))
             else:
                 result = self._execute(run.key_prefix + self._place)
-            if result is not None and result.__class__ not in AS_IT_IS:  # the call is seldom needed, and costs time
-                result = kept(result, self._result_name)
+            kind = result.__class__
+            if kind not in AS_IT_IS and (kind is not str or len(result) > TEXT_MAX):  # a call would cost time
+                result = kept(result, self.step)
         except Refused as refusal:
             return self._fail(event, reason(refusal))
         except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept
@@ -98,10 +105,10 @@ class Participant:
         except BaseException as error:
             unknown = defect(error)
         else:
-            if result is None and before is None:
-                return Cell(SUCCEEDED, cell.heard), (Event(self.succeeded, run, event.topic),)
-            return Cell(SUCCEEDED, cell.heard, result, 0, cell.data), (self._succeed(event, before, result),)
-        return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown), event)
+            if before is None and (result is None or not (self.passes_data or run.has_result)):
+                return Cell(SUCCEEDED, cell.heard, result), (Event(self.succeeded, run, event.topic),)
+            return Cell(SUCCEEDED, cell.heard, result, 0, before), (self._succeed(event, before, result),)
+        return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, unknown, 0, before), event)
 
     def _call(self, run: Run, data: Data) -> Call:
         """Return the call of the local transaction."""
@@ -113,10 +120,6 @@ class Participant:
         data = extended(before, self.position, self.step, result)
         return Event(self.succeeded, event.run, event.topic, None, 0, event.number, data)
 
-    @property
-    def _result_name(self) -> str:
-        return f"the result of {self.step}"
-
     def _fail(self, event: Event, why: str | Defect) -> tuple[Cell, Events]:
         return CELL_FAILED, (Event(self.failed, event.run, event.topic, why),)
 
@@ -126,14 +129,14 @@ class Participant:
         return CELL_CANCELLED, (Event(self.cancelled, event.run, event.topic),)
 
     def backward(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
-        why = self._try_to_compensate(event.run, cell.receipt)
-        if why is not None and (why := self._keep_compensating(event.run, cell.receipt, 1)) is not None:
+        why = self._try_to_compensate(event.run, cell.receipt, cell.data)
+        if why is not None and (why := self._keep_compensating(event.run, cell.receipt, cell.data, 1)) is not None:
             return Cell(STUCK, 0, cell.receipt), (Event(self.compensation_failed, event.run, event.topic, why),)
         return CELL_COMPENSATED, (Event(self.compensated, event.run, event.topic),)
 
     def undo_in_doubt(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Compensate a local transaction that may have taken effect. The step has failed once that has worked."""
-        why = self._keep_compensating(event.run, None)
+        why = self._keep_compensating(event.run, None, cell.data or event.data)
         if why is not None:
             return Cell(STUCK), (self._stuck_in_doubt(cell, event, why),)
         return self._fail(event, undone(cell.receipt))
@@ -144,23 +147,25 @@ class Participant:
         detail = InDoubt(raised.summary, raised.traceback + traceback, undo)
         return Event(self.compensation_failed, event.run, event.topic, detail, 0, event.number)
 
-    def _keep_compensating(self, run: Run, receipt: object, attempts: int = 0) -> str | Defect | None:
+    def _keep_compensating(self, run: Run, receipt: object, data: Data, attempts: int = 0) -> str | Defect | None:
         """Compensate until it works or no attempt is left; return the error, or None. `attempts` were made before."""
-        while (why := self._try_to_compensate(run, receipt)) is not None and attempts < COMPENSATION_ATTEMPTS - 1:
+        why = self._try_to_compensate(run, receipt, data)
+        while why is not None and attempts < COMPENSATION_ATTEMPTS - 1:
             attempts += 1
+            why = self._try_to_compensate(run, receipt, data)
         return why
 
-    def _try_to_compensate(self, run: Run, receipt: object) -> str | Defect | None:
+    def _try_to_compensate(self, run: Run, receipt: object, data: Data) -> str | Defect | None:
         """Compensate once; return the error, or None."""
         if run.fail_compensation == self.step:
             return f"the compensation of {self.step} was told to fail"
         try:
             key = compensation_key(run.key_prefix + self._place)
-            if self._takes_call:
-                call = Call(key, run.saga_id, run.id, self.step, run.input, None, receipt, None, self.position)
+            if self.takes_call:
+                call = Call(key, run.saga_id, run.id, self.step, run.input, data, receipt, self._plan, self.position)
                 result = self._compensate(call)
             else:
-                result = self._compensate(key, restored(receipt))
+                result = self._compensate(key, restored(receipt) if receipt.__class__ in WRAPPED else receipt)
             if result is not None:
                 ran(result)
         except Refused as refusal:

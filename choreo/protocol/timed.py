@@ -35,7 +35,7 @@ from choreo.saga.definition import Kind, Step
 from choreo.saga.guarantees import Guarantees
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, defect, reason
-from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service, told_to_refuse
 
 BACKOFF_MS = 10
 """Delay before the first retry, in milliseconds; it doubles with each further retry."""
@@ -96,13 +96,13 @@ class TimedParticipant(Participant):
     def moves(self, signal: Signal | Timer) -> Moves:
         return moves({phase: rule.__get__(self) for phase, rule in self._table[signal].items()})
 
-    def timers(self) -> Iterator[tuple[Topic, Timer]]:
-        """Return the timers that the participant may set."""
+    def timer_moves(self) -> Iterator[tuple[Topic, Moves]]:
+        """Return the timers that the participant may set, and its reactions to them."""
         if self.policy.latency_ms is not None or self._attempts > 1:
-            yield self._attempt_topics[0], Timer.ATTEMPT
-        yield self._retry_topics[0], Timer.RETRY
+            yield self._attempt_topics[0], self.moves(Timer.ATTEMPT)
+        yield self._retry_topics[0], self.moves(Timer.RETRY)
         if self.policy.timeout_ms is not None:
-            yield self._time_out, Timer.TIMED_OUT
+            yield self._time_out, self.moves(Timer.TIMED_OUT)
 
     # Forward
 
@@ -118,12 +118,12 @@ class TimedParticipant(Participant):
         before = cell.data or event.data
         receipt, why = self._try(event.run, before)
         if why is None:
-            return Cell(SUCCEEDED, cell.heard, receipt, 0, cell.data), (self._succeed(event, before, receipt),)
+            return Cell(SUCCEEDED, cell.heard, receipt, 0, before), (self._succeed(event, before, receipt),)
         tries = cell.attempt + 1
         if tries < self._attempts:
             return Cell(RUNNING, cell.heard, None, tries, before), (_again(self._attempt_topics, tries, event),)
         if isinstance(why, Defect):
-            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why, 0, before), event)
         return Cell(FAILED, cell.heard), (self._because(self.failed, event, why),)
 
     def expire(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
@@ -144,9 +144,9 @@ class TimedParticipant(Participant):
         is_late = cell.phase is TIMED_OUT
         if why is None:
             back = self._table[Timer.RETRY][UNDOING_LATE] if is_late else self._table[Signal.BACK][SUCCEEDED]
-            return back(self, Cell(SUCCEEDED, cell.heard, receipt), event)
+            return back(self, Cell(SUCCEEDED, cell.heard, receipt, 0, cell.data), event)
         if isinstance(why, Defect):
-            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why), event)
+            return self.undo_in_doubt(Cell(IN_DOUBT, cell.heard, why, 0, cell.data), event)
         if is_late:
             return Cell(FAILED, cell.heard), (self._because(self.failed, event, self._timed_out),)
         return Cell(FAILED, cell.heard), self.cancel(cell, event)[1]
@@ -179,8 +179,8 @@ class TimedParticipant(Participant):
 
     def backward_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `honest_compensation`: publish `compensated` even if the compensation failed."""
-        self._try_to_compensate(event.run, cell.receipt)
-        return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
+        self._try_to_compensate(event.run, cell.receipt, cell.data)
+        return Cell(COMPENSATED, cell.heard, cell.receipt, 0, cell.data), (self._because(self.compensated, event),)
 
     def backward_late_hiding(self, cell: Cell, event: Event) -> tuple[Cell, Events]:
         """Without `honest_compensation`: the same for a late success."""
@@ -191,7 +191,7 @@ class TimedParticipant(Participant):
         """Compensate a transaction that may have taken effect, or retry later. The step fails once that has worked."""
         if not self._has_way_back:
             return Cell(STUCK, cell.heard), (self._stuck_in_doubt(cell, event, self._no_way_back),)
-        why_not = self._try_to_compensate(event.run, None)
+        why_not = self._try_to_compensate(event.run, None, cell.data or event.data)
         if why_not is None or self._hides:
             return Cell(FAILED, cell.heard), (self._because(self.failed, event, undone(cell.receipt)),)
         tries = cell.attempt + 1
@@ -207,12 +207,12 @@ class TimedParticipant(Participant):
 
     def _undo(self, cell: Cell, event: Event, phase: Phase) -> tuple[Cell, Events]:
         """Compensate; on failure retry later in `phase`, or be stuck after the last attempt."""
-        why_not = self._try_to_compensate(event.run, cell.receipt)
+        why_not = self._try_to_compensate(event.run, cell.receipt, cell.data)
         if why_not is None:
-            return Cell(COMPENSATED, cell.heard, cell.receipt), (self._because(self.compensated, event),)
+            return Cell(COMPENSATED, cell.heard, cell.receipt, 0, cell.data), (self._because(self.compensated, event),)
         tries = cell.attempt + 1
         if tries < self.policy.attempts:
-            return Cell(phase, cell.heard, cell.receipt, tries), (_again(self._retry_topics, tries, event),)
+            return Cell(phase, cell.heard, cell.receipt, tries, cell.data), (_again(self._retry_topics, tries, event),)
         return Cell(STUCK, cell.heard, cell.receipt), (self._because(self.compensation_failed, event, why_not),)
 
     # Helpers
@@ -228,10 +228,10 @@ class TimedParticipant(Participant):
     def _try(self, run: Run, data: Data) -> tuple[object, str | Defect | None]:
         """Execute once; return the receipt, and the error or None."""
         if run.fail_position == self.position:
-            return None, f"{self.step} was told to refuse"
+            return None, told_to_refuse(self.step)
         try:
-            result = self._execute(self._call(run, data) if self._takes_call else run.key_prefix + self._place)
-            return kept(result, self._result_name), None
+            result = self._execute(self._call(run, data) if self.takes_call else run.key_prefix + self._place)
+            return kept(result, self.step), None
         except Refused as refusal:
             return None, reason(refusal)
         except NotSnapshotable as error:  # the call has taken effect, and its answer cannot be kept

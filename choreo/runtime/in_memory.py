@@ -71,14 +71,15 @@ class InProcessRunner(BaseRunner):
         pending = self._pending
         if pending:
             raise Reentered(FROM_A_SERVICE)
-        wiring = self._wirings.of(request.style, request.steps if request.saga is None else request.saga)
+        saga = request.saga
+        wiring = self._wirings.of(request.style, request.steps if saga is None else saga)
         table, fail_step = wiring.table, request.fail_step
         fail_position = None if fail_step is None else table.plan.position_of(fail_step)
         self._runs += 1
         number = str(self._runs)
         keys = key_prefix(self._origin.text, number)
         run = Run("run-" + number, request.saga_id, keys, fail_position, request.fail_compensation)
-        if request.input is not None or request.saga is not None:
+        if saga is not None or request.input is not None:
             run = replace(run, input=request.input, has_result=True)
         cells = list(table.cells)
         pending.append(Event(STARTED, run))

@@ -9,6 +9,7 @@ from typing import Any
 
 from choreo.saga.data import Data, ancestors_of, restored, results_of
 from choreo.saga.plan import Plan
+from choreo.saga.raised import shown
 
 
 class Call:
@@ -52,7 +53,7 @@ class Call:
         self._plan, self._position = plan, position
 
     def __repr__(self) -> str:
-        return f"Call(step={self.step!r}, saga_id={self.saga_id!r}, key={self.key!r})"
+        return f"Call(step={self.step!r}, saga_id={self.saga_id!r}, key={self.key!r}, input={shown(self.input)})"
 
     @property
     def position(self) -> int:
@@ -72,7 +73,7 @@ class Call:
     def results(self) -> Mapping[str, Any]:
         """The results of all steps before this one, by step name; None for a step that returned nothing.
 
-        Empty in a compensation.
+        A compensation has those that its local transaction had.
         """
         try:
             return self._results

@@ -61,11 +61,11 @@ def fit(service: Any, step: str) -> Any:
 def takes_call(service: Any) -> bool:
     """Return whether a service takes a `Call`: its `compensate` has one parameter, not a reference and a receipt."""
     code = getattr(_function_of(service.compensate), "__code__", None)
-    if code is None or code.co_flags & VARIABLE:
+    if code is None:
         return False
     is_bound = not isinstance(service.compensate, FunctionType | partial)
     names = code.co_varnames[is_bound : code.co_argcount]
-    return len(names) == 1 or names[:1] == ("call",)
+    return len(names) == 1 or names[:1] == ("call",) or (not names and bool(code.co_flags & VARIABLE))
 
 
 def takes_nothing(function: Any) -> bool:
@@ -83,6 +83,19 @@ def by_call(service: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     if takes_call(service):
         return service.execute, service.compensate
     return lambda call: service.execute(call.key), lambda call: service.compensate(call.key, call.result)
+
+
+class ByCall:
+    """A service of either form, as one that takes a `Call`."""
+
+    def __init__(self, service: Any) -> None:
+        self._execute, self._compensate = by_call(service)
+
+    def execute(self, call: Any) -> Any:
+        return self._execute(call)
+
+    def compensate(self, call: Any) -> Any:
+        return self._compensate(call)
 
 
 def ran(result: Any) -> Any:

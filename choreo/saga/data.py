@@ -16,6 +16,9 @@ from choreo.saga.service import NotSnapshotable
 RESULT_BYTES_MAX = 64 * 1024
 """Bound on one encoded result."""
 
+TEXT_MAX = RESULT_BYTES_MAX // 4
+"""A text of at most so many characters is within the bound, whatever they are."""
+
 Data = Any
 """None, a node `(position, step, result, data before)`, or a tuple of nodes in the order of their positions."""
 
@@ -33,22 +36,24 @@ class WithUndo(Struct, frozen=True):
     undo: Any
 
 
+WRAPPED = frozenset({Encoded, WithUndo})
 AS_IT_IS = frozenset({type(None), bool, int, float, Encoded, WithUndo})
 """Types of results that are kept as they are."""
 
 
-def kept(result: Any, what: str) -> Any:
-    """Return a result as it is kept: a scalar, or encoded. `what` names it in errors.
+def kept(result: Any, step: str) -> Any:
+    """Return the result of a step as it is kept: a scalar, or encoded.
 
     Raises `TypeError` for an awaitable, and `NotSnapshotable` for a value that JSON cannot express, or that is too
     large.
     """
     if result.__class__ in AS_IT_IS:
         return result
-    if result.__class__ is str and len(result) * 4 <= RESULT_BYTES_MAX:
+    if result.__class__ is str and len(result) <= TEXT_MAX:
         return result
     from choreo.saga.codec import encode  # imported here because it is seldom needed
 
+    what = f"the result of {step}"
     text = encode(ran(result), what)
     if len(text) > RESULT_BYTES_MAX:
         raise NotSnapshotable(

@@ -3,6 +3,7 @@
 Laws: values. Request and sender are separate: two senders may make the same request.
 """
 
+import json
 from typing import Any
 
 from msgspec import Struct
@@ -36,10 +37,11 @@ NOBODY = Sender()
 
 
 def input_text(value: Any) -> str:
-    """Return the input of a request as JSON text, equal for equal values. Raises `NotSnapshotable`."""
+    """Return the input of a request as JSON text, the same for equal values. Raises `NotSnapshotable`."""
     from choreo.saga.codec import encode  # imported here because it is seldom needed
 
-    return encode(value, "input")
+    text = encode(value, "input")
+    return json.dumps(json.loads(text), sort_keys=True) if text.startswith(("{", "[")) else text
 
 
 class Unavailable(Exception):

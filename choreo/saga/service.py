@@ -14,6 +14,11 @@ class Refused(Exception):
     """A business refusal, such as sold out or declined. The step fails, and the saga goes backward."""
 
 
+def told_to_refuse(step: str) -> str:
+    """Return the reason of a step that a request, or a definition, lets refuse."""
+    return f"{step} was told to refuse"
+
+
 class ControlFlow(Exception):
     """Control flow that a runner raises through a participant: neither a refusal nor a defect of the service."""
 

@@ -36,7 +36,7 @@ class RecordedCalls:
         try:
             if marks is not None:
                 marks[CALL] = EXECUTE
-            return kept(ran(self._execute(call)), f"the result of {call.step}")
+            return kept(ran(self._execute(call)), call.step)
         except Refused:
             raise
         except BaseException as error:

@@ -55,12 +55,12 @@ from choreo.version import __version__
 app = typer.Typer(
     name="choreo",
     cls=Commands,
-    help="Sagas by choreography and by orchestration: run them, watch every event, compare the two.",
+    help="Sagas by choreography and by orchestration: run them, see every event, compare the styles.",
     epilog="""[bold]Examples[/]
   choreo run book_flight book_hotel book_car --fail book_car
   choreo compare place_order charge+reserve ship --fail ship
 
-Each command tells more: choreo run --help""",
+Every command has its own help: choreo run --help""",
     no_args_is_help=True,
     context_settings={"help_option_names": HELP},
     pretty_exceptions_enable=False,
@@ -68,29 +68,29 @@ Each command tells more: choreo run --help""",
 )
 
 STEP_HELP = (
-    "STEP is the name of a step; the steps run in their order. a+b is a group that runs in parallel. "
+    "STEP is the name of a step; steps run one after the other. a+b is a group that runs in parallel. "
     """A JSON array is a group too, and takes any name: '\\["a+b", "c"]'. """
     "A single STEP may name a definition instead: order.toml, services.sagas:order, lesson-5."
 )
-RUN_HELP = "Run one saga: its events as they happen, the sequence diagram, and how it ended."
+RUN_HELP = "Run one saga; print its events as they happen, the sequence diagram and the outcome."
 RUN_EPILOG = """[bold]Examples[/]
   choreo run book_flight book_hotel book_car --fail book_car
   choreo run place_order charge+reserve ship --fail ship --style both
   choreo run a b c --fail c --mermaid > saga.mmd""" + STATUS.format(
     "completed, or compensated", "stuck, a defect of a service, or a difference between the styles"
 )
-COMPARE_HELP = "Run one saga in both styles: the same outcome and the same records, and in numbers what differs."
+COMPARE_HELP = "Run one saga in both styles; compare outcomes and records, and count the differences."
 COMPARE_EPILOG = """[bold]Examples[/]
   choreo compare book_flight book_hotel book_car --fail book_car
   choreo compare a b+c d --fail d --json""" + STATUS.format(
-    "both styles ended with the same outcome and the same records", "they did not"
+    "same outcome and same records in both styles", "a difference in outcome or records"
 )
 
 EXPLAIN_EPILOG = """[bold]Examples[/]
   choreo node --trace trace.jsonl < sagas.jsonl
   choreo explain trace.jsonl booking-124
   choreo explain - order-1 --run run-3 --json < trace.jsonl""" + STATUS.format(
-    "explained, or nothing was compensated", "something went backward, and the trace does not lead back to a failure"
+    "explained, or no step was compensated", "a compensation that the trace does not lead back to a failure"
 )
 
 
@@ -121,13 +121,17 @@ class Form(Enum):
 Steps = Annotated[list[str], typer.Argument(metavar="STEP", hidden=True)]
 Fail = Annotated[
     list[str] | None,
-    typer.Option("--fail", metavar="STEP", help="The step whose local transaction refuses; the first of that name."),
+    typer.Option("--fail", metavar="STEP", help="Step whose local transaction refuses; the first of that name."),
 ]
 FailCompensation = Annotated[
     list[str] | None,
-    typer.Option("--fail-compensation", metavar="STEP", help="The step whose compensation keeps failing."),
+    typer.Option("--fail-compensation", metavar="STEP", help="Step whose compensation keeps failing."),
 ]
-All = Annotated[bool, typer.Option("--all", metavar="", help="Draw also who heard an event and did nothing.")]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", metavar="JSON", help="""The input of every call, a JSON value: '{"total": 60}'."""),
+]
+All = Annotated[bool, typer.Option("--all", metavar="", help="Also draw deliveries that changed nothing.")]
 
 
 @app.command("run", cls=Command, rich_help_panel=RUN_AND_COMPARE, help=f"{RUN_HELP}\n\n{STEP_HELP}", epilog=RUN_EPILOG)
@@ -142,10 +146,11 @@ def run(
     json: Json = False,
     show_all: All = False,
     services: Services = None,
+    input: Input = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or (), services)
+        saga = read_steps(steps, fail or (), fail_compensation or (), services, input)
         form = _form(mermaid, json, style)
         sets = open_separately(services, saga.plan.steps, len(style.styles), saga.service_names)
     recordings = [
@@ -185,10 +190,11 @@ def compare(
     json: Json = False,
     show_all: All = False,
     services: Services = None,
+    input: Input = None,
 ) -> None:
     screen = Screen()
     with wrong_use():
-        saga = read_steps(steps, fail or (), fail_compensation or (), services)
+        saga = read_steps(steps, fail or (), fail_compensation or (), services, input)
         sets = open_separately(services, saga.plan.steps, 2 * len(STYLES), saga.service_names)
         comparison = compare_styles(saga, sets)
     if json:
@@ -212,10 +218,10 @@ register_lessons(app)
 def explain(
     trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace in JSON lines; - reads stdin.")],
     saga_id: Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.")],
-    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only this run of the saga.")] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Explain only this run of the saga.")] = None,
     json: Json = False,
 ) -> None:
-    """Tell from a trace why each compensation ran: the chain of causes back to the failure."""
+    """Explain from a trace why each compensation ran: the chain of causes back to the failure."""
     screen = Screen()
     with wrong_use():
         events = events_of_saga(trace, saga_id, run)

@@ -1,5 +1,6 @@
 """Trace records for people: one aligned line each, coloured by event."""
 
+import json
 from typing import Any
 
 from structlog.typing import EventDict
@@ -40,6 +41,9 @@ class Console:
         )
         if record.reason is not None and record.event.startswith(("step", "error")):
             line += f"  {cut(record.reason, 60)}"
+        for name, value in (("input", record.input), ("result", record.result)):
+            if value is not None:
+                line += f"  {name} {cut(json.dumps(value), 60)}"
         return line.rstrip().encode("utf-8", "backslashreplace")
 
     def _paint(self, color: str, text: str) -> str:

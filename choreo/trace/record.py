@@ -37,6 +37,8 @@ class Record(Struct, omit_defaults=True):
     based_on: int | None = None
     undone: tuple[str, ...] | None = None
     in_doubt: bool = False
+    input: Any = None
+    result: Any = None
 
 
 class NotATrace(ValueError):

@@ -3,7 +3,11 @@
 Laws: pure; knows no clock. The writer of a trace gives the number and the time, or sets them later.
 """
 
-from choreo.protocol.event import Event, InDoubt, Run
+import json
+from typing import Any
+
+from choreo.protocol.event import Event, Fact, InDoubt, Run
+from choreo.saga.data import as_text
 from choreo.saga.outcome import Outcome
 from choreo.saga.raised import Defect
 from choreo.trace.record import Record
@@ -36,6 +40,16 @@ def traceback_of(event: Event) -> str | None:
     """Return the traceback of the exception that an event reports, or None."""
     detail = event.detail
     return detail.traceback if isinstance(detail, Defect | InDoubt) else None
+
+
+def data_of(event: Event) -> tuple[Any, Any]:
+    """Return the input, if the event starts a run, and the result, if it tells of a success; otherwise None."""
+    topic, data = event.topic, event.data
+    if topic.fact is Fact.STARTED and event.run.input is not None:
+        return json.loads(event.run.input), None
+    if topic.fact is Fact.SUCCEEDED and data is not None and data[0] == topic.position:
+        return None, json.loads(as_text(data[2]))
+    return None, None
 
 
 def published_record(event: Event, seq: int = 0, time: str | float = 0) -> Record:

@@ -21,7 +21,7 @@ from choreo.saga.raised import reason
 from choreo.saga.service import Refused, Service, ServiceOf
 from choreo.trace.console import Console
 from choreo.trace.record import Record, encode_record, time_text
-from choreo.trace.records import effect_record, event_record, resumed_record, traceback_of
+from choreo.trace.records import data_of, effect_record, event_record, resumed_record, traceback_of
 from choreo.trace.sink import Sink
 from choreo.trace.vocabulary import DELIVER, PUBLISH, REPLY
 
@@ -37,8 +37,10 @@ class Format(StrEnum):
 class Tracer:
     """Tracer of events, calls and replies. Records are numbered from 1."""
 
-    def __init__(self, sink: Sink, form: Format = Format.JSON, colors: bool = False) -> None:
+    def __init__(self, sink: Sink, form: Format = Format.JSON, colors: bool = False, shows_data: bool = False) -> None:
+        """`shows_data`: input and results are in the trace; by default they are not, since they may be confidential."""
         self.sink = sink
+        self.shows_data = shows_data
         log: TraceLogger = structlog.wrap_logger(
             sink, processors=[to_json if form is Format.JSON else Console(colors)], wrapper_class=TraceLogger
         ).bind()
@@ -90,6 +92,8 @@ class Tracer:
         record = event_record(event, action, source, self._count, self._clock.now())
         if record.reason is not None:
             record.traceback = traceback_of(event)
+        if self.shows_data:
+            record.input, record.result = data_of(event)
         self._write(record)
 
     def _next(self) -> int:

@@ -14,7 +14,7 @@ from choreo.saga.data import WithUndo, kept
 from choreo.saga.definition import Fails, Kind, Step
 from choreo.saga.keys import read_key
 from choreo.saga.raised import defect, expect_no_ctrl_c, in_a_line, reason
-from choreo.saga.service import ControlFlow, Refused, Service
+from choreo.saga.service import ControlFlow, Refused, Service, told_to_refuse
 
 Oracle = Callable[[str], bool]
 """Decides a free choice, identified by a name: returns whether the call fails."""
@@ -41,7 +41,7 @@ class LabService:
         run, position = read_key(call.key).run, call.position
         try:
             if self._fails(self.step.fails, call.key, "execute"):
-                raise Refused(f"{self.step.name} was told to refuse")
+                raise Refused(told_to_refuse(self.step.name))
             if self._has_books:
                 self._books.check(self.step, run)
             result = None if self._execute is None else self._called(self._execute, call)
@@ -82,7 +82,7 @@ class LabService:
     def _called(self, method: Callable[[Call], object], call: Call) -> object:
         """Call the author's service. Raises `Refused`, or `Raised` for any other exception."""
         try:
-            return kept(ran(method(call)), f"the result of {self.step.name}")
+            return kept(ran(method(call)), self.step.name)
         except Refused as refusal:
             raise Refused(reason(refusal)) from None
         except BaseException as error:  # the exception ends neither the lab nor the proof

@@ -39,9 +39,9 @@ OF_TRACE = Places("line", "the end of the trace")
 FORMS = {"choreo": "a choreo trace", "cloudevents": "CloudEvents", "json": "JSON lines"}
 
 CHECK_HELP = (
-    "Hold a trace against the invariants: where it first violates one, and what was expected and never came.\n\n"
+    "Check a trace against the invariants; print each violation with its place, and the missing events.\n\n"
     "The trace may be choreo's own, CloudEvents 1.0, or any JSON lines with a mapping. "
-    "With --journal: every run of a node's journal, and its rows, also while the node runs."
+    "With --journal: check every run of a node's journal and its rows, also while the node runs."
 )
 CHECK_EPILOG = """[bold]Examples[/]
   choreo node --trace trace.jsonl < sagas.jsonl; choreo check trace.jsonl
@@ -64,19 +64,17 @@ def _check(
     ] = None,
     mapping: Annotated[
         str | None,
-        typer.Option("--mapping", metavar="FILE", help="TOML that says what the fields and words of other logs mean."),
+        typer.Option("--mapping", metavar="FILE", help="TOML file that maps the fields and words of other logs."),
     ] = None,
     form: Annotated[
         Form, choice("--format", Form, "FORMAT", "auto, choreo, cloudevents, or json (with a mapping).")
     ] = Form.AUTO,
     journal: Annotated[
-        str | None, typer.Option("--journal", metavar="FILE", help="The journal of a node, in place of a trace.")
+        str | None, typer.Option("--journal", metavar="FILE", help="Journal of a node, in place of a trace.")
     ] = None,
     at_rest: Annotated[
         bool,
-        typer.Option(
-            "--at-rest", metavar="", help="With --journal: expect an outcome also of runs that are still under way."
-        ),
+        typer.Option("--at-rest", metavar="", help="With --journal: expect an outcome of unfinished runs too."),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -36,14 +36,14 @@ from choreo.terminal.options.services import Services, check_services
 from choreo.trace.record import encode_record
 
 EXPLORE_HELP = (
-    "Look at every state that a definition can reach: a proof that it is safe, or the shortest counterexample."
+    "Explore every reachable state of a definition; print a proof that it is safe, or the shortest counterexample."
 )
 EXPLORE_EPILOG = """[bold]Examples[/]
   choreo explore services.sagas:order --max-faults 1
   choreo explore order.toml --style both --without inbox
-  choreo explore lesson-5""" + STATUS.format("safe, and every state was seen", "a violation, or stopped before the end")
+  choreo explore lesson-5""" + STATUS.format("safe: every state was explored", "a violation, or stopped before the end")
 SIMULATE_HELP = (
-    "Play seeded random histories with faults; of the first that breaks something, the fewest faults that do it."
+    "Play seeded random histories with faults; print the first violation with the fewest faults that cause it."
 )
 SIMULATE_EPILOG = """[bold]Examples[/]
   choreo simulate services.sagas:order --seeds 1000
@@ -56,14 +56,15 @@ SEEDS_MAX = 10_000_000
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
-        "--faults", metavar="KIND,…", help="The kinds of faults: drop, duplicate, delay, crash, partition, poison."
+        "--faults", metavar="KIND,…", help="Kinds of faults: drop, duplicate, delay, crash, partition, poison."
     ),
 ]
 Rates = Annotated[
-    list[str] | None, typer.Option("--faults", metavar="KIND=RATE,…", help="How often which fault, such as drop=0.05.")
+    list[str] | None,
+    typer.Option("--faults", metavar="KIND=RATE,…", help="Rate of each kind of fault, such as drop=0.05."),
 ]
 MermaidOption = Annotated[
-    bool, typer.Option("--mermaid", metavar="", help="Print the counterexample as Mermaid alone.")
+    bool, typer.Option("--mermaid", metavar="", help="Print only the counterexample, as a Mermaid diagram.")
 ]
 
 
@@ -80,19 +81,22 @@ def _explore(
     definition: DefinitionSource,
     style: OfStyle = Shown.CHOREOGRAPHY,
     max_faults: Annotated[
-        int | None, typer.Option("--max-faults", metavar="K", help="At most so many faults in one history.")
+        int | None, typer.Option("--max-faults", metavar="K", help="Maximum number of faults in one history.")
     ] = None,
     faults: Kinds = None,
     without: WithoutOption = None,
     with_: WithOption = None,
     no_reduction: Annotated[
-        bool, typer.Option("--no-reduction", metavar="", help="Look also at orders that cannot make a difference.")
+        bool,
+        typer.Option("--no-reduction", metavar="", help="Also explore orders that the partial-order reduction skips."),
     ] = False,
-    states: Annotated[int, typer.Option("--states", metavar="N", help="Stop beyond so many states.")] = STATES_MAX,
+    states: Annotated[
+        int, typer.Option("--states", metavar="N", help="Stop after this number of states.")
+    ] = STATES_MAX,
     memory_mb: Annotated[
-        int, typer.Option("--memory", metavar="MB", help="Stop beyond so much memory.")
+        int, typer.Option("--memory", metavar="MB", help="Stop at this amount of memory.")
     ] = MEMORY_MB_MAX,
-    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Stop after so long.")] = SECONDS_MAX,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Stop after this time.")] = SECONDS_MAX,
     services: Services = None,
     json: Json = False,
     mermaid: MermaidOption = False,
@@ -124,17 +128,18 @@ def _simulate(
     seeds: Annotated[
         int | None, typer.Option("--seeds", metavar="N", help=f"Play the seeds from 1 to N (default: {SEEDS}).")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Play this one seed, exactly.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="Play only this seed.")] = None,
     style: OfStyle = Shown.CHOREOGRAPHY,
     faults: Rates = None,
     without: WithoutOption = None,
     with_: WithOption = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", metavar="N", help="How many at once (default: all cores).", min=1)
+        int | None, typer.Option("--processes", metavar="N", help="Number of processes (default: all cores).", min=1)
     ] = None,
     services: Services = None,
     trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE", help="With --seed: write the trace, as JSON lines.")
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="With --seed: write the trace to FILE, as JSON lines."),
     ] = None,
     json: Json = False,
     mermaid: MermaidOption = False,

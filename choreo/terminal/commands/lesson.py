@@ -27,14 +27,12 @@ from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong
 from choreo.terminal.options.panels import LEARN
 from choreo.terminal.views.compare import show_comparison
 
-LESSON_HELP = (
-    "The lessons: without a number their list; with one, the story, what goes wrong, and the proof of the mend."
-)
+LESSON_HELP = "Show a lesson: the story, the anomaly, and the proof of the fix. Without a number, list the lessons."
 LESSON_EPILOG = """[bold]Examples[/]
   choreo lesson
   choreo lesson 5
   choreo explore lesson-5
-  choreo explore lesson-5-mended""" + STATUS.format("shown as told", "something is not as the lesson says")
+  choreo explore lesson-5-mended""" + STATUS.format("the lesson holds", "a result differs from the text of the lesson")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _lesson(
-    number: Annotated[int | None, typer.Argument(metavar="N", help="The number of the lesson.")] = None,
+    number: Annotated[int | None, typer.Argument(metavar="N", help="Number of the lesson.")] = None,
     json: Json = False,
 ) -> None:
     screen = Screen()

@@ -12,7 +12,9 @@ from choreo.terminal.options.definition_arguments import open_definition
 from choreo.terminal.options.panels import BREAK_AND_PROVE
 from choreo.terminal.options.services import Services, check_names
 
-LINT_HELP = "Look through the wiring of a definition without running it: what will be heard by nobody, or never undone."
+LINT_HELP = (
+    "Check the wiring of a definition without a run: missing subscribers, failures that never reach a compensation."
+)
 LINT_EPILOG = """[bold]Examples[/]
   choreo lint services.sagas:order
   choreo lint order.toml --style choreography --json""" + STATUS.format("nothing found", "a finding")

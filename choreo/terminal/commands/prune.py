@@ -22,16 +22,16 @@ from choreo.terminal.options.panels import OPERATE
 from choreo.terminal.views.durations import now_ms, read_age
 
 PRUNE_HELP = (
-    "Forget runs that completed or were compensated longer ago than an age; never one that is unfinished or stuck, nor "
-    "the newest.\n\nWhoever asks for a forgotten saga again has it executed again. A node may run meanwhile."
+    "Delete runs that completed or were compensated longer ago than an age; never an unfinished or stuck run, nor "
+    "the newest.\n\nA repeated request for a deleted saga executes it again. A node may run at the same time."
 )
 PRUNE_EPILOG = """[bold]Examples[/]
   choreo prune --journal sagas.db --older-than 30d --dry-run
   choreo prune --journal sagas.db --older-than 12h
 
 [bold]Exit status[/]
-  0  done, or nothing to do
-  1  stopped before the end, or the journal could not be written: no room, a disk that fails
+  0  deleted, or no run is old enough
+  1  stopped before the end, or the journal could not be written (disk full, disk error)
   2  wrong use"""
 
 BATCH = 200
@@ -58,9 +58,9 @@ def register(app: typer.Typer) -> None:
 def _prune(
     journal: JournalFile,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="AGE", help="Such as 30d, 12h, 90m or 45s.", show_default=False)
+        str, typer.Option("--older-than", metavar="AGE", help="Age, such as 30d, 12h, 90m or 45s.", show_default=False)
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Count, and forget nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Count, and delete nothing.")] = False,
     json: Json = False,
 ) -> None:
     screen = Screen()

@@ -33,16 +33,16 @@ from choreo.terminal.options.trace_file import text_of
 from choreo.terminal.views.durations import now_ms
 
 RESUME_HELP = (
-    "Have a stuck or held saga go on: what could not be compensated, or ended the process, is tried again.\n\n"
-    "If a node has the journal, it is asked to; if none has, the saga is driven here, "
-    "and so is one that a dead node has left unfinished."
+    "Resume a stuck or held saga: the compensation that failed, or the call that ended the process, is tried again.\n\n"
+    "A running node resumes the saga on request. Without a node, this command runs it to its end, "
+    "also if a dead node has left it unfinished."
 )
 RESUME_EPILOG = """[bold]Examples[/]
   choreo resume order-2 --journal sagas.db
   choreo resume order-2 --journal sagas.db --timeout 300
   choreo resume order-2 --journal sagas.db --services my_services --json""" + STATUS.format(
-    "it has come to its end, or was there before",
-    "it is stuck again, or held, or under way, or the journal could not be written",
+    "the saga has ended, now or before",
+    "stuck again, held or unfinished, or the journal could not be written",
 )
 
 WAS = {State.STUCK: "was stuck", HELD: "was held"}
@@ -72,11 +72,11 @@ def _resume(
         typer.Option(
             "--services",
             metavar="MODULE",
-            help="A module with catalogue(), where it is driven here; else the one of the node that had the journal.",
+            help="Module with catalogue(), for a saga that runs here (default: that of the journal).",
         ),
     ] = None,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", metavar="S", min=0, help="Wait so many seconds for a node that is asked.")
+        float, typer.Option("--timeout", metavar="S", min=0, help="Seconds to wait for a running node.")
     ] = TIMEOUT_S,
     json: Json = False,
 ) -> None:

@@ -30,9 +30,7 @@ from choreo.terminal.options.trace_file import text_of
 from choreo.terminal.views.durations import age_text, now_ms
 from choreo.trace.record import time_text
 
-SAGAS_HELP = (
-    "List the runs of a journal, the newest last: state, age, and what is expected next of those that have not ended."
-)
+SAGAS_HELP = "List the runs of a journal, newest last: state, age, and the next events of unfinished runs."
 SAGAS_EPILOG = """[bold]Examples[/]
   choreo sagas --journal sagas.db
   choreo sagas --journal sagas.db --state stuck --limit 0
@@ -67,11 +65,16 @@ def _sagas(
     journal: JournalFile,
     state: Annotated[
         OfState | None,
-        choice("--state", OfState, "STATE", "Only those: running, held, stuck, completed or compensated."),
+        choice("--state", OfState, "STATE", "Only runs in this state: running, held, stuck, completed or compensated."),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=0, help=f"The newest N; 0: all (default: {LIMIT}, all with --json)."),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help=f"Number of runs, the newest; 0: all (default: {LIMIT}, all with --json).",
+        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print JSON for programs, one object a run, each on a line.")

@@ -28,14 +28,14 @@ from choreo.terminal.views.show import picture_records, show_summary
 from choreo.trace.record import time_text
 
 SHOW_HELP = (
-    "Draw one saga of a journal: who heard what and when, what took effect, what is in force, why it went backward, "
-    "and what is expected next."
+    "Draw one saga of a journal: its deliveries with their times, the effects, the steps in force, the reason of a "
+    "failure, and the next events."
 )
 SHOW_EPILOG = """[bold]Examples[/]
   choreo show order-2 --journal sagas.db
   choreo show order-2 --journal sagas.db --mermaid > order-2.mmd
   choreo show order-2 --journal sagas.db --json""" + STATUS.format(
-    "shown", "shown, and its rows do not follow from each other"
+    "shown", "shown, but its rows do not follow from each other"
 )
 
 
@@ -52,7 +52,7 @@ def _show(
     ] = False,
     json: Json = False,
     show_all: Annotated[
-        bool, typer.Option("--all", metavar="", help="Tell also who heard an event and did nothing.")
+        bool, typer.Option("--all", metavar="", help="Also show deliveries that changed nothing.")
     ] = False,
 ) -> None:
     screen = Screen()

@@ -14,7 +14,9 @@ from choreo.recorder import Scenario
 from choreo.render.names import shown
 from choreo.saga.definition import Fails, Kind, Saga, Step
 from choreo.saga.file import WrongDefinition, read_definition
+from choreo.saga.file.errors import quoted
 from choreo.saga.file.reading import is_definition
+from choreo.saga.raised import in_a_line
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.arguments import SIMULATED, one_of, read_saga
 
@@ -30,24 +32,40 @@ def open_definition(source: str) -> Saga:
 
 
 def read_steps(
-    words: list[str], fail: Sequence[str], fail_compensation: Sequence[str], services: str | None = None
+    words: list[str],
+    fail: Sequence[str],
+    fail_compensation: Sequence[str],
+    services: str | None = None,
+    given: str | None = None,
 ) -> Scenario:
     """Build the saga of these steps; a single word in the form of a definition names one. Raises `UsageError`.
 
     Where `services` are given, a step of a definition that names no service has the one of its own name.
     """
     if len(words) != 1 or not is_definition(words[0]):
-        return read_saga(words, fail, fail_compensation)
+        return _with_input(read_saga(words, fail, fail_compensation), given)
     try:
         definition = read_definition(words[0])
     except WrongDefinition as error:
         raise UsageError(DEFINITION, f"{error}; a step of that name is written {json.dumps(words)}") from None
-    return _saga(with_services(definition, services), fail, fail_compensation)
+    return _with_input(_saga(with_services(definition, services), fail, fail_compensation), given)
+
+
+def _with_input(scenario: Scenario, given: str | None) -> Scenario:
+    """Return the scenario with the input of `--input`, a JSON value. Raises `UsageError`."""
+    if given is None:
+        return scenario
+    try:
+        return scenario._replace(input=json.loads(given))
+    except (ValueError, RecursionError) as error:
+        example = """expected a JSON value, such as '{"total": 60}'"""
+        raise UsageError("--input", f"{example}, got {quoted(given)} ({in_a_line(error)})") from None
 
 
 def _saga(definition: Saga, fail: Sequence[str], fail_compensation: Sequence[str]) -> Scenario:
     """Return the first run of a definition. Raises `UsageError` for what a run in memory cannot obey."""
-    saga = definition.of_run(definition.all_runs()[0])
+    run = definition.all_runs()[0]
+    saga = definition.of_run(run)
     try:
         expect_obeyed(saga)
     except NotObeyed as error:
@@ -61,7 +79,7 @@ def _saga(definition: Saga, fail: Sequence[str], fail_compensation: Sequence[str
     if fail_step is not None:
         stubborn = stubborn if stubborn is not None else _first_stubborn(steps, levels, fail_step)
     service_names = {name: step.service or SIMULATED for name, step in steps.items()}
-    return Scenario(saga, plan, fail_step, stubborn, service_names)
+    return Scenario(saga, plan, fail_step, stubborn, service_names, run.input)
 
 
 def _first_failing(steps: Mapping[str, Step], levels: Mapping[str, int]) -> str | None:

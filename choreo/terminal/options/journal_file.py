@@ -20,11 +20,9 @@ from choreo.storage.sqlite.journal import Journal
 from choreo.terminal.options.arguments import Failure
 from choreo.terminal.options.trace_file import Alike, text_of
 
-JournalFile = Annotated[
-    str, typer.Option("--journal", metavar="FILE", help="The journal of a node.", show_default=False)
-]
+JournalFile = Annotated[str, typer.Option("--journal", metavar="FILE", help="Journal of a node.", show_default=False)]
 SagaId = Annotated[str, typer.Argument(metavar="SAGA_ID", help="The caller's name for the saga.", show_default=False)]
-OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="This run, where the saga has several.")]
+OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="One run of a saga that has several.")]
 
 LOOKED_AT_MAX = 2000
 """Number of runs searched for a name similar to an unknown one."""

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 WithoutOption = Annotated[
     list[str] | None,
-    typer.Option("--without", metavar="GUARANTEE", help="Switch a guarantee off, and see what breaks; repeatable."),
+    typer.Option("--without", metavar="GUARANTEE", help="Switch a guarantee off; repeatable."),
 ]
 WithOption = Annotated[
-    list[str] | None, typer.Option("--with", metavar="GUARANTEE", help="Switch a guarantee on again; repeatable.")
+    list[str] | None, typer.Option("--with", metavar="GUARANTEE", help="Switch a guarantee on; repeatable.")
 ]
 
 

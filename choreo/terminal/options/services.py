@@ -24,7 +24,7 @@ Services = Annotated[
     typer.Option(
         "--services",
         metavar="MODULE",
-        help=f"A module with catalogue(), which opens services afresh (default: {SERVICES}).",
+        help=f"Module whose catalogue() makes the services (default: {SERVICES}).",
     ),
 ]
 OPTION = "--services"
