@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from choreo.node.careful import decode_with_care, looks_like_message
 from choreo.node.messages import (
     DECODE_ERRORS,
     Execute,
@@ -16,8 +17,6 @@ from choreo.node.messages import (
     Message,
     decode,
     decode_bare,
-    decode_with_care,
-    looks_like_message,
 )
 from choreo.node.replies import (
     MALFORMED_REQUEST,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from choreo.node.careful import decode_with_care, looks_like_message
 from choreo.node.framing import Frame, Framer, Text
 from choreo.node.messages import (
     DECODE_ERRORS,
@@ -15,8 +16,6 @@ from choreo.node.messages import (
     Malformed,
     Message,
     decode,
-    decode_with_care,
-    looks_like_message,
 )
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
