@@ -11,16 +11,25 @@ from msgspec.structs import replace
 import choreo
 from choreo import Call, NotSafe, Saga, Step, pivot, step
 from choreo.compile import STYLES
+from choreo.invariants.known import known_of
+from choreo.invariants.monitor import Monitor
 from choreo.invariants.own import OwnInvariant
 from choreo.lab.explore.explorer import Explorer
+from choreo.lab.follower import Follower
+from choreo.lab.model.world import World
+from choreo.lab.options import with_guarantees, with_services
 from choreo.lab.replay import NotFollowed, report_of_way
 from choreo.lab.report import Report
 from choreo.lab.saved import read_saved, saved
 from choreo.lab.simulate.campaign import simulate
+from choreo.lab.way import Move, Way
 from choreo.laboratory import NoCounterexample, replay
 from choreo.lessons import lessons
+from choreo.saga.catalogue import catalogue_of
+from choreo.saga.definition import CrashPoint, FaultKind, RunOf
 from choreo.saga.definition import Saga as Definition
 from choreo.saga.file import WrongDefinition
+from choreo.trace.vocabulary import PUBLISH, RECEIPTS
 from services import catalogue
 from tests.test_pytest_plugin import run
 
@@ -148,6 +157,41 @@ def test_the_file_says_what_was_found(look: Any, style: str, tmp_path: Path) -> 
     assert len(value["faults"]) == 1
     assert (value["seed"] is None) is (look is explored)
     assert read_saved(file).definition.all_runs()[0].input == {"total": 60}
+
+
+@both_styles
+def test_the_way_of_a_simulation_ends_with_the_violation(style: str) -> None:
+    """What the history goes on with is no part of it."""
+    found = simulated(style, services(), without=["inbox"])
+
+    report = found.reports[0]
+    assert report.counterexample is not None
+    received = [record.id for record in report.counterexample.records if record.action in RECEIPTS]
+    assert found.counterexample.moves[-1].event == received[-1]
+
+
+def test_a_crash_before_commit_rolls_back_cell_and_services() -> None:
+    """Published and not committed: both are executed again, and each counts once."""
+    payments = Payments()
+    saga = with_services(Saga("order", pivot(Payments.charge)), payments)
+    definition = replace(with_guarantees(saga, None, ["outbox"]), runs=(RunOf("o-1", input={"total": 60}),))
+    started, succeeded = "run-1/saga/started", "run-1/step/charge/succeeded"
+    way = Way(
+        (
+            Move(started, "charge", FaultKind.CRASH, CrashPoint.UNCOMMITTED),
+            Move(started, "charge"),
+            Move(succeeded, "coordinator", FaultKind.CRASH, CrashPoint.UNCOMMITTED),
+            Move(succeeded, "coordinator"),
+        )
+    )
+    world = World(definition, "choreography", catalogue_of(payments))
+
+    followed = Follower(world, Monitor(known_of(definition), ()), way, skips=False).follow()
+
+    published = [record.event for record in followed.records if record.action == PUBLISH]
+    assert payments.charged == 60
+    assert published.count("step.succeeded") == 2
+    assert published.count("saga.completed") == 2
 
 
 def test_a_change_of_the_saga_is_told_with_its_move(tmp_path: Path) -> None:
