@@ -116,7 +116,7 @@ def test_the_state_lives_where_a_cell_holds_something() -> None:
     assert orchestration.keepers == ("a", "b", "c", "d", "orchestrator")
     assert "standing" in orchestration.held_by_reporter_alone
     assert "standing" not in choreography.held_by_reporter_alone
-    assert {memory.subscriber: memory.during for memory in choreography.memories}["d"] == ("heard", "data", "phase")
+    assert {memory.subscriber: memory.during for memory in choreography.memories}["d"] == ("heard", "phase")
     assert all(memory.after for memory in choreography.memories)
 
 

@@ -44,6 +44,10 @@ def catalogue_of(services: Any) -> ServiceOf:
     """
     if isinstance(services, Mapping):
         return Catalogue({step: _of_name(step, service) for step, service in services.items()})
+    if isinstance(services, type):
+        raise TypeError(
+            f"services: expected an object, got the class {services.__name__}; make one: {services.__name__}()"
+        )
     if callable(services) and not step_methods_of(services):
         return services  # type: ignore[no-any-return]
     objects = services if isinstance(services, Iterable) and not isinstance(services, str) else (services,)

@@ -121,7 +121,7 @@ def _service(service_of: ServiceOf, step: str, module: str | None) -> Service:
     try:
         service: Service = service_of(step)
         return service
-    except UnfitService as error:
+    except (UnfitService, UnknownService) as error:
         raise UsageError("--services", f"{error}{in_module(module)}") from None
     except Exception as error:  # a user's module may raise any exception
         expected = f"expected a service with execute() and compensate() for {quoted(step)}"
