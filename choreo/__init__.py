@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from choreo.laboratory import Findings, NotSafe, explore, lint, simulate
     from choreo.running import SagaRun, compare, run
     from choreo.runtime.in_memory import NoOutcome
-    from choreo.saga.call import Call
+    from choreo.saga.calls.call import Call
+    from choreo.saga.calls.steps import step
     from choreo.saga.definition import Saga, Step
     from choreo.saga.outcome import Outcome, State
     from choreo.saga.service import Refused
-    from choreo.saga.steps import step
     from choreo.saga.table import parallel, pivot, retriable
 
 __all__ = [
@@ -58,11 +58,11 @@ _HOMES = {
     **dict.fromkeys(("Findings", "NotSafe", "explore", "lint", "simulate"), "choreo.laboratory"),
     **dict.fromkeys(("SagaRun", "compare", "run"), "choreo.running"),
     "NoOutcome": "choreo.runtime.in_memory",
-    "Call": "choreo.saga.call",
+    "Call": "choreo.saga.calls.call",
     **dict.fromkeys(("Saga", "Step"), "choreo.saga.definition"),
     **dict.fromkeys(("Outcome", "State"), "choreo.saga.outcome"),
     "Refused": "choreo.saga.service",
-    "step": "choreo.saga.steps",
+    "step": "choreo.saga.calls.steps",
     **dict.fromkeys(("parallel", "pivot", "retriable"), "choreo.saga.table"),
 }
 """The module of each public name."""

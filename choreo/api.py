@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from choreo.compile import STYLES, Style
 from choreo.protocol.event import Event
 from choreo.runtime.in_memory import InProcessRunner
-from choreo.saga.calling import ByCall, checked, takes_nothing
-from choreo.saga.catalogue import DuplicateService, catalogue_of
-from choreo.saga.modules import SERVICES, import_named
+from choreo.saga.calls.calling import ByCall, checked, takes_nothing
+from choreo.saga.calls.catalogue import DuplicateService, catalogue_of
+from choreo.saga.calls.modules import SERVICES, import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import ServiceOf
 from choreo.saga.spelling import module_suggestion

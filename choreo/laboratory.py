@@ -265,9 +265,9 @@ def _as_wrong_definition() -> Iterator[None]:
     """
     from choreo.api import NoServices
     from choreo.runtime.process import ctrl_c_told_apart
-    from choreo.saga.calling import UnfitService
+    from choreo.saga.calls.calling import UnfitService
+    from choreo.saga.calls.lookup import UnknownService
     from choreo.saga.file import WrongDefinition
-    from choreo.saga.lookup import UnknownService
     from choreo.saga.service import NotSnapshotable
     from choreo.saga.usage import UsageError
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from choreo.saga.calls.steps import owner_of
 from choreo.saga.data import ancestors_of
 from choreo.saga.definition import Saga
 from choreo.saga.roles import CLIENT
 from choreo.saga.spelling import suggestion
-from choreo.saga.steps import owner_of
 
 if TYPE_CHECKING:
     from choreo.analysis.recording import Recording
@@ -172,7 +172,7 @@ def expect_served(saga: Saga, service_of: Callable[[str], Any]) -> None:
 
     Raises `UnknownService` with the nearest name, and `ValueError` for a step without a compensation.
     """
-    from choreo.saga.steps import StepService, needs_compensation
+    from choreo.saga.calls.steps import StepService, needs_compensation
 
     kinds = {step.name: step.kind for step in saga.steps}
     for step in dict.fromkeys(saga.plan.steps):

@@ -10,7 +10,7 @@ from importlib import import_module
 from os import listdir
 from typing import Protocol
 
-from choreo.saga.calling import fit
+from choreo.saga.calls.calling import fit
 from choreo.saga.service import Service, ServiceOf
 from services.simulated import Simulated
 

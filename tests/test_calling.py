@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from choreo.runtime.in_memory import InProcessRunner
-from choreo.saga.calling import UnfitService, fit, ran
+from choreo.saga.calls.calling import UnfitService, fit, ran
 from tests.terminal import ROOT, choreo, environment, prose, spawn
 
 STYLES = ("choreography", "orchestration")

@@ -15,7 +15,7 @@ from choreo.laboratory import explore, simulate
 from choreo.runtime.durable.runner import DurableRunner
 from choreo.runtime.in_memory import InProcessRunner
 from choreo.runtime.runner import Conflict
-from choreo.saga.catalogue import catalogue_of
+from choreo.saga.calls.catalogue import catalogue_of
 from choreo.saga.outcome import State
 from choreo.storage.sqlite.journal import Journal
 

@@ -80,7 +80,7 @@ IMPURE = (*CLOCKS, "io", "logging", "os", "pathlib", "select", "signal", "socket
 PURE = {"choreo.saga": IMPURE, "choreo.protocol": IMPURE, "choreo.compile": IMPURE, "services": CLOCKS}
 """No I/O, no clock."""
 
-NO_PURITY = ("choreo.saga.file", "choreo.saga.modules", "choreo.compile.cache", "choreo.saga.codec.scalars")
+NO_PURITY = ("choreo.saga.file", "choreo.saga.calls.modules", "choreo.compile.cache", "choreo.saga.codec.scalars")
 """Part of a pure package, and all the same no part of its purity: reads definitions; measures objects in memory; names
 the classes of times and paths."""
 

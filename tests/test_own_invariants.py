@@ -11,7 +11,7 @@ from choreo.invariants.own import InvariantError, OwnInvariant
 from choreo.lab.options import with_guarantees, with_services
 from choreo.lab.simulate.campaign import Lab
 from choreo.lab.simulate.faults import Verdict
-from choreo.saga.catalogue import catalogue_of
+from choreo.saga.calls.catalogue import catalogue_of
 from choreo.saga.definition import CrashPoint, FaultKind
 from choreo.saga.file import WrongDefinition
 from choreo.trace.vocabulary import INVARIANT

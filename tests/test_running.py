@@ -6,7 +6,7 @@ import pytest
 
 import choreo
 from choreo import Call, Refused, Saga, parallel, pivot, step
-from choreo.saga.lookup import UnknownService
+from choreo.saga.calls.lookup import UnknownService
 from choreo.testing import given
 
 

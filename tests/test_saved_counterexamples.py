@@ -25,7 +25,7 @@ from choreo.lab.simulate.campaign import simulate
 from choreo.lab.way import Move, Way
 from choreo.laboratory import NoCounterexample, replay
 from choreo.lessons import lessons
-from choreo.saga.catalogue import catalogue_of
+from choreo.saga.calls.catalogue import catalogue_of
 from choreo.saga.definition import CrashPoint, FaultKind, RunOf
 from choreo.saga.definition import Saga as Definition
 from choreo.saga.file import WrongDefinition

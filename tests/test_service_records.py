@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from choreo.runtime.durable.runner import DurableRunner
-from choreo.saga.call import Call
-from choreo.saga.catalogue import catalogue_of
+from choreo.saga.calls.call import Call
+from choreo.saga.calls.catalogue import catalogue_of
+from choreo.saga.calls.steps import step
 from choreo.saga.codec import encode
 from choreo.saga.keys import execution_key, read_key
 from choreo.saga.outcome import State
 from choreo.saga.request import Request
 from choreo.saga.service import NotSnapshotable, Refused, ResourceLocked, Service, ServiceOf
-from choreo.saga.steps import step
 from choreo.storage.errors import JournalError
 from choreo.storage.sqlite.journal import Journal
 from services import catalogue

@@ -6,8 +6,8 @@ Laws: reads `vars` of the services, and no other part of them.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from choreo.saga.calls.steps import owner_of
 from choreo.saga.service import Service
-from choreo.saga.steps import owner_of
 from choreo.storage.copying import as_bytes, from_bytes
 
 Record = dict[str, Any]

@@ -24,7 +24,7 @@ from choreo.runtime.process import (
     reserve_stdout,
 )
 from choreo.runtime.runner import Runner
-from choreo.saga.modules import SERVICES
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.raised import Interrupted
 
 if TYPE_CHECKING:

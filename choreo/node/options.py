@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from choreo.node.session import MESSAGE_BYTES_MAX
-from choreo.saga.modules import SERVICES
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.spelling import suggestion
 
 if TYPE_CHECKING:

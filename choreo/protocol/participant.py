@@ -29,8 +29,8 @@ from choreo.protocol.reaction import (
     Phase,
     moves,
 )
-from choreo.saga.call import Call
-from choreo.saga.calling import ran, takes_call
+from choreo.saga.calls.call import Call
+from choreo.saga.calls.calling import ran, takes_call
 from choreo.saga.data import AS_IT_IS, TEXT_MAX, WRAPPED, Data, extended, kept, restored
 from choreo.saga.keys import compensation_key
 from choreo.saga.plan import Plan

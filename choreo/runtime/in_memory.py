@@ -18,7 +18,7 @@ from choreo.runtime.base import BaseRunner
 from choreo.runtime.bus import Bus
 from choreo.runtime.entry import FROM_A_SERVICE, Reentered
 from choreo.runtime.origins import Origin
-from choreo.saga.calling import checked
+from choreo.saga.calls.calling import checked
 from choreo.saga.keys import key_prefix
 from choreo.saga.outcome import Outcome
 from choreo.saga.plan import Itinerary

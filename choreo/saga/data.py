@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.saga.calling import ran
+from choreo.saga.calls.calling import ran
 from choreo.saga.plan import Plan
 from choreo.saga.service import NotSnapshotable
 

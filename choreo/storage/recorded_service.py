@@ -7,12 +7,12 @@ another service, by that service and the field.
 import json
 from typing import Any, TypeGuard
 
-from choreo.saga.call import Call
-from choreo.saga.calling import METHODS, by_call, ran
+from choreo.saga.calls.call import Call
+from choreo.saga.calls.calling import METHODS, by_call, ran
+from choreo.saga.calls.steps import owner_of, step_methods_of
 from choreo.saga.data import kept
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import ControlFlow, Refused, Service
-from choreo.saga.steps import owner_of, step_methods_of
 from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
 from choreo.storage.copying import give_back, state_of
 from choreo.storage.values import is_scalar, quote

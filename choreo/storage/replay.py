@@ -15,7 +15,7 @@ from choreo.compile.table import STARTED, Table
 from choreo.protocol.event import Event, Events, Fact, InDoubt, Run, Topic
 from choreo.protocol.reaction import IN_DOUBT
 from choreo.protocol.reaction import RESUMED as RESUMED_PHASE
-from choreo.saga.call import Call
+from choreo.saga.calls.call import Call
 from choreo.saga.codec import Undecodable
 from choreo.saga.plan import Itinerary, Plan
 from choreo.saga.raised import Defect

@@ -11,11 +11,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from choreo.saga.calling import checked
+from choreo.saga.calls.calling import checked
+from choreo.saga.calls.steps import owner_of
 from choreo.saga.codec import Encoder, Undecodable, as_text, decode, encode
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import NotSnapshotable, Service, ServiceOf
-from choreo.saga.steps import owner_of
 from choreo.storage.calls import Calls
 from choreo.storage.copying import fields_in, state_of
 from choreo.storage.errors import JournalError

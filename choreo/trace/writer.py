@@ -14,8 +14,8 @@ import structlog
 from structlog.typing import EventDict
 
 from choreo.protocol.event import Command, Event, Run
-from choreo.saga.call import Call
-from choreo.saga.calling import by_call, ran
+from choreo.saga.calls.call import Call
+from choreo.saga.calls.calling import by_call, ran
 from choreo.saga.keys import read_key
 from choreo.saga.raised import reason
 from choreo.saga.service import Refused, Service, ServiceOf

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from choreo.node.session import Session
 from choreo.runtime.bus import Bus
 from choreo.runtime.durable.runner import DurableRunner
-from choreo.saga.call import Call
+from choreo.saga.calls.call import Call
 from choreo.saga.plan import plan
 from choreo.saga.service import ServiceOf
 from choreo.storage.sqlite.journal import Journal

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from choreo.lab.model.resources import Effect, ResourceStore
-from choreo.saga.call import Call
-from choreo.saga.calling import by_call, ran
+from choreo.saga.calls.call import Call
+from choreo.saga.calls.calling import by_call, ran
 from choreo.saga.data import WithUndo, kept
 from choreo.saga.definition import Fails, Kind, Step
 from choreo.saga.keys import read_key

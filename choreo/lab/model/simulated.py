@@ -3,9 +3,9 @@
 Laws: pure, apart from the lookup of the services.
 """
 
-from choreo.saga.calling import fit
+from choreo.saga.calls.calling import fit
+from choreo.saga.calls.lookup import known_services
 from choreo.saga.definition import Saga, Step
-from choreo.saga.lookup import known_services
 from choreo.saga.service import Service, ServiceOf
 
 SIMULATED_SERVICE = "simulated"

@@ -26,12 +26,12 @@ from choreo.protocol.idempotent_receiver import NAME as FRONT_DOOR
 from choreo.protocol.idempotent_receiver import asks_again
 from choreo.protocol.reaction import Subscription
 from choreo.runtime.bus import Bus
+from choreo.saga.calls.steps import owner_of
 from choreo.saga.definition import CrashPoint, RunOf, Saga, Step
 from choreo.saga.keys import key_prefix
 from choreo.saga.outcome import Outcome
 from choreo.saga.request import input_text
 from choreo.saga.service import ServiceOf
-from choreo.saga.steps import owner_of
 from choreo.storage.copying import copy_services, restore_services
 from choreo.trace.vocabulary import INVARIANT
 

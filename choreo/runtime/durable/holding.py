@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from choreo.protocol.reaction import CANCELLED, COMPENSATED, FAILED, RESUMED, STUCK, WAITING
 from choreo.runtime.runner import Held, named, shown
-from choreo.saga.calling import fit
+from choreo.saga.calls.calling import fit
 from choreo.saga.plan import Plan
 from choreo.saga.raised import Defect, expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
+from choreo.saga.calls.modules import import_named
 from choreo.saga.definition import Saga
 from choreo.saga.file.checking import check
 from choreo.saga.file.document import Document, document_of, saga_of
 from choreo.saga.file.errors import WrongDefinition, quoted, suggestion
 from choreo.saga.file.schema import departure, in_words
 from choreo.saga.file.toml import NotToml, parse_toml
-from choreo.saga.modules import import_named
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.spelling import module_suggestion
 

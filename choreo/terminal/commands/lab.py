@@ -24,8 +24,8 @@ from choreo.render.diagram import history_diagram
 from choreo.render.mermaid import history_mermaid
 from choreo.render.report import any_finding, show_report
 from choreo.render.screen import Screen
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.definition import Saga
-from choreo.saga.modules import SERVICES
 from choreo.saga.service import NotSnapshotable
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.command import STATUS, Command, DefinitionSource, Json, OfStyle, Shown, finish, wrong_use

@@ -19,8 +19,8 @@ from choreo.lessons import Lesson, lesson, lessons
 from choreo.recorder import Scenario
 from choreo.render.report import show_counterexample
 from choreo.render.screen import FAINT, TITLE, Screen
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.definition import Saga
-from choreo.saga.modules import SERVICES
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.arguments import open_separately, read_saga
 from choreo.terminal.options.command import STATUS, Command, Json, finish, wrong_use

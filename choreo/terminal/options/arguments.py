@@ -12,11 +12,11 @@ from choreo.analysis.service_state import record_of
 from choreo.api import NoServices, open_services
 from choreo.recorder import Scenario
 from choreo.render.served import Served, Simulated
-from choreo.saga.calling import UnfitService
+from choreo.saga.calls.calling import UnfitService
+from choreo.saga.calls.lookup import UnknownService, known_services, serves_every_name
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.definition import Saga
 from choreo.saga.file.errors import NAMED_MAX, quoted, suggestion
-from choreo.saga.lookup import UnknownService, known_services, serves_every_name
-from choreo.saga.modules import SERVICES
 from choreo.saga.plan import PlanTooLarge
 from choreo.saga.raised import in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of

@@ -12,10 +12,10 @@ from choreo.api import NoServices, open_services
 from choreo.compile import STYLES
 from choreo.lab.model.simulated import is_simulated
 from choreo.lab.model.world import World
-from choreo.saga.calling import UnfitService
+from choreo.saga.calls.calling import UnfitService
+from choreo.saga.calls.lookup import UnknownService, known_services
+from choreo.saga.calls.modules import SERVICES
 from choreo.saga.definition import Saga
-from choreo.saga.lookup import UnknownService, known_services
-from choreo.saga.modules import SERVICES
 from choreo.saga.service import NotSnapshotable, ServiceOf
 from choreo.saga.usage import UsageError
 from choreo.terminal.options.arguments import in_module

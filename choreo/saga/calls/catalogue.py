@@ -7,12 +7,12 @@ lookup, with the nearest name.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from choreo.saga.calling import fit
-from choreo.saga.lookup import NAME_MAX, UnknownService
+from choreo.saga.calls.calling import fit
+from choreo.saga.calls.lookup import NAME_MAX, UnknownService
+from choreo.saga.calls.steps import StepService, step_methods_of
 from choreo.saga.raised import shown
 from choreo.saga.service import ServiceOf
 from choreo.saga.spelling import suggestion
-from choreo.saga.steps import StepService, step_methods_of
 
 
 class DuplicateService(ValueError):

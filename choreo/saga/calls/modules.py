@@ -12,7 +12,7 @@ from types import ModuleType
 SERVICES = "services"
 """The package of the services that come with choreo, and of a project's own."""
 
-SHIPPED = os.path.join(os.path.dirname(os.path.dirname(__file__)), SERVICES)
+SHIPPED = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), SERVICES)
 """Its place in an installed choreo; a source checkout has it beside the package `choreo`."""
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from choreo.saga.calling import UnfitService
+from choreo.saga.calls.calling import UnfitService
 from choreo.saga.raised import expect_no_ctrl_c, in_a_line
 from choreo.saga.service import Service, ServiceOf, stand_in_of
 
