@@ -209,17 +209,17 @@ def options_of(report: Report) -> list[str]:
 def _defined(saga: AnySaga, without: Sequence[str], services: object, given: Any = None) -> Saga:
     from choreo.lab.options import with_guarantees, with_services
     from choreo.saga.definition import Saga
-    from choreo.saga.file import check, read_definition
+    from choreo.saga.file import checked_saga, read_definition
 
     if isinstance(saga, str):
         definition = read_definition(saga)
     elif isinstance(saga, Saga):
-        definition = saga
+        definition = saga if saga.itinerary is None else _of_names(saga.itinerary)
     else:
         definition = _of_names(saga)
     with _as_wrong_definition():
         definition = with_services(with_guarantees(definition, None, list(without)), services)
-    check(definition)
+    definition = checked_saga(definition)
     if given is None:
         return definition
     runs = tuple(replace(run, input=given) for run in definition.all_runs())

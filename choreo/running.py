@@ -6,6 +6,7 @@ can be made afresh, so that no run sees the effects of another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ class SagaRun:
         """The results of a completed run, by step name; empty for any other outcome."""
         from choreo.saga.codec import decode
 
-        return {} if self.outcome.result is None else dict(decode(self.outcome.result))
+        results = {} if self.outcome.result is None else json.loads(self.outcome.result)
+        return {step: decode(json.dumps(result)) for step, result in results.items()}
 
     @property
     def events(self) -> list[str]:
@@ -188,11 +190,11 @@ def expect_served(saga: Saga, service_of: Callable[[str], Any]) -> None:
 
 def _scenario(saga: Any, given: Any, fail: str | None, fail_compensation: str | None) -> Scenario:
     from choreo.recorder import Scenario
-    from choreo.saga.file import check
+    from choreo.saga.file import checked_saga
 
     value = saga if isinstance(saga, Saga) else Saga("saga", *saga)
     if value.itinerary is None:
-        check(value)
+        value = checked_saga(value)
     plan = value.plan
     for name, where in ((fail, "fail"), (fail_compensation, "fail_compensation")):
         if name is not None and name not in plan.steps:

@@ -171,12 +171,12 @@ def what_was_late_counts_as_success(patch: Patch) -> None:
 
 @mutant
 def compensated_is_said_and_nothing_done(patch: Patch) -> None:
-    patch.setattr(Participant, "_try_to_compensate", lambda me, cell, run: None)
+    patch.setattr(Participant, "_try_to_compensate", lambda me, run, receipt, data: None)
 
 
 @mutant
 def succeeded_is_said_and_nothing_done(patch: Patch) -> None:
-    patch.setattr(TimedParticipant, "_try", lambda me, run: (None, None))
+    patch.setattr(TimedParticipant, "_try", lambda me, run, data: (None, None))
 
 
 @mutant

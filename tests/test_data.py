@@ -447,5 +447,5 @@ def test_equal_inputs_are_the_same_request(tmp_path: Path) -> None:
         first = runner.execute("o", ("a",), input={"x": 1, "y": [2]})
 
         assert runner.execute("o", ("a",), input={"y": [2], "x": 1}) == first
-        with pytest.raises(Conflict, match=r'input \{"x": 1, "y": \[2\]\}; expected the same, got input \{"x": 2\}'):
+        with pytest.raises(Conflict, match=r"with input .one that is not shown.; expected the same, got input another"):
             runner.execute("o", ("a",), input={"x": 2})

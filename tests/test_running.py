@@ -225,3 +225,71 @@ def test_a_step_has_only_the_keys_of_a_step() -> None:
 def test_an_unknown_style_is_refused(given_style: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choreo.run(ORDER, services=make_services, style=given_style)
+
+
+# --- found by attacks -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud83d\ude00", "\ud800", 10**5000, [1, (2,)], b"x"])
+@pytest.mark.parametrize("name", ["a", "$tuple", 'quo"te\n'])
+def test_any_result_comes_back_as_it_was(value: Any, name: str) -> None:
+    """Results are decoded step by step, whatever a step is called."""
+
+    class Telling:
+        def execute(self, call: Call) -> Any:
+            return value
+
+        def compensate(self, call: Call) -> None: ...
+
+    run = choreo.run(Saga("s", name), services={name: Telling()})
+
+    assert list(run.result) == [name]
+    assert run.result[name] == value or value != value  # not a number equals nothing
+
+
+def test_a_kind_is_checked_and_may_be_a_word() -> None:
+    saga = Saga("s", "a", choreo.Step("b", kind="pivot"))  # type: ignore[arg-type]
+
+    stuck = choreo.run([*saga.steps, "c"], services=lambda step: Silent(), fail="c")
+
+    assert str(stuck.outcome.state) == "stuck"
+    with pytest.raises(ValueError, match=r'step\[0\]\.kind: expected "compensatable", "pivot" or "retriable", got .zz'):
+        choreo.run(Saga("s", choreo.Step("b", kind="zz")), services=lambda step: Silent())  # type: ignore[arg-type]
+
+
+class Silent:
+    def execute(self, call: Call) -> None: ...
+
+    def compensate(self, call: Call) -> None: ...
+
+
+def test_an_overridden_compensation_is_the_one_that_is_called() -> None:
+    class Base:
+        undone = ""
+
+        @step
+        def act(self, call: Call) -> None: ...
+
+        @act.compensation
+        def undo(self, call: Call) -> None:
+            self.undone = "base"
+
+    class Special(Base):
+        def undo(self, call: Call) -> None:
+            self.undone = "special"
+
+    given([Base.act, "then"], services={"act": Special(), "then": Silent()}, fail="then").state("act", undone="special")
+    with pytest.raises(TypeError, match="expected one compensation"):
+        Base.act.compensation(Special.undo)
+
+
+def test_two_methods_for_one_step_are_refused() -> None:
+    class Twice:
+        @step("act")
+        def one(self, call: Call) -> None: ...
+
+        @step("act")
+        def other(self, call: Call) -> None: ...
+
+    with pytest.raises(choreo.NoServices, match="step 'act': expected one method, got several"):
+        choreo.run(["act"], services=[Twice()])

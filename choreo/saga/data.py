@@ -109,7 +109,9 @@ def results_text(data: Data) -> str:
 
 def as_text(result: Any) -> str:
     """Return a kept result as JSON text, with the spacing of the node's replies."""
-    return json.dumps(json.loads(result.text) if isinstance(result, Encoded) else result)
+    from choreo.saga.codec import encode  # imported here because it is seldom needed
+
+    return json.dumps(json.loads(result.text if isinstance(result, Encoded) else encode(result, "a result")))
 
 
 def _nodes(data: Data) -> list[Any]:

@@ -12,7 +12,7 @@ from choreo.saga.calls.calling import METHODS, by_call, ran
 from choreo.saga.calls.steps import owner_of, step_methods_of
 from choreo.saga.data import kept
 from choreo.saga.raised import in_a_line
-from choreo.saga.service import ControlFlow, Refused, Service
+from choreo.saga.service import ControlFlow, NotSnapshotable, Refused, Service
 from choreo.storage.calls import CALL, COMPENSATE, DOUBT, EXECUTE, Calls
 from choreo.storage.copying import give_back, state_of
 from choreo.storage.values import is_scalar, quote
@@ -42,7 +42,7 @@ class RecordedCalls:
         except BaseException as error:
             if marks is not None:
                 marks[DOUBT] = 1
-            if isinstance(error, ControlFlow):  # the exception came from the service, or its result cannot be kept
+            if isinstance(error, ControlFlow) and not isinstance(error, NotSnapshotable):  # it came from the service
                 raise RuntimeError(in_a_line(error)) from None
             raise
         finally:

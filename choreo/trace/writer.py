@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 from choreo.protocol.event import Command, Event, Run
 from choreo.saga.calls.call import Call
 from choreo.saga.calls.calling import by_call, ran
+from choreo.saga.data import kept
 from choreo.saga.keys import read_key
 from choreo.saga.raised import reason
 from choreo.saga.service import Refused, Service, ServiceOf
@@ -140,7 +141,7 @@ class TracedService:
 
     def execute(self, call: Call) -> object:
         try:
-            result = ran(self._execute(call))
+            result = kept(ran(self._execute(call)), self._step)
         except BaseException as error:
             self._tracer.called(Command.EXECUTE, self._step, call.key, error)
             raise

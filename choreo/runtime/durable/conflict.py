@@ -10,19 +10,27 @@ TEXT_SHOWN_MAX = 160
 
 
 def is_same(recorded: Request, request: Request) -> bool:
-    """Return whether a request repeats the recorded one. A saga may have other steps by now; its name counts."""
-    if request.saga is not None:
-        recorded = replace(recorded, steps=request.steps)
-    return recorded == request
+    """Return whether a request repeats the recorded one."""
+    return _comparable(recorded, request) == request
 
 
 def difference(recorded: Request, request: Request) -> str:
-    """Describe the fields in which the recorded request and the new one differ; long texts are cut."""
-    told, came = _content(recorded), _content(request)
+    """Describe the fields in which the recorded request and the new one differ; long texts are cut.
+
+    Inputs are not shown, since the text goes to the trace.
+    """
+    told, came = _content(_comparable(recorded, request)), _content(request)
+    if told["input"] != came["input"]:
+        told["input"], came["input"] = "(one that is not shown)", "another"
     differing = [name for name in told if told[name] != came[name]]
     shown = ", ".join(f"{name} {_cut(told[name])}" for name in differing)
     got = ", ".join(f"{name} {_cut(came[name])}" for name in differing)
     return f"saga_id: {_cut(saga_text(request.saga_id))} is recorded with {shown}; expected the same, got {got}"
+
+
+def _comparable(recorded: Request, request: Request) -> Request:
+    """Return the recorded request to compare with: a saga may have other steps by now, and its name counts."""
+    return recorded if request.saga is None else replace(recorded, steps=request.steps)
 
 
 def _content(request: Request) -> dict[str, str]:

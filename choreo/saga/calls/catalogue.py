@@ -69,6 +69,10 @@ def services_of(owner: Any) -> dict[str, Any]:
     """
     methods = step_methods_of(owner)
     if methods:
+        names = [method.name for method in methods]
+        for name in names:
+            if names.count(name) > 1:
+                raise DuplicateService(f"step {name!r}: expected one method, got several of {_name(owner)}")
         return {method.name: fit(method.of(owner), method.name) for method in methods}
     steps = getattr(owner, "steps", None)
     if steps is None:

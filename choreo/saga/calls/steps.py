@@ -4,6 +4,7 @@ Laws: pure. One object may have several steps; each becomes a service of its own
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar, overload
 
 from choreo.saga.definition import Kind, Step
@@ -42,12 +43,14 @@ class StepMethod:
 
     def compensation(self, method: M) -> M:
         """Make a method the compensation of this step; it takes the call, whose `result` the step returned."""
+        if self._compensate is not None:
+            raise TypeError(f"@{self._name}.compensation: expected one compensation, got {shown(method)} as well")
         self._compensate = method
         return method
 
     def of(self, owner: object) -> "StepService":
         """Return the service of this step on an object."""
-        compensate = self._compensate or _no_compensation
+        compensate = _no_compensation if self._compensate is None else _overridden(owner, self._compensate)
         service = StepService(owner, self._name, self._execute.__get__(owner), compensate.__get__(owner))
         service.has_compensation = self._compensate is not None
         return service
@@ -101,6 +104,12 @@ def owner_of(service: Any) -> Any:
 def needs_compensation(kind: Kind) -> bool:
     """Return whether a step of that kind may have to be compensated."""
     return kind is Kind.COMPENSATABLE
+
+
+def _overridden(owner: object, method: Method) -> Method:
+    """Return the method of that name of the object's class, which may have overridden it."""
+    found = getattr(type(owner), getattr(method, "__name__", ""), method)
+    return found if isinstance(found, FunctionType) else method
 
 
 def _no_compensation(owner: object, call: Any) -> None:

@@ -2,7 +2,7 @@
 
 from choreo.saga.file.checking import check
 from choreo.saga.file.errors import WrongDefinition
-from choreo.saga.file.reading import definition_from, read_definition, read_toml
+from choreo.saga.file.reading import checked_saga, definition_from, read_definition, read_toml
 from choreo.saga.file.writing import as_toml
 
-__all__ = ["WrongDefinition", "as_toml", "check", "definition_from", "read_definition", "read_toml"]
+__all__ = ["WrongDefinition", "as_toml", "check", "checked_saga", "definition_from", "read_definition", "read_toml"]

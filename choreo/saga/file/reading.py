@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from choreo.saga.calls.modules import import_named
 from choreo.saga.definition import Saga
@@ -80,6 +81,15 @@ def definition_from(table: Mapping[str, Any]) -> Saga:
         raise WrongDefinition(departure(table, Document) or in_words(str(error))) from None
     check(definition)
     return definition
+
+
+def checked_saga(saga: Saga) -> Saga:
+    """Return a saga built in Python, checked like one from a file; its types are unchecked so far.
+
+    Raises `WrongDefinition`.
+    """
+    checked = _definition_in("saga", replace(saga, runs=tuple(replace(run, input=None) for run in saga.runs)))
+    return replace(checked, runs=saga.runs)
 
 
 def _definition_in(source: str, found: object) -> Saga:
