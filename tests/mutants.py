@@ -123,7 +123,7 @@ def a_failed_step_is_tried_again(patch: Patch) -> None:
 def the_failed_step_is_compensated(patch: Patch) -> None:
     def fail(result: tuple[Cell, Any], me: TimedParticipant, cell: Cell, event: Event) -> Any:
         if result[0].phase is FAILED:
-            me._try_to_compensate(event.run, None)
+            me._try_to_compensate(event.run, None, None)
         return result
 
     changed(patch, TimedParticipant, "attempt", fail)
@@ -222,7 +222,7 @@ def a_retriable_step_gives_up_at_once(patch: Patch) -> None:
 @mutant
 def the_node_compensates_the_step_that_failed(patch: Patch) -> None:
     def fail(result: tuple[Cell, Any], me: Participant, event: Event, why: Any) -> Any:
-        me._try_to_compensate(event.run, None)
+        me._try_to_compensate(event.run, None, None)
         return result
 
     changed(patch, Participant, "_fail", fail)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import choreo
-from choreo import Call, Refused, Saga, parallel, pivot, step
+from choreo import Call, Refused, Saga, parallel, pivot, retriable, step
 from choreo.saga.calls.lookup import UnknownService
 from choreo.testing import given
 
@@ -227,10 +227,16 @@ def test_an_unknown_style_is_refused(given_style: Any, message: str) -> None:
         choreo.run(ORDER, services=make_services, style=given_style)
 
 
+class Silent:
+    def execute(self, call: Call) -> None: ...
+
+    def compensate(self, call: Call) -> None: ...
+
+
 # --- found by attacks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud83d\ude00", "\ud800", 10**5000, [1, (2,)], b"x"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud83d\ude00", "\ud800", [1, (2,)], b"x"])
 @pytest.mark.parametrize("name", ["a", "$tuple", 'quo"te\n'])
 def test_any_result_comes_back_as_it_was(value: Any, name: str) -> None:
     """Results are decoded step by step, whatever a step is called."""
@@ -247,20 +253,26 @@ def test_any_result_comes_back_as_it_was(value: Any, name: str) -> None:
     assert run.result[name] == value or value != value  # not a number equals nothing
 
 
+def test_a_very_long_number_comes_back_as_it_was() -> None:
+    """Longer than Python converts to decimal text."""
+
+    class Long(Silent):
+        def execute(self, call: Call) -> Any:
+            return 10**5000
+
+    result = choreo.run(["a"], services={"a": Long()}).result
+
+    assert (result["a"] == 10**5000) is True
+
+
 def test_a_kind_is_checked_and_may_be_a_word() -> None:
     saga = Saga("s", "a", choreo.Step("b", kind="pivot"))  # type: ignore[arg-type]
 
-    stuck = choreo.run([*saga.steps, "c"], services=lambda step: Silent(), fail="c")
+    stuck = choreo.run([*saga.steps, retriable("c")], services=lambda step: Silent(), fail="c")
 
     assert str(stuck.outcome.state) == "stuck"
     with pytest.raises(ValueError, match=r'step\[0\]\.kind: expected "compensatable", "pivot" or "retriable", got .zz'):
         choreo.run(Saga("s", choreo.Step("b", kind="zz")), services=lambda step: Silent())  # type: ignore[arg-type]
-
-
-class Silent:
-    def execute(self, call: Call) -> None: ...
-
-    def compensate(self, call: Call) -> None: ...
 
 
 def test_an_overridden_compensation_is_the_one_that_is_called() -> None:
