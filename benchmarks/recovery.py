@@ -27,7 +27,7 @@ SAGAS_QUICK = 200
 
 RUN_COPY = (
     """run + n * 1000, '"copy-' || (run + n * 1000) || '"', src, msg_id, reply_as, style, steps, fail_step, """
-    "fail_compensation, begun_ms, state, ended_ms, outcome, resolution"
+    "fail_compensation, begun_ms, state, ended_ms, outcome, resolution, saga, input"
 )
 DELIVERY_COPY = "run + n * 1000, number, at_ms, seat, heard, published, detail, receipt"
 """The n-th copy of a row."""

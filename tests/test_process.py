@@ -373,8 +373,8 @@ NO_SERVICES = {
     "raise SystemExit(3)": "expected a module that can be imported, got 'none' (SystemExit: 3)",
     "def catalogue(): raise SystemExit(3)": "none.catalogue() failed (SystemExit: 3)",
     "def catalogue(): raise KeyboardInterrupt": "none.catalogue() failed (KeyboardInterrupt)",
-    "def catalogue(): return None": "to return a function from the name of a step to its service, got None",
-    "def catalogue(): return {}": "function from the name of a step to its service, got a value of type dict",
+    "def catalogue(): return None": "function from step name to service, got None",
+    "def catalogue(): return {}": "function from step name to service, got a value of type dict",
     "class E(Exception):\n def __str__(self): return 7\ndef catalogue(): raise E": "(E: its text cannot be read)",
 }
 FACES = {

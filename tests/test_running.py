@@ -305,3 +305,29 @@ def test_two_methods_for_one_step_are_refused() -> None:
 
     with pytest.raises(choreo.NoServices, match="step 'act': expected one method, got several"):
         choreo.run(["act"], services=[Twice()])
+
+
+@pytest.mark.parametrize("style", ["choreography", "orchestration"])
+def test_a_stuck_step_may_block_several_whose_end_was_due(style: str) -> None:
+    """Beside the pivot's other successor, which is tried again and then cannot be undone."""
+
+    class Failing(Silent):
+        def __init__(self, failures: int) -> None:
+            self.failures = failures
+
+        def execute(self, call: Call) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise Refused("not now")
+
+    graph = Saga(
+        "graph",
+        pivot("p"),
+        retriable(choreo.Step("a", after=("p",))),
+        retriable(choreo.Step("b", after=("p", "a"), attempts=2)),
+        retriable(choreo.Step("z", after=("p",), attempts=2)),
+    )
+
+    run = choreo.run(graph, services={"p": Silent(), "a": Silent(), "b": Failing(1), "z": Failing(9)}, style=style)
+
+    assert str(run.outcome.state) == "stuck"

@@ -290,7 +290,7 @@ def test_wrong_use_is_told_and_nothing_is_run(arguments: tuple[str, ...], messag
             "return None",
             "catalogue() to return objects with steps, services by step name, or a function from step name",
         ),
-        ("return {}", "no service serves step 'a'"),
+        ("return {}", "function from step name to service, got a value of type dict"),
         ("raise SystemExit(3)", ".catalogue() failed (SystemExit: 3)"),
         ("def find(step): raise SystemExit(3)\n    return find", "got SystemExit: 3"),
         ("return lambda step: 7", "expected a service with execute() and compensate() for 'a', got 7"),

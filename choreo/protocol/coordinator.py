@@ -103,7 +103,9 @@ class Coordinator:
     def _note_stuck(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         missing = cell.missing
         cell = replace(cell, is_stuck=True, missing=missing and missing - 1, log=(event, cell.log))
-        return self._close(cell, event) if missing < 2 else (cell, NOTHING)
+        if missing < 2 or not self.plan.is_levelled:  # in a graph, one stuck step may block several that were due
+            return self._close(cell, event)
+        return cell, NOTHING
 
     def _cancel_stuck(self, cell: CoordinatorState, event: Event) -> tuple[CoordinatorState, Events]:
         """Publish `saga/cancelled` for a stuck last step: the other last steps must learn of it."""

@@ -42,6 +42,8 @@ def catalogue_of(services: Any) -> ServiceOf:
 
     Raises `TypeError` for an object that serves no step, and `DuplicateService`.
     """
+    if isinstance(services, Mapping | list | tuple) and not services:
+        raise TypeError("services: expected at least one, got none")
     if isinstance(services, Mapping):
         return Catalogue({step: _of_name(step, service) for step, service in services.items()})
     if isinstance(services, type):
