@@ -1,5 +1,6 @@
 """Data of a run: input and results, in every runner and in both styles, for services of every form."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from choreo import Call, Outcome, Refused, Saga, Step, parallel, pivot, retriable, step
+from choreo.api import compose
 from choreo.compile import STYLES
 from choreo.compile.obeyed import NotObeyed
 from choreo.conformance.journal import check_runs
@@ -18,6 +20,8 @@ from choreo.runtime.runner import Conflict
 from choreo.saga.calls.catalogue import catalogue_of
 from choreo.saga.outcome import State
 from choreo.storage.sqlite.journal import Journal
+from choreo.trace.sink import Sink
+from choreo.trace.writer import Tracer
 
 both_styles = pytest.mark.parametrize("style", sorted(STYLES))
 
@@ -449,3 +453,33 @@ def test_equal_inputs_are_the_same_request(tmp_path: Path) -> None:
         assert runner.execute("o", ("a",), input={"y": [2], "x": 1}) == first
         with pytest.raises(Conflict, match=r"with input .one that is not shown.; expected the same, got input another"):
             runner.execute("o", ("a",), input={"x": 2})
+
+
+@both_styles
+def test_an_answer_that_cannot_be_kept_has_the_same_reason_with_a_journal(style: str, tmp_path: Path) -> None:
+    class Odd(Quiet):
+        def execute(self, call: Call) -> Any:
+            return object()
+
+    services = {"a": Quiet(), "b": Odd()}
+
+    in_memory = InProcessRunner(catalogue_of(services)).execute("s", ("a", "b"), style=style)
+    with durably(tmp_path / "sagas.db", services) as runner:
+        assert runner.execute("s", ("a", "b"), style=style) == in_memory
+
+
+def test_an_answer_that_cannot_be_kept_is_in_doubt_in_a_trace_of_calls(tmp_path: Path) -> None:
+    """So the undo of it is no violation."""
+
+    class Odd(Quiet):
+        def execute(self, call: Call) -> Any:
+            return object()
+
+    path = tmp_path / "trace.jsonl"
+    with path.open("wb") as file:
+        tracer = Tracer(Sink(file.fileno(), lambda error: None))
+        compose(catalogue_of({"a": Quiet(), "b": Odd()}), tracer, debug=True).execute("s", ("a", "b"))
+        tracer.sink.flush()
+
+    calls = [record for record in map(json.loads, path.read_text().splitlines()) if record["action"] == "execute"]
+    assert [record.get("in_doubt", False) for record in calls] == [False, True]

@@ -312,13 +312,13 @@ def test_a_stuck_step_may_block_several_whose_end_was_due(style: str) -> None:
     """Beside the pivot's other successor, which is tried again and then cannot be undone."""
 
     class Failing(Silent):
-        def __init__(self, failures: int) -> None:
-            self.failures = failures
+        def __init__(self, failures: int, error: Exception) -> None:
+            self.failures, self.error = failures, error
 
         def execute(self, call: Call) -> None:
             self.failures -= 1
             if self.failures >= 0:
-                raise Refused("not now")
+                raise self.error
 
     graph = Saga(
         "graph",
@@ -328,6 +328,13 @@ def test_a_stuck_step_may_block_several_whose_end_was_due(style: str) -> None:
         retriable(choreo.Step("z", after=("p",), attempts=2)),
     )
 
-    run = choreo.run(graph, services={"p": Silent(), "a": Silent(), "b": Failing(1), "z": Failing(9)}, style=style)
+    services = {
+        "p": Silent(),
+        "a": Silent(),
+        "b": Failing(1, Refused("not now")),
+        "z": Failing(9, RuntimeError("no answer")),
+    }
+
+    run = choreo.run(graph, services=services, style=style)
 
     assert str(run.outcome.state) == "stuck"

@@ -66,7 +66,7 @@ class Explorer:
         style: str,
         service_of: ServiceOf,
         is_reduced: bool = True,
-        limits: Limits = Limits(),  # noqa: B008  # a frozen value
+        limits: Limits = Limits(),  # noqa: B008  # frozen, so one default is shared safely
         invariants: Sequence[Invariant] = INVARIANTS,
         progress: Progress | None = None,
         own: Sequence[OwnInvariant] = (),

@@ -51,7 +51,8 @@ def catalogue_of(services: Any) -> ServiceOf:
             f"services: expected an object, got the class {services.__name__}; make one: {services.__name__}()"
         )
     if callable(services) and not step_methods_of(services):
-        return services  # type: ignore[no-any-return]
+        lookup: ServiceOf = services
+        return lookup
     objects = services if isinstance(services, Iterable) and not isinstance(services, str) else (services,)
     by_step: dict[str, Any] = {}
     for each in objects:
